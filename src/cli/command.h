@@ -1,0 +1,51 @@
+#pragma once
+// What every command shares: registration, the flags --threads and --json, the progress bar, the way results leave.
+// One file a command; src/cli is the only folder that prints or exits.
+
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
+
+#include "core/progress.h"
+
+namespace fathom::cli {
+
+/// Flags that every command has.
+struct Common {
+  size_t threads = 0;
+  std::string json_path;
+};
+
+/// Adds a subcommand with --threads, --json and an example in its help. `options` outlives the parse.
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
+                      const std::string& example, const std::shared_ptr<Common>& common);
+
+/// Applies --threads and the like; call first in a command's callback.
+void apply(const Common& common);
+
+/// Writes `result` to --json's file where one was given. Errors: Error where it can't be written.
+void write_result(const Common& common, const nlohmann::json& result);
+
+/// A bar with rate and time left on a terminal, plain lines (at most one every few seconds) otherwise, on stderr.
+std::unique_ptr<Progress> make_progress();
+
+/// "1.23M", "45.6 GiB", "3m 12s".
+std::string human_count(double n);
+std::string human_bytes(double bytes);
+std::string human_seconds(double seconds);
+
+// One line a command; each is defined in src/cli/<name>.cpp and registers its subcommand.
+void add_data(CLI::App& app);
+void add_tokenizer(CLI::App& app);
+void add_train(CLI::App& app);
+void add_compare(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_verify(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_prune(CLI::App& app);
+void add_selftest(CLI::App& app);
+void add_bench(CLI::App& app);
+
+}  // namespace fathom::cli

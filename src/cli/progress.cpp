@@ -1,0 +1,98 @@
+// The progress bar: redrawn in place on a terminal, a plain line now and then where stderr is a file or a pipe.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+
+namespace fathom::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class TerminalProgress final : public Progress {
+ public:
+  void begin(const std::string& label, uint64_t total, const std::string& unit) override {
+    label_ = label;
+    total_ = total;
+    unit_ = unit;
+    done_ = first_ = 0;
+    started_ = false;
+    note_.clear();
+    start_ = last_drawn_ = Clock::now();
+  }
+
+  void update(uint64_t done, const std::string& note) override {
+    if (!started_) {  // A resumed run starts at done > 0, which must not count towards the rate.
+      started_ = true;
+      first_ = done > 1 ? done : 0;
+      if (first_ > 0) start_ = Clock::now();
+    }
+    done_ = done;
+    if (!note.empty()) note_ = note;
+    const double since = seconds(Clock::now() - last_drawn_);
+    if (since < (terminal_ ? 0.1 : 10.0)) return;
+    last_drawn_ = Clock::now();
+    draw();
+  }
+
+  void end(const std::string& note) override {
+    if (!note.empty()) note_ = note;
+    draw();
+    if (terminal_) std::fputc('\n', stderr);
+  }
+
+ private:
+  static double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
+
+  void draw() const {
+    const double elapsed = seconds(Clock::now() - start_);
+    const double rate = elapsed > 0 ? static_cast<double>(done_ - first_) / elapsed : 0;
+    std::string line = label_ + " ";
+    if (total_ > 0) {
+      const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
+      if (terminal_) {
+        const int filled = static_cast<int>(share * kBar);
+        line += "[" + std::string(filled, '#') + std::string(kBar - filled, '.') + "] ";
+      }
+      line += fmt::format("{:3.0f}% {}/{} {}", share * 100, human_count(static_cast<double>(done_)),
+                          human_count(static_cast<double>(total_)), unit_);
+    } else {
+      line += fmt::format("{} {}", human_count(static_cast<double>(done_)), unit_);
+    }
+    if (rate > 0) line += rate < 100 ? fmt::format("  {:.2f}/s", rate) : fmt::format("  {}/s", human_count(rate));
+    if (total_ > done_ && rate > 0) {
+      line += "  left " + human_seconds(static_cast<double>(total_ - done_) / rate);
+    } else {
+      line += "  in " + human_seconds(elapsed);
+    }
+    if (!note_.empty()) line += "  " + note_;
+    if (!terminal_) {
+      fmt::print(stderr, "{}\n", line);
+      return;
+    }
+    winsize size{};
+    const size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    if (line.size() > columns - 1) line.resize(columns - 1);
+    fmt::print(stderr, "\r{}\x1b[K", line);
+    std::fflush(stderr);
+  }
+
+  static constexpr int kBar = 20;
+  const bool terminal_ = isatty(STDERR_FILENO) != 0;
+  std::string label_, unit_, note_;
+  uint64_t total_ = 0, done_ = 0, first_ = 0;
+  bool started_ = false;
+  Clock::time_point start_, last_drawn_;
+};
+
+}  // namespace
+
+std::unique_ptr<Progress> make_progress() { return std::make_unique<TerminalProgress>(); }
+
+}  // namespace fathom::cli

@@ -1,0 +1,151 @@
+#include "core/threads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <sched.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace fathom {
+namespace {
+
+size_t usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+thread_local bool inside_parallel = false;
+
+// Workers spin briefly before they sleep: a training step issues thousands of short parallel regions, and a futex
+// wake-up (some 50 us on a virtual machine) would cost more than many of them.
+constexpr int kSpins = 4000;
+
+class Pool {
+ public:
+  explicit Pool(size_t threads) {
+    for (size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  }
+  ~Pool() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    for (std::thread& w : workers_) w.join();
+  }
+  size_t size() const { return workers_.size() + 1; }
+
+  void run(size_t chunks, const std::function<void(size_t)>& fn) {
+    std::lock_guard serial(callers_);  // two user threads may not share the pool at once
+    fn_ = &fn;
+    chunks_ = chunks;
+    error_ = nullptr;
+    next_.store(0, std::memory_order_relaxed);
+    active_.store(workers_.size(), std::memory_order_relaxed);
+    {
+      std::lock_guard lock(mutex_);
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    drain();
+    for (int spin = 0; active_.load(std::memory_order_acquire) != 0;) {
+      if (++spin < kSpins) relax();
+      else std::this_thread::yield();
+    }
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  void drain() {
+    inside_parallel = true;
+    for (size_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) {
+      try {
+        (*fn_)(i);
+      } catch (...) {
+        std::lock_guard lock(error_mutex_);
+        if (!error_) error_ = std::current_exception();
+      }
+    }
+    inside_parallel = false;
+  }
+
+  void work() {
+    uint64_t seen = 0;
+    while (true) {
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
+      if (generation_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      }
+      seen = generation_.load(std::memory_order_acquire);
+      if (stop_) return;
+      drain();
+      active_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::vector<std::thread> workers_;
+  std::mutex callers_, mutex_, error_mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<size_t> next_{0}, active_{0};
+  const std::function<void(size_t)>* fn_ = nullptr;
+  size_t chunks_ = 0;
+  std::exception_ptr error_;
+  bool stop_ = false;
+};
+
+std::unique_ptr<Pool>& pool_slot() {
+  static std::unique_ptr<Pool> pool;
+  return pool;
+}
+
+Pool& pool() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (!pool_slot()) pool_slot() = std::make_unique<Pool>(usable_cores());
+  });
+  return *pool_slot();
+}
+
+}  // namespace
+
+void set_num_threads(size_t n) {
+  if (n == 0) n = usable_cores();
+  if (pool().size() != n) pool_slot() = std::make_unique<Pool>(n);
+}
+
+size_t num_threads() { return pool().size(); }
+
+void parallel_for(size_t chunks, const std::function<void(size_t)>& fn) {
+  if (chunks == 0) return;
+  if (chunks == 1 || inside_parallel || pool().size() == 1) {
+    for (size_t i = 0; i < chunks; ++i) fn(i);
+    return;
+  }
+  pool().run(chunks, fn);
+}
+
+void parallel_ranges(size_t n, size_t grain, const std::function<void(size_t, size_t)>& fn) {
+  grain = std::max<size_t>(1, grain);
+  parallel_for((n + grain - 1) / grain, [&](size_t i) { fn(i * grain, std::min(n, (i + 1) * grain)); });
+}
+
+}  // namespace fathom
