@@ -1,6 +1,6 @@
 #pragma once
-// What every command shares: registration, the flags --threads and --json, the progress bar, the way results leave.
-// One file a command; src/cli is the only folder that prints or exits.
+// What every command shares: registration, the flags --threads and --json, the progress bar, the way results
+// leave. One file a command; src/cli is the only folder that prints or exits.
 
 #include <memory>
 #include <string>
@@ -28,7 +28,8 @@ void apply(const Common& common);
 /// Writes `result` to --json's file where one was given. Errors: Error where it can't be written.
 void write_result(const Common& common, const nlohmann::json& result);
 
-/// A bar with rate and time left on a terminal, plain lines (at most one every few seconds) otherwise, on stderr.
+/// A bar with rate and time left on a terminal, plain lines (at most one every few seconds) otherwise, on
+/// stderr.
 std::unique_ptr<Progress> make_progress();
 
 /// "1.23M", "45.6 GiB", "3m 12s".

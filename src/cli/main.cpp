@@ -12,8 +12,10 @@
 #include "core/log.h"
 
 int main(int argc, char** argv) {
-  CLI::App app{"Fathom sounds the depth of language models: train under any normalization scheme, and see which layers "
-               "carry weight."};
+  CLI::App app{
+      "Fathom sounds the depth of language models: train under any normalization scheme, and see which "
+      "layers "
+      "carry weight."};
   app.name("fathom");
   app.require_subcommand(1);
   app.set_version_flag("--version", FATHOM_VERSION);

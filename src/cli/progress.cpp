@@ -1,4 +1,5 @@
-// The progress bar: redrawn in place on a terminal, a plain line now and then where stderr is a file or a pipe.
+// The progress bar: redrawn in place on a terminal, a plain line now and then where stderr is a file or a
+// pipe.
 
 #include <algorithm>
 #include <chrono>
@@ -65,7 +66,8 @@ class TerminalProgress final : public Progress {
     } else {
       line += fmt::format("{} {}", human_count(static_cast<double>(done_)), unit_);
     }
-    if (rate > 0) line += rate < 100 ? fmt::format("  {:.2f}/s", rate) : fmt::format("  {}/s", human_count(rate));
+    if (rate > 0)
+      line += rate < 100 ? fmt::format("  {:.2f}/s", rate) : fmt::format("  {}/s", human_count(rate));
     if (total_ > done_ && rate > 0) {
       line += "  left " + human_seconds(static_cast<double>(total_ - done_) / rate);
     } else {

@@ -14,8 +14,8 @@
 
 namespace fathom {
 
-/// A fixed-size array of a trivial type, 64-byte aligned (2 MiB aligned with huge pages advised from 4 MiB up).
-/// Errors: std::bad_alloc.
+/// A fixed-size array of a trivial type, 64-byte aligned (2 MiB aligned with huge pages advised from 4 MiB
+/// up). Errors: std::bad_alloc.
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -34,7 +34,8 @@ class Buffer {
     if (huge) madvise(data_, rounded, MADV_HUGEPAGE);
     std::memset(static_cast<void*>(data_), 0, rounded);
   }
-  Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

@@ -21,15 +21,18 @@ std::string message_of(const ErrorFields& f) {
   return text;
 }
 
-// Optimal string alignment distance: insert, delete, substitute, or swap two neighbours ("lsn" is one step from "lns").
+// Optimal string alignment distance: insert, delete, substitute, or swap two neighbours ("lsn" is one step
+// from "lns").
 size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
   for (size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
   for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
     for (size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      d[i][j] =
+          std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   }
   return d[a.size()][b.size()];
@@ -43,12 +46,17 @@ Error::Error(ErrorCode code, ErrorFields fields)
 void fail(ErrorFields fields) { throw Error(ErrorCode::kFailed, std::move(fields)); }
 
 void fail(std::string what, std::string hint) {
-  fail(ErrorFields{.what = std::move(what), .path = {}, .tensor = {}, .offset = {}, .line = {}, .hint = std::move(hint)});
+  fail(ErrorFields{
+      .what = std::move(what), .path = {}, .tensor = {}, .offset = {}, .line = {}, .hint = std::move(hint)});
 }
 
 void usage_error(std::string what, std::string hint) {
-  throw Error(ErrorCode::kUsage, ErrorFields{.what = std::move(what), .path = {}, .tensor = {}, .offset = {},
-                                             .line = {}, .hint = std::move(hint)});
+  throw Error(ErrorCode::kUsage, ErrorFields{.what = std::move(what),
+                                             .path = {},
+                                             .tensor = {},
+                                             .offset = {},
+                                             .line = {},
+                                             .hint = std::move(hint)});
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {

@@ -1,6 +1,7 @@
 #pragma once
 // Errors of the library: typed, with fields; the one line that a user reads is built from the fields.
-// The library throws fathom::Error and neither prints nor exits; src/cli maps it to a message and an exit code.
+// The library throws fathom::Error and neither prints nor exits; src/cli maps it to a message and an exit
+// code.
 
 #include <cstdint>
 #include <optional>
@@ -37,7 +38,8 @@ class Error : public std::runtime_error {
   ErrorFields fields_;
 };
 
-/// Shorthands. `fail` is for bad input or a failed operation (exit 1), `usage_error` for bad arguments (exit 2).
+/// Shorthands. `fail` is for bad input or a failed operation (exit 1), `usage_error` for bad arguments (exit
+/// 2).
 [[noreturn]] void fail(ErrorFields fields);
 [[noreturn]] void fail(std::string what, std::string hint = {});
 [[noreturn]] void usage_error(std::string what, std::string hint = {});

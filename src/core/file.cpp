@@ -19,8 +19,12 @@ namespace {
   if (error == ENOSPC || error == EDQUOT) hint = "the disk is full: free some space, then run it again";
   if (error == ENOENT) hint = "check the path";
   if (error == EACCES || error == EPERM) hint = "check the permissions";
-  fail({.what = "cannot " + doing + ": " + std::strerror(error), .path = path.string(), .tensor = {}, .offset = {},
-        .line = {}, .hint = hint});
+  fail({.what = "cannot " + doing + ": " + std::strerror(error),
+        .path = path.string(),
+        .tensor = {},
+        .offset = {},
+        .line = {},
+        .hint = hint});
 }
 
 }  // namespace
@@ -31,7 +35,12 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   struct stat st {};
   if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     ::close(fd);
-    fail({.what = "not a regular file", .path = path.string(), .tensor = {}, .offset = {}, .line = {}, .hint = {}});
+    fail({.what = "not a regular file",
+          .path = path.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = {}});
   }
   size_ = static_cast<size_t>(st.st_size);
   if (size_ > 0) {
@@ -46,7 +55,9 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      path_(std::move(other.path_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
@@ -63,15 +74,20 @@ void MappedFile::drop(size_t offset, size_t length) const {
   const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const size_t begin = (offset + page - 1) / page * page;
   const size_t end = (offset + length) / page * page;
-  if (begin < end && end <= size_) ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_DONTNEED);
+  if (begin < end && end <= size_)
+    ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_DONTNEED);
 }
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {
   const MappedFile file(path);
   if (file.bytes().size() > limit) {
-    fail({.what = "is " + std::to_string(file.bytes().size()) + " bytes long, more than the " + std::to_string(limit) +
-                  " that such a file may have",
-          .path = path.string(), .tensor = {}, .offset = {}, .line = {}, .hint = "is it the right file?"});
+    fail({.what = "is " + std::to_string(file.bytes().size()) + " bytes long, more than the " +
+                  std::to_string(limit) + " that such a file may have",
+          .path = path.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = "is it the right file?"});
   }
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Files: read by memory map, written to a temporary name, flushed to the disk and renamed, so that a reader sees the old
-// file or the new one and never half of it.
+// Files: read by memory map, written to a temporary name, flushed to the disk and renamed, so that a reader
+// sees the old file or the new one and never half of it.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace fathom {
 
-/// A read-only memory map. Errors: Error (path, reason) where the file is missing, unreadable or not a regular file.
+/// A read-only memory map. Errors: Error (path, reason) where the file is missing, unreadable or not a
+/// regular file.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -24,7 +25,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
-  /// Tells the kernel that [offset, offset + length) will not be read again soon, so that its pages need not stay.
+  /// Tells the kernel that [offset, offset + length) will not be read again soon, so that its pages need not
+  /// stay.
   void drop(size_t offset, size_t length) const;
 
  private:
@@ -36,8 +38,8 @@ class MappedFile {
 /// Whole text of a file. Errors: Error where it is missing, unreadable, or larger than `limit` bytes.
 std::string read_text_file(const std::filesystem::path& path, size_t limit = size_t{256} << 20);
 
-/// A file that exists under its name only after commit(): written to `<path>.tmp-<pid>`, fsynced, renamed. Destroyed
-/// without commit() it leaves nothing behind. Errors: Error (a full disk is named as such).
+/// A file that exists under its name only after commit(): written to `<path>.tmp-<pid>`, fsynced, renamed.
+/// Destroyed without commit() it leaves nothing behind. Errors: Error (a full disk is named as such).
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);

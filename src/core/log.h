@@ -1,5 +1,6 @@
 #pragma once
-// Messages of the library for people. The library never prints: src/cli installs a sink (the terminal and log.txt).
+// Messages of the library for people. The library never prints: src/cli installs a sink (the terminal and
+// log.txt).
 
 #include <functional>
 #include <string>

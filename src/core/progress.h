@@ -1,5 +1,6 @@
 #pragma once
-// How long work reports on itself. The library calls; src/cli draws (a bar on a terminal, plain lines otherwise).
+// How long work reports on itself. The library calls; src/cli draws (a bar on a terminal, plain lines
+// otherwise).
 
 #include <cstdint>
 #include <string>
@@ -11,8 +12,8 @@ class Progress {
   virtual ~Progress() = default;
   /// `label` names the work, `total` its amount in `unit` (0: unknown).
   virtual void begin(const std::string& label, uint64_t total, const std::string& unit) = 0;
-  /// `done` of `total`; `note` is a short extra, such as "loss 3.21  val ppl 45.2". May be called often: the sink
-  /// decides how often it draws.
+  /// `done` of `total`; `note` is a short extra, such as "loss 3.21  val ppl 45.2". May be called often: the
+  /// sink decides how often it draws.
   virtual void update(uint64_t done, const std::string& note = {}) = 0;
   virtual void end(const std::string& note = {}) = 0;
 };

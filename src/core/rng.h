@@ -1,5 +1,6 @@
 #pragma once
-// Random numbers that depend on (seed, stream, counter) alone, so that a value does not depend on who drew before.
+// Random numbers that depend on (seed, stream, counter) alone, so that a value does not depend on who drew
+// before.
 
 #include <cmath>
 #include <cstdint>
@@ -19,15 +20,14 @@ class Rng {
 
  public:
   explicit Rng(uint64_t seed, uint64_t stream = 0)
-      : key_(mix64(mix64(seed + 0x9e3779b97f4a7c15ull) ^ (stream * 0xd1b54a32d192ed03ull + 0x8cb92ba72f3d8dd7ull))) {}
+      : key_(mix64(mix64(seed + 0x9e3779b97f4a7c15ull) ^
+                   (stream * 0xd1b54a32d192ed03ull + 0x8cb92ba72f3d8dd7ull))) {}
 
   uint64_t next() { return mix64(key_ + 0x9e3779b97f4a7c15ull * ++counter_); }
   /// Uniform in [0, 1).
   double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
   /// Uniform integer in [0, n), n > 0; Lemire's multiply-shift (bias below n / 2^64).
-  uint64_t below(uint64_t n) {
-    return static_cast<uint64_t>((static_cast<Wide>(next()) * n) >> 64);
-  }
+  uint64_t below(uint64_t n) { return static_cast<uint64_t>((static_cast<Wide>(next()) * n) >> 64); }
   /// Standard normal, by Box and Muller; each call draws two uniforms, so that the counter stays in step.
   double normal() {
     const double u = 1.0 - uniform(), v = uniform();

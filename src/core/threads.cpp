@@ -32,8 +32,8 @@ void relax() {
 
 thread_local bool inside_parallel = false;
 
-// Workers spin briefly before they sleep: a training step issues thousands of short parallel regions, and a futex
-// wake-up (some 50 us on a virtual machine) would cost more than many of them.
+// Workers spin briefly before they sleep: a training step issues thousands of short parallel regions, and a
+// futex wake-up (some 50 us on a virtual machine) would cost more than many of them.
 constexpr int kSpins = 4000;
 
 class Pool {
@@ -66,8 +66,10 @@ class Pool {
     wake_.notify_all();
     drain();
     for (int spin = 0; active_.load(std::memory_order_acquire) != 0;) {
-      if (++spin < kSpins) relax();
-      else std::this_thread::yield();
+      if (++spin < kSpins)
+        relax();
+      else
+        std::this_thread::yield();
     }
     if (error_) std::rethrow_exception(error_);
   }
@@ -89,7 +91,8 @@ class Pool {
   void work() {
     uint64_t seen = 0;
     while (true) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin)
+        relax();
       if (generation_.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });

@@ -1,23 +1,25 @@
 #pragma once
-// One process-wide pool of threads. Work is cut into chunks whose number and borders do not depend on the number of
-// threads, so that a result has the same bits whatever the machine: same seed, same bits.
+// One process-wide pool of threads. Work is cut into chunks whose number and borders do not depend on the
+// number of threads, so that a result has the same bits whatever the machine: same seed, same bits.
 
 #include <cstddef>
 #include <functional>
 
 namespace fathom {
 
-/// Sets the number of threads that parallel_for uses, the caller included; 0 means one a core that the process may use.
-/// Not to be called while a parallel_for runs.
+/// Sets the number of threads that parallel_for uses, the caller included; 0 means one a core that the
+/// process may use. Not to be called while a parallel_for runs.
 void set_num_threads(size_t n);
 size_t num_threads();
 
-/// Calls fn(i) for each i in [0, chunks), on any thread, in any order; returns when all are done. The first exception
-/// thrown by fn is rethrown here. A parallel_for inside fn runs its chunks on the calling thread.
-/// Determinism is the caller's: chunk borders must come from sizes alone, and chunks must not share an accumulator.
+/// Calls fn(i) for each i in [0, chunks), on any thread, in any order; returns when all are done. The first
+/// exception thrown by fn is rethrown here. A parallel_for inside fn runs its chunks on the calling thread.
+/// Determinism is the caller's: chunk borders must come from sizes alone, and chunks must not share an
+/// accumulator.
 void parallel_for(size_t chunks, const std::function<void(size_t)>& fn);
 
-/// Cuts [0, n) into pieces of `grain` (the last may be short) and calls fn(begin, end) for each, as parallel_for does.
+/// Cuts [0, n) into pieces of `grain` (the last may be short) and calls fn(begin, end) for each, as
+/// parallel_for does.
 void parallel_ranges(size_t n, size_t grain, const std::function<void(size_t, size_t)>& fn);
 
 }  // namespace fathom

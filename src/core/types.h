@@ -31,21 +31,26 @@ static_assert(sizeof(bf16) == 2);
 enum class DType { kF64, kF32, kBf16 };
 
 inline size_t dtype_size(DType t) { return t == DType::kF64 ? 8 : t == DType::kF32 ? 4 : 2; }
-inline std::string_view dtype_name(DType t) { return t == DType::kF64 ? "fp64" : t == DType::kF32 ? "fp32" : "bf16"; }
+inline std::string_view dtype_name(DType t) {
+  return t == DType::kF64 ? "fp64" : t == DType::kF32 ? "fp32" : "bf16";
+}
 
 template <class T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, double>) return DType::kF64;
-  else if constexpr (std::is_same_v<T, float>) return DType::kF32;
+  if constexpr (std::is_same_v<T, double>)
+    return DType::kF64;
+  else if constexpr (std::is_same_v<T, float>)
+    return DType::kF32;
   else {
     static_assert(std::is_same_v<T, bf16>);
     return DType::kBf16;
   }
 }
 
-/// The type of the residual stream, of norm statistics, of gradients and of master weights, for compute type W:
-/// double for the double reference path, float for fp32 and bf16. Keeping the stream in fp32 under bf16 matters here:
-/// a deep layer's small update would vanish in an 8-bit mantissa, and that update is what Fathom measures.
+/// The type of the residual stream, of norm statistics, of gradients and of master weights, for compute type
+/// W: double for the double reference path, float for fp32 and bf16. Keeping the stream in fp32 under bf16
+/// matters here: a deep layer's small update would vanish in an 8-bit mantissa, and that update is what
+/// Fathom measures.
 template <class W>
 using Stream = std::conditional_t<std::is_same_v<W, double>, double, float>;
 

@@ -26,8 +26,12 @@ TEST(Bf16, RoundsToNearestEvenAndKeepsNan) {
 }
 
 TEST(Error, BuildsOneLineFromItsFields) {
-  const Error e(ErrorCode::kFailed, {.what = "needs 9 bytes\nhas 8", .path = "a.safetensors", .tensor = "w", .offset = 16,
-                                     .line = {}, .hint = "incomplete download?"});
+  const Error e(ErrorCode::kFailed, {.what = "needs 9 bytes\nhas 8",
+                                     .path = "a.safetensors",
+                                     .tensor = "w",
+                                     .offset = 16,
+                                     .line = {},
+                                     .hint = "incomplete download?"});
   EXPECT_STREQ(e.what(), "a.safetensors: tensor 'w' at byte 16: needs 9 bytes has 8; incomplete download?");
 }
 
@@ -43,7 +47,11 @@ TEST(Threads, EveryChunkRunsOnceAndExceptionsArrive) {
     std::vector<std::atomic<int>> hits(1000);
     parallel_for(hits.size(), [&](size_t i) { hits[i]++; });
     for (const auto& h : hits) EXPECT_EQ(h.load(), 1);
-    EXPECT_THROW(parallel_for(10, [](size_t i) { if (i == 7) fail("seven"); }), Error);
+    EXPECT_THROW(parallel_for(10,
+                              [](size_t i) {
+                                if (i == 7) fail("seven");
+                              }),
+                 Error);
     std::atomic<int> nested{0};
     parallel_for(4, [&](size_t) { parallel_for(5, [&](size_t) { nested++; }); });
     EXPECT_EQ(nested.load(), 20);
@@ -74,7 +82,10 @@ TEST(AtomicFile, LeavesNothingBehindWithoutCommit) {
   const auto folder = std::filesystem::temp_directory_path() / "fathom-core-test";
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
-  { AtomicFile f(folder / "x"); f.write("half"); }
+  {
+    AtomicFile f(folder / "x");
+    f.write("half");
+  }
   EXPECT_TRUE(std::filesystem::is_empty(folder));
   write_text_file(folder / "x", "whole");
   EXPECT_EQ(read_text_file(folder / "x"), "whole");

@@ -1,0 +1,42 @@
+#pragma once
+// Causal attention with grouped key/value heads, in O(T) memory: scores are made and used block by block and
+// never stored, forward or backward (Dao et al. 2022, arXiv:2205.14135; backward recomputes them from lse).
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/types.h"
+
+namespace fathom {
+
+/// Sizes and strides. Query head h reads key/value head h / (NH / NKV). Element (b, t, h, i) of q is
+/// q[(b * Tq + t) * q_stride + h * HS + i]; of k and v: [b * kv_batch_stride + t * kv_stride + h * HS + i];
+/// out (B, Tq, NH * HS) is dense. Query t of a sequence sees the keys j with first_key[b * Tq + t] <= j <=
+/// q_start + t (first_key null: 0), so that a KV cache passes q_start = keys before the first query, Tk =
+/// q_start + Tq.
+struct AttentionShape {
+  size_t B, Tq, Tk, NH, NKV, HS;
+  size_t q_stride, kv_stride, kv_batch_stride;
+  size_t q_start = 0;
+  const int32_t* first_key = nullptr;  ///< (B, Tq), or null. Document masks and sliding windows.
+};
+
+/// out = softmax(q k^T / sqrt(HS)) v; lse (B, NH, Tq) = log-sum-exp of the scaled scores, kept for backward.
+template <class W>
+void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* v,
+                       const AttentionShape& shape);
+
+/// dq, dk, dv (strides as q, k, v; all overwritten) from dout, out (both dense) and lse. Needs Tk == Tq,
+/// q_start == 0.
+template <class W>
+void attention_backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q,
+                        const W* k, const W* v, const AttentionShape& shape);
+
+template <class W>
+void attention_forward_ref(W* out, Stream<W>* lse, const W* q, const W* k, const W* v,
+                           const AttentionShape& shape);
+template <class W>
+void attention_backward_ref(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse,
+                            const W* q, const W* k, const W* v, const AttentionShape& shape);
+
+}  // namespace fathom

@@ -1,0 +1,36 @@
+#pragma once
+// Softmax cross-entropy fused with the output head: logits are made for some rows at a time, turned into the
+// loss and into their own gradient in place, and used up, so that the (rows, V) logits of a batch are never
+// stored.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/types.h"
+
+namespace fathom {
+
+/// A target that is not scored (padding): its nll is 0 and it has no gradient.
+constexpr int32_t kIgnoredTarget = -1;
+
+/// nll (rows) = -log softmax(x head^T)[target], in nats.
+/// Shapes: x (rows, C); head (V, C); targets (rows), in [0, V) or kIgnoredTarget.
+template <class W>
+void head_loss_forward(double* nll, const W* x, const W* head, const int32_t* targets, size_t rows, size_t C,
+                       size_t V);
+
+/// The same, and with it: dx (rows, C) = and dhead (V, C) += the gradients of grad_scale * sum(nll). dhead
+/// may be null.
+template <class W>
+void head_loss_backward(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
+                        const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V);
+
+/// One row's loss from its logits (V), and, where `gradient` is set, logits <- grad_scale * (softmax -
+/// onehot(target)). Target kIgnoredTarget: returns 0, gradient 0.
+template <class S>
+double softmax_nll_row(S* logits, int32_t target, bool gradient, S grad_scale, size_t V);
+
+template <class S>
+double softmax_nll_row_ref(S* logits, int32_t target, bool gradient, S grad_scale, size_t V);
+
+}  // namespace fathom

@@ -1,0 +1,49 @@
+#include "kernels/rope.h"
+
+#include <cmath>
+
+namespace fathom {
+
+template <class S>
+RopeTable<S>::RopeTable(size_t positions_, size_t HS, double theta)
+    : positions(positions_), half(HS / 2), cos(positions_ * (HS / 2)), sin(positions_ * (HS / 2)) {
+  for (size_t i = 0; i < half; ++i) {
+    const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(HS));
+    for (size_t p = 0; p < positions; ++p) {
+      cos[p * half + i] = static_cast<S>(std::cos(static_cast<double>(p) * frequency));
+      sin[p * half + i] = static_cast<S>(std::sin(static_cast<double>(p) * frequency));
+    }
+  }
+}
+
+template <class W>
+void rope_ref(W* x, size_t rows, size_t stride, size_t heads, size_t HS, size_t T, size_t first_position,
+              const RopeTable<Stream<W>>& table, bool inverse, const Stream<W>* bias) {
+  using S = Stream<W>;
+  const size_t half = HS / 2;
+  for (size_t r = 0; r < rows; ++r) {
+    const size_t position = first_position + r % T;
+    for (size_t h = 0; h < heads; ++h) {
+      W* x_h = x + r * stride + h * HS;
+      for (size_t i = 0; i < half; ++i) {
+        const S c = table.cos[position * half + i];
+        const S s = inverse ? -table.sin[position * half + i] : table.sin[position * half + i];
+        const S a = S(x_h[i]) + (bias != nullptr ? bias[h * HS + i] : S(0));
+        const S b = S(x_h[i + half]) + (bias != nullptr ? bias[h * HS + i + half] : S(0));
+        x_h[i] = W(a * c - b * s);
+        x_h[i + half] = W(b * c + a * s);
+      }
+    }
+  }
+}
+
+template struct RopeTable<double>;
+template struct RopeTable<float>;
+template void rope_ref(double*, size_t, size_t, size_t, size_t, size_t, size_t, const RopeTable<double>&,
+                       bool, const double*);
+template void rope_ref(float*, size_t, size_t, size_t, size_t, size_t, size_t, const RopeTable<float>&, bool,
+                       const float*);
+template void rope_ref(bf16*, size_t, size_t, size_t, size_t, size_t, size_t, const RopeTable<float>&, bool,
+                       const float*);
+
+}  // namespace fathom
