@@ -9,16 +9,12 @@
 namespace fathom {
 namespace {
 
-// Rows of logits made at a time. Large enough that the products run at full speed and that dhead (V x C, read
-// and written once a chunk) costs little beside them; small enough for memory: 32000 x 256 floats are 31 MiB.
-constexpr size_t kChunkRows = 256;
-
 template <class W>
 void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
                const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
-  const size_t chunk = std::min(rows, kChunkRows);
+  const size_t chunk = std::min(rows, kHeadChunkRows);
   Buffer<S> logits(chunk * V);
   for (size_t r0 = 0; r0 < rows; r0 += chunk) {
     const size_t n = std::min(chunk, rows - r0);

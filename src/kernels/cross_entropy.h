@@ -13,6 +13,11 @@ namespace fathom {
 /// A target that is not scored (padding): its nll is 0 and it has no gradient.
 constexpr int32_t kIgnoredTarget = -1;
 
+/// Rows of logits made at a time. Large enough that the products run at full speed and that dhead (V x C,
+/// read and written once a chunk) costs little beside them; small enough for memory: 32000 x 256 floats are
+/// 31 MiB.
+constexpr size_t kHeadChunkRows = 256;
+
 /// nll (rows) = -log softmax(x head^T)[target], in nats.
 /// Shapes: x (rows, C); head (V, C); targets (rows), in [0, V) or kIgnoredTarget.
 template <class W>

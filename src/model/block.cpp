@@ -1,0 +1,303 @@
+#include "model/block.h"
+
+#include <cstring>
+
+#include "core/threads.h"
+#include "kernels/attention.h"
+#include "kernels/swiglu.h"
+#include "model/block_steps.h"
+
+namespace fathom {
+namespace {
+
+// A group of weight matrices that read the same input: (n_i, C) each, side by side in the output. Where they
+// lie one behind the other in memory, as in our own checkpoints, the group is one product; a memory-mapped
+// file may scatter them.
+template <class M>
+struct Group {
+  M* part[3];
+  size_t rows[3];
+  size_t parts;
+
+  size_t total() const {
+    size_t n = 0;
+    for (size_t i = 0; i < parts; ++i) n += rows[i];
+    return n;
+  }
+  bool contiguous(size_t C) const {
+    for (size_t i = 1; i < parts; ++i) {
+      if (part[i] != part[i - 1] + rows[i - 1] * C) return false;
+    }
+    return true;
+  }
+  // Calls fn(matrix, its rows, its first output column) for each product to be done.
+  template <class Fn>
+  void for_each(size_t C, const Fn& fn) const {
+    if (contiguous(C)) {
+      fn(part[0], total(), size_t{0});
+      return;
+    }
+    for (size_t i = 0, column = 0; i < parts; column += rows[i], ++i) fn(part[i], rows[i], column);
+  }
+};
+
+template <class M>
+Group<M> qkv_group(const ModelConfig& c, M* q, M* k, M* v) {
+  return {{q, k, v}, {c.q_size(), c.kv_size(), c.kv_size()}, 3};
+}
+template <class M>
+Group<M> gate_up_group(const ModelConfig& c, M* gate, M* up) {
+  return {{gate, up, nullptr}, {c.intermediate_size, c.intermediate_size, 0}, 2};
+}
+
+// y (rows, total) = input (rows, C) W^T
+template <class W>
+void group_forward(W* y, MatrixIn input, const Group<const W>& group, size_t rows, size_t C) {
+  constexpr DType kW = dtype_of<W>();
+  const size_t ld = group.total();
+  group.for_each(C, [&](const W* weight, size_t n, size_t column) {
+    gemm(rows, n, C, input, {weight, kW, C, true}, {y + column, kW, ld}, kW);
+  });
+}
+
+// dinput (rows, C) = dy (rows, total) W + addend;  dW += dy^T input
+template <class W>
+void group_backward(Stream<W>* dinput, Addend addend, const Group<Stream<W>>* gradients, const W* dy,
+                    MatrixIn input, const Group<const W>& group, size_t rows, size_t C) {
+  using S = Stream<W>;
+  constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
+  const size_t ld = group.total();
+  if (gradients !=
+      nullptr) {  // before dinput is written: it may be the memory of `input`'s gradient, never of `input`
+    gradients->for_each(C, [&](S* dweight, size_t n, size_t column) {
+      gemm(n, C, rows, {dy + column, kW, ld, true}, input, {dweight, kS, C}, kW, {dweight, C, 1.0});
+    });
+  }
+  group.for_each(C, [&](const W* weight, size_t n, size_t column) {
+    gemm(rows, C, n, {dy + column, kW, ld}, {weight, kW, C}, {dinput, kS, C}, kW, addend);
+    addend = {dinput, C, 1.0};
+  });
+}
+
+template <class W>
+AttentionShape attention_shape(const BlockContext<W>& context) {
+  const ModelConfig& c = *context.config;
+  AttentionShape shape{};
+  shape.B = context.B;
+  shape.Tq = context.T;
+  shape.Tk = context.position + context.T;
+  shape.NH = c.num_attention_heads;
+  shape.NKV = c.num_key_value_heads;
+  shape.HS = c.head_dim;
+  shape.q_stride = c.qkv_size();
+  shape.kv_stride = c.qkv_size();
+  shape.kv_batch_stride = context.T * c.qkv_size();
+  shape.q_start = context.position;
+  shape.first_key = context.first_key;
+  return shape;
+}
+
+// Appends this pass's keys and values to the cache.
+template <class W>
+void append_to_cache(const W* qkv, const BlockContext<W>& context) {
+  const ModelConfig& c = *context.config;
+  const size_t kv = c.kv_size();
+  for (size_t b = 0; b < context.B; ++b) {
+    for (size_t t = 0; t < context.T; ++t) {
+      const W* row = qkv + (b * context.T + t) * c.qkv_size() + c.q_size();
+      const size_t at = (b * context.cache->capacity + context.position + t) * kv;
+      std::memcpy(context.cache->k + at, row, kv * sizeof(W));
+      std::memcpy(context.cache->v + at, row + kv, kv * sizeof(W));
+    }
+  }
+}
+
+template <class W>
+void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeights<W>& w,
+                        BlockSaved<W>& saved, const BlockContext<W>& context) {
+  const ModelConfig& c = *context.config;
+  const size_t rows = context.rows(), C = c.hidden_size, ld = c.qkv_size();
+  constexpr DType kW = dtype_of<W>();
+  W *q = saved.qkv, *k = q + c.q_size(), *v = k + c.kv_size();
+  group_forward(saved.qkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
+  rope(q, rows, ld, c.num_attention_heads, c.head_dim, context.T, context.position, *context.rope, false,
+       w.q_bias);
+  rope(k, rows, ld, c.num_key_value_heads, c.head_dim, context.T, context.position, *context.rope, false,
+       w.k_bias);
+  if (w.v_bias != nullptr) bias_forward(v, w.v_bias, rows, ld, c.kv_size());
+
+  AttentionShape shape = attention_shape(context);
+  if (context.cache == nullptr) {
+    attention_forward(saved.attn_out, saved.lse, q, k, v, shape);
+  } else {
+    append_to_cache(saved.qkv, context);
+    shape.kv_stride = c.kv_size();
+    shape.kv_batch_stride = context.cache->capacity * c.kv_size();
+    attention_forward<W>(saved.attn_out, saved.lse, q, context.cache->k, context.cache->v, shape);
+  }
+  gemm(rows, C, c.q_size(), {saved.attn_out, kW, c.q_size()}, {w.o, kW, c.q_size(), true},
+       {y, dtype_of<Stream<W>>(), C}, kW, addend);
+}
+
+template <class W>
+void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend addend, MatrixIn input,
+                                 const LayerWeights<W>& w, const LayerGradients<Stream<W>>* g,
+                                 const BlockSaved<W>& saved, BlockScratch<W>& scratch,
+                                 const BlockContext<W>& context) {
+  using S = Stream<W>;
+  const ModelConfig& c = *context.config;
+  const size_t rows = context.rows(), C = c.hidden_size, Q = c.q_size(), ld = c.qkv_size();
+  constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
+  // y = attn_out Wo^T
+  if (g != nullptr)
+    gemm(C, Q, rows, {dy, kS, C, true}, {saved.attn_out, kW, Q}, {g->o, kS, Q}, kW, {g->o, Q, 1.0});
+  gemm(rows, Q, C, {dy, kS, C}, {w.o, kW, Q}, {scratch.dattn_out, kW, Q}, kW);
+
+  const W *q = saved.qkv, *k = q + Q, *v = k + c.kv_size();
+  W *dq = scratch.dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
+  attention_backward<W>(dq, dk, dv, scratch.dattn_out, saved.attn_out, saved.lse, q, k, v,
+                        attention_shape(context));
+  rope<W>(dq, rows, ld, c.num_attention_heads, c.head_dim, context.T, 0, *context.rope, true);
+  rope<W>(dk, rows, ld, c.num_key_value_heads, c.head_dim, context.T, 0, *context.rope, true);
+  if (g != nullptr && g->q_bias != nullptr) {
+    bias_backward(g->q_bias, dq, rows, ld, Q);
+    bias_backward(g->k_bias, dk, rows, ld, c.kv_size());
+    bias_backward(g->v_bias, dv, rows, ld, c.kv_size());
+  }
+  Group<S> dweights{};
+  if (g != nullptr) dweights = qkv_group(c, g->q, g->k, g->v);
+  group_backward(dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dqkv, input,
+                 qkv_group(c, w.q, w.k, w.v), rows, C);
+}
+
+template <class W>
+void mlp_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeights<W>& w, BlockSaved<W>& saved,
+                  const BlockContext<W>& context) {
+  const ModelConfig& c = *context.config;
+  const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
+  constexpr DType kW = dtype_of<W>();
+  group_forward(saved.gate_up, input, gate_up_group(c, w.gate, w.up), rows, C);
+  swiglu_forward(saved.act, saved.gate_up, rows, F);
+  gemm(rows, C, F, {saved.act, kW, F}, {w.down, kW, F, true}, {y, dtype_of<Stream<W>>(), C}, kW, addend);
+}
+
+template <class W>
+void mlp_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend addend, MatrixIn input,
+                           const LayerWeights<W>& w, const LayerGradients<Stream<W>>* g,
+                           const BlockSaved<W>& saved, BlockScratch<W>& scratch,
+                           const BlockContext<W>& context) {
+  using S = Stream<W>;
+  const ModelConfig& c = *context.config;
+  const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
+  constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
+  // y = act Wdown^T
+  if (g != nullptr)
+    gemm(C, F, rows, {dy, kS, C, true}, {saved.act, kW, F}, {g->down, kS, F}, kW, {g->down, F, 1.0});
+  gemm(rows, F, C, {dy, kS, C}, {w.down, kW, F}, {scratch.dact, kW, F}, kW);
+  swiglu_backward(scratch.dgate_up, scratch.dact, saved.gate_up, rows, F);
+  Group<S> dweights{};
+  if (g != nullptr) dweights = gate_up_group(c, g->gate, g->up);
+  group_backward(dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dgate_up, input,
+                 gate_up_group(c, w.gate, w.up), rows, C);
+}
+
+// What the sublayer read: the normed input, or the stream itself.
+template <class W>
+MatrixIn input_of(const StepPlan& plan, const StepSaved<W>& saved, size_t C) {
+  if (plan.norm_in) return {saved.h, dtype_of<W>(), C};
+  return {saved.x, dtype_of<Stream<W>>(), C};
+}
+
+template <class W>
+StepSaved<W> take_step_saved(Arena& arena, const StepPlan& plan, size_t rows, size_t C) {
+  using S = Stream<W>;
+  StepSaved<W> s;
+  if (plan.norm_in) {
+    s.h = arena.take<W>(rows * C);
+    s.rstd_in = arena.take<S>(rows);
+  }
+  if (plan.norm_out || plan.gain) s.y = arena.take<S>(rows * C);
+  if (plan.norm_out) s.rstd_out = arena.take<S>(rows);
+  if (plan.norm_sum) {
+    s.sum = arena.take<S>(rows * C);
+    s.rstd_sum = arena.take<S>(rows);
+  }
+  return s;
+}
+
+}  // namespace
+
+template <class W>
+BlockSaved<W> take_block_saved(Arena& arena, const ModelConfig& c, const StepPlan& plan, size_t rows) {
+  using S = Stream<W>;
+  BlockSaved<W> s;
+  s.attn = take_step_saved<W>(arena, plan, rows, c.hidden_size);
+  s.mlp = take_step_saved<W>(arena, plan, rows, c.hidden_size);
+  s.middle = arena.take<S>(rows * c.hidden_size);
+  s.qkv = arena.take<W>(rows * c.qkv_size());
+  s.attn_out = arena.take<W>(rows * c.q_size());
+  s.lse = arena.take<S>(rows * c.num_attention_heads);
+  s.gate_up = arena.take<W>(rows * 2 * c.intermediate_size);
+  s.act = arena.take<W>(rows * c.intermediate_size);
+  return s;
+}
+
+template <class W>
+BlockScratch<W> take_block_scratch(Arena& arena, const ModelConfig& c, size_t rows) {
+  using S = Stream<W>;
+  BlockScratch<W> s;
+  s.dh = arena.take<S>(rows * c.hidden_size);
+  s.dy = arena.take<S>(rows * c.hidden_size);
+  s.dqkv = arena.take<W>(rows * c.qkv_size());
+  s.dattn_out = arena.take<W>(rows * c.q_size());
+  s.dgate_up = arena.take<W>(rows * 2 * c.intermediate_size);
+  s.dact = arena.take<W>(rows * c.intermediate_size);
+  return s;
+}
+
+template <class W>
+void block_forward(Stream<W>* x_out, const Stream<W>* x, const LayerPlan& plan, const LayerWeights<W>& w,
+                   BlockSaved<W>& saved, const BlockContext<W>& context) {
+  using S = Stream<W>;
+  const size_t rows = context.rows(), C = context.config->hidden_size;
+  const double eps = context.config->rms_norm_eps;
+  step_forward<W>(
+      saved.middle, x, plan.step, w.attn, saved.attn, rows, C, eps,
+      [&](MatrixIn input, S* y, Addend addend) { attention_sublayer(input, y, addend, w, saved, context); });
+  step_forward<W>(
+      x_out, saved.middle, plan.step, w.mlp, saved.mlp, rows, C, eps,
+      [&](MatrixIn input, S* y, Addend addend) { mlp_sublayer(input, y, addend, w, saved, context); });
+}
+
+template <class W>
+void block_backward(Stream<W>* dx, const LayerPlan& plan, const LayerWeights<W>& w,
+                    const LayerGradients<Stream<W>>* g, const BlockSaved<W>& saved, BlockScratch<W>& scratch,
+                    const BlockContext<W>& context) {
+  using S = Stream<W>;
+  const size_t rows = context.rows(), C = context.config->hidden_size;
+  step_backward<W>(dx, plan.step, w.mlp, g != nullptr ? g->mlp : StepVectors<S>{}, saved.mlp, scratch, rows,
+                   C, [&](const S* dy, S* dinput, Addend addend) {
+                     mlp_sublayer_backward(dy, dinput, addend, input_of(plan.step, saved.mlp, C), w, g, saved,
+                                           scratch, context);
+                   });
+  step_backward<W>(dx, plan.step, w.attn, g != nullptr ? g->attn : StepVectors<S>{}, saved.attn, scratch,
+                   rows, C, [&](const S* dy, S* dinput, Addend addend) {
+                     attention_sublayer_backward(dy, dinput, addend, input_of(plan.step, saved.attn, C), w, g,
+                                                 saved, scratch, context);
+                   });
+}
+
+#define FATHOM_INSTANTIATE(W)                                                                               \
+  template BlockSaved<W> take_block_saved<W>(Arena&, const ModelConfig&, const StepPlan&, size_t);          \
+  template BlockScratch<W> take_block_scratch<W>(Arena&, const ModelConfig&, size_t);                       \
+  template void block_forward<W>(Stream<W>*, const Stream<W>*, const LayerPlan&, const LayerWeights<W>&,    \
+                                 BlockSaved<W>&, const BlockContext<W>&);                                   \
+  template void block_backward<W>(Stream<W>*, const LayerPlan&, const LayerWeights<W>&,                     \
+                                  const LayerGradients<Stream<W>>*, const BlockSaved<W>&, BlockScratch<W>&, \
+                                  const BlockContext<W>&);
+FATHOM_INSTANTIATE(double)
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
+
+}  // namespace fathom

@@ -1,0 +1,391 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "kernels/cross_entropy.h"
+#include "kernels/embedding.h"
+#include "kernels/gemm.h"
+#include "kernels/rmsnorm.h"
+#include "kernels/vector_ops.h"
+
+namespace fathom {
+
+template <class S>
+Program<S> whole_program(size_t num_layers) {
+  return program_without<S>(num_layers, {});
+}
+
+template <class S>
+Program<S> program_without(size_t num_layers, std::span<const size_t> removed) {
+  Program<S> program;
+  for (size_t l = 0; l < num_layers; ++l) {
+    if (std::find(removed.begin(), removed.end(), l) == removed.end()) program.push_back({l, nullptr});
+  }
+  return program;
+}
+
+template <class W>
+KvCache<W>::KvCache(const ModelConfig& config, size_t B, size_t capacity)
+    : layer_size_(B * capacity * config.kv_size()),
+      capacity_(capacity),
+      k_(layer_size_ * config.num_hidden_layers),
+      v_(layer_size_ * config.num_hidden_layers) {}
+
+template <class W>
+LayerCache<W> KvCache<W>::layer(size_t l) {
+  return {k_.data() + l * layer_size_, v_.data() + l * layer_size_, capacity_};
+}
+
+// The memory of a pass. Laid out over an empty arena it is the forecast; over a real one it is the run.
+template <class W>
+struct Transformer<W>::Workspace {
+  enum class Kind { kInference, kTraining, kRecompute, kLinearized };
+
+  Workspace(Kind kind_, const ModelConfig& config, const std::vector<LayerPlan>& plans, size_t rows_,
+            bool count_only)
+      : kind(kind_), rows(rows_) {
+    if (!count_only) {
+      Arena counter;
+      lay_out(counter, config, plans);
+      arena = Arena(counter.peak());
+    }
+    lay_out(arena, config, plans);
+  }
+
+  void lay_out(Arena& a, const ModelConfig& c, const std::vector<LayerPlan>& plans) {
+    const size_t n = rows * c.hidden_size, L = plans.size();
+    const bool keep_all = kind == Kind::kTraining, keep_inputs = keep_all || kind == Kind::kRecompute;
+    streams.clear();
+    saved.clear();
+    for (size_t l = 0; l < (keep_inputs ? L + 1 : 1); ++l) streams.push_back(a.take<S>(n));
+    if (keep_all) {
+      for (const LayerPlan& plan : plans) saved.push_back(take_block_saved<W>(a, c, plan.step, rows));
+    } else {
+      // One layer at a time: room for whichever plan needs the most, laid out anew for each by saved_for().
+      shared_begin = a.mark();
+      for (const LayerPlan& plan : plans) {
+        a.release(shared_begin);
+        take_block_saved<W>(a, c, plan.step, rows);
+      }
+      a.release(a.peak());
+    }
+    normed = a.take<W>(n);
+    rstd = a.take<S>(rows);
+    if (has_embed_norm(c.norm.type)) {
+      raw_embedding = a.take<S>(n);
+      embedding_rstd = a.take<S>(rows);
+    }
+    if (kind != Kind::kInference) {
+      dx = a.take<S>(n);
+      scratch = take_block_scratch<W>(a, c, rows);
+    }
+  }
+
+  BlockSaved<W>& saved_for(size_t l, const ModelConfig& c, const std::vector<LayerPlan>& plans) {
+    if (kind == Kind::kTraining) return saved[l];
+    const size_t end = arena.mark();
+    arena.release(shared_begin);
+    shared = take_block_saved<W>(arena, c, plans[l].step, rows);
+    arena.release(end);
+    return shared;
+  }
+
+  Kind kind;
+  size_t rows;
+  Arena arena;
+  std::vector<S*>
+      streams;  // training: the input of each layer and the last output; otherwise one scratch stream
+  std::vector<BlockSaved<W>> saved;  // training: of each layer
+  BlockSaved<W> shared;              // otherwise: of the layer that runs
+  size_t shared_begin = 0;
+  W* normed = nullptr;  // (rows, C) final norm's output
+  S* rstd = nullptr;
+  S* raw_embedding = nullptr;  // (rows, C) before the embedding norm
+  S* embedding_rstd = nullptr;
+  S* dx = nullptr;
+  BlockScratch<W> scratch;
+  size_t layer = 0;  // linearized: which layer, and for what batch
+  BlockContext<W> context{};
+};
+
+template <class W>
+Transformer<W>::Transformer(const ModelConfig& config, WeightSource<W>& source)
+    : config_(config), plans_(layer_plans(config.norm, config.num_hidden_layers)), source_(source) {}
+
+template <class W>
+Transformer<W>::~Transformer() = default;
+
+template <class W>
+void Transformer<W>::release() {
+  inference_.reset();
+  training_.reset();
+  linearized_.reset();
+}
+
+template <class W>
+void Transformer<W>::check(const Batch& batch, size_t position) const {
+  if (position + batch.T > config_.max_position_embeddings) {
+    fail("a sequence of " + std::to_string(position + batch.T) +
+             " tokens does not fit the model's context of " + std::to_string(config_.max_position_embeddings),
+         "shorten it (--seq)");
+  }
+  const auto V = static_cast<int64_t>(config_.vocab_size);
+  for (size_t i = 0; i < batch.rows(); ++i) {
+    if (batch.tokens[i] < 0 || batch.tokens[i] >= V) {
+      fail("token id " + std::to_string(batch.tokens[i]) + " is outside the vocabulary of " +
+               std::to_string(V),
+           "was the text tokenized for another model?");
+    }
+    if (batch.targets != nullptr && (batch.targets[i] < kIgnoredTarget || batch.targets[i] >= V)) {
+      fail("target id " + std::to_string(batch.targets[i]) + " is outside the vocabulary of " +
+           std::to_string(V));
+    }
+  }
+}
+
+template <class W>
+BlockContext<W> Transformer<W>::context(const Batch& batch, size_t position) {
+  const size_t needed = position + batch.T;
+  if (!rope_ || rope_->positions < needed) {
+    // A cache grows by one position a token: leave room, so that the table is not made anew each time.
+    const size_t positions = position > 0 ? std::min(config_.max_position_embeddings, needed * 2) : needed;
+    rope_ = std::make_unique<RopeTable<S>>(positions, config_.head_dim, config_.rope_theta);
+  }
+  BlockContext<W> context{&config_, batch.B, batch.T, rope_.get(), batch.first_key, position, nullptr};
+  if (config_.sliding_window > 0 && needed > config_.sliding_window) {
+    first_key_.resize(batch.rows());
+    for (size_t i = 0; i < batch.rows(); ++i) {
+      const size_t last = position + i % batch.T;
+      const auto window =
+          static_cast<int32_t>(last + 1 > config_.sliding_window ? last + 1 - config_.sliding_window : 0);
+      first_key_[i] = batch.first_key != nullptr ? std::max(window, batch.first_key[i]) : window;
+    }
+    context.first_key = first_key_.data();
+  }
+  return context;
+}
+
+template <class W>
+typename Transformer<W>::Workspace& Transformer<W>::inference_workspace(size_t rows) {
+  if (!inference_ || inference_->rows != rows) {
+    inference_.reset();
+    inference_ = std::make_unique<Workspace>(Workspace::Kind::kInference, config_, plans_, rows, false);
+  }
+  return *inference_;
+}
+
+namespace {
+
+// x = embedding of the tokens; raw and rstd are kept where the embedding is normalized.
+template <class W>
+void embed_tokens(Stream<W>* x, Stream<W>* raw, Stream<W>* rstd, const OuterWeights<W>& outer,
+                  const Batch& batch, const ModelConfig& config) {
+  using S = Stream<W>;
+  const size_t C = config.hidden_size;
+  if (outer.embed_norm == nullptr) {
+    embedding_forward<W>(x, outer.embedding, batch.tokens, batch.rows(), C);
+  } else {
+    embedding_forward<W>(raw, outer.embedding, batch.tokens, batch.rows(), C);
+    rmsnorm_forward(x, rstd, raw, outer.embed_norm, S(1), static_cast<S>(config.rms_norm_eps), batch.rows(),
+                    C);
+  }
+}
+
+// x_out = x A + b, the columns' bias standing in for the rows' addend.
+template <class W>
+void linear_forward(Stream<W>* x_out, const Stream<W>* x, const LinearMap<Stream<W>>& map, size_t rows,
+                    size_t C) {
+  using S = Stream<W>;
+  constexpr DType kS = dtype_of<S>();
+  for (size_t r = 0; r < rows; ++r) std::copy(map.b.begin(), map.b.end(), x_out + r * C);
+  // In the stream's own precision: the map is a stand-in for a layer and must not add rounding of its own.
+  gemm(rows, C, C, {x, kS, C}, {map.A.data(), kS, C}, {x_out, kS, C}, kS, {x_out, C, 1.0});
+}
+
+}  // namespace
+
+template <class W>
+void Transformer<W>::embed(S* x, const Batch& batch, const Observer<S>& observer) {
+  check(batch, 0);
+  Workspace& ws = inference_workspace(batch.rows());
+  embed_tokens<W>(x, ws.raw_embedding, ws.embedding_rstd, source_.outer(), batch, config_);
+  if (observer) observer({TapPoint::kEmbedding, 0, nullptr, x});
+}
+
+template <class W>
+void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Batch& batch,
+                         const Observer<S>& observer, KvCache<W>* cache) {
+  const size_t position = cache != nullptr ? cache->length : 0;
+  check(batch, position);
+  if (cache != nullptr && position + batch.T > cache->capacity()) fail("internal: the KV cache is too small");
+  Workspace& ws = inference_workspace(batch.rows());
+  BlockContext<W> ctx = context(batch, position);
+  const size_t rows = batch.rows(), C = config_.hidden_size;
+  S *in = x, *out = ws.streams[0];
+  for (const ProgramStep<S>& step : program) {
+    if (step.linear != nullptr) {
+      linear_forward<W>(out, in, *step.linear, rows, C);
+      if (observer) observer({TapPoint::kMlp, step.layer, in, out});
+    } else {
+      LayerCache<W> layer_cache;
+      if (cache != nullptr) {
+        layer_cache = cache->layer(step.layer);
+        ctx.cache = &layer_cache;
+      }
+      BlockSaved<W>& saved = ws.saved_for(step.layer, config_, plans_);
+      block_forward<W>(out, in, plans_[step.layer], source_.layer(step.layer), saved, ctx);
+      if (observer) {
+        observer({TapPoint::kAttention, step.layer, in, saved.middle});
+        observer({TapPoint::kMlp, step.layer, saved.middle, out});
+      }
+    }
+    std::swap(in, out);
+  }
+  if (in != x) std::memcpy(x, in, rows * C * sizeof(S));
+  if (cache != nullptr) cache->length += batch.T;
+}
+
+template <class W>
+void Transformer<W>::logits(S* out, const S* x, size_t rows) {
+  Workspace& ws = inference_workspace(rows);
+  const OuterWeights<W> outer = source_.outer();
+  const size_t C = config_.hidden_size, V = config_.vocab_size;
+  constexpr DType kW = dtype_of<W>();
+  rmsnorm_forward(ws.normed, ws.rstd, x, outer.final_norm, S(1), static_cast<S>(config_.rms_norm_eps), rows,
+                  C);
+  gemm(rows, V, C, {ws.normed, kW, C}, {outer.head, kW, C, true}, {out, dtype_of<S>(), V}, kW);
+}
+
+template <class W>
+void Transformer<W>::losses(double* nll, const S* x, const int32_t* targets, size_t rows) {
+  Workspace& ws = inference_workspace(rows);
+  const OuterWeights<W> outer = source_.outer();
+  const size_t C = config_.hidden_size;
+  rmsnorm_forward(ws.normed, ws.rstd, x, outer.final_norm, S(1), static_cast<S>(config_.rms_norm_eps), rows,
+                  C);
+  head_loss_forward(nll, ws.normed, outer.head, targets, rows, C, config_.vocab_size);
+}
+
+template <class W>
+void Transformer<W>::forward(double* nll, const Batch& batch, const Observer<S>& observer) {
+  Buffer<S> x(batch.rows() * config_.hidden_size);
+  embed(x.data(), batch, observer);
+  run(x.data(), whole_program<S>(plans_.size()), batch, observer);
+  losses(nll, x.data(), batch.targets, batch.rows());
+}
+
+template <class W>
+double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradients, double grad_scale,
+                                        const TrainOptions& options, const Observer<S>& observer) {
+  check(batch, 0);
+  const auto kind = options.recompute ? Workspace::Kind::kRecompute : Workspace::Kind::kTraining;
+  const size_t rows = batch.rows(), C = config_.hidden_size, L = plans_.size();
+  if (!training_ || training_->rows != rows || training_->kind != kind) {
+    training_.reset();
+    training_ = std::make_unique<Workspace>(kind, config_, plans_, rows, false);
+  }
+  Workspace& ws = *training_;
+  const BlockContext<W> ctx = context(batch, 0);
+  const OuterWeights<W> outer = source_.outer();
+  const OuterGradients<S> douter = gradients.outer();
+  const S eps = static_cast<S>(config_.rms_norm_eps);
+
+  // Forward.
+  embed_tokens<W>(ws.streams[0], ws.raw_embedding, ws.embedding_rstd, outer, batch, config_);
+  if (observer) observer({TapPoint::kEmbedding, 0, nullptr, ws.streams[0]});
+  for (size_t l = 0; l < L; ++l) {
+    BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
+    block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, ctx);
+    if (observer) {
+      observer({TapPoint::kAttention, l, ws.streams[l], saved.middle});
+      observer({TapPoint::kMlp, l, saved.middle, ws.streams[l + 1]});
+    }
+  }
+  rmsnorm_forward(ws.normed, ws.rstd, ws.streams[L], outer.final_norm, S(1), eps, rows, C);
+
+  // Loss and backward, in reverse order.
+  std::vector<double> nll(rows);
+  head_loss_backward<W>(nll.data(), ws.scratch.dh, douter.head, ws.normed, outer.head, batch.targets,
+                        static_cast<S>(grad_scale), rows, C, config_.vocab_size);
+  rmsnorm_backward(ws.dx, false, douter.final_norm, ws.scratch.dh, ws.streams[L], outer.final_norm, ws.rstd,
+                   S(1), rows, C);
+  for (size_t l = L; l-- > 0;) {
+    BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
+    // Recompute: the forward of this layer once more, its output going where nothing is needed any longer.
+    if (options.recompute) {
+      block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, ctx);
+    }
+    const LayerGradients<S> dlayer = gradients.layer(l);
+    block_backward<W>(ws.dx, plans_[l], source_.layer(l), &dlayer, saved, ws.scratch, ctx);
+  }
+  if (outer.embed_norm != nullptr) {
+    rmsnorm_backward(ws.dx, false, douter.embed_norm, ws.dx, ws.raw_embedding, outer.embed_norm,
+                     ws.embedding_rstd, S(1), rows, C);
+  }
+  embedding_backward(douter.embedding, ws.dx, batch.tokens, rows, C);
+
+  double total = 0;
+  for (const double v : nll) total += v;
+  return total;
+}
+
+template <class W>
+void Transformer<W>::linearize(size_t layer, const S* x, const Batch& batch) {
+  check(batch, 0);
+  if (!linearized_ || linearized_->rows != batch.rows()) {
+    linearized_ =
+        std::make_unique<Workspace>(Workspace::Kind::kLinearized, config_, plans_, batch.rows(), false);
+  }
+  Workspace& ws = *linearized_;
+  ws.layer = layer;
+  ws.context = context(batch, 0);
+  std::memcpy(ws.streams[0], x, batch.rows() * config_.hidden_size * sizeof(S));
+  block_forward<W>(ws.dx, ws.streams[0], plans_[layer], source_.layer(layer),
+                   ws.saved_for(layer, config_, plans_), ws.context);
+}
+
+template <class W>
+void Transformer<W>::vjp(S* dx) {
+  if (!linearized_) fail("internal: vjp before linearize");
+  Workspace& ws = *linearized_;
+  ws.context.rope = rope_.get();  // another pass may have made a longer table since
+  block_backward<W>(dx, plans_[ws.layer], source_.layer(ws.layer), nullptr, ws.shared, ws.scratch,
+                    ws.context);
+}
+
+template <class W>
+MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const TrainOptions& options) {
+  using S = Stream<W>;
+  const size_t n = parameter_count(parameter_list(config));
+  MemoryPlan plan;
+  plan.parameters = n * (sizeof(S) + (sizeof(W) != sizeof(S) ? sizeof(W) : 0));
+  plan.gradients = n * sizeof(S);
+  plan.optimizer = 2 * n * sizeof(S);
+  plan.activations = Transformer<W>::training_bytes(config, B * T, options);
+  plan.logits = std::min(B * T, kHeadChunkRows) * config.vocab_size * sizeof(S);
+  return plan;
+}
+
+template <class W>
+size_t Transformer<W>::training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options) {
+  const auto kind = options.recompute ? Workspace::Kind::kRecompute : Workspace::Kind::kTraining;
+  const auto plans = layer_plans(config.norm, config.num_hidden_layers);
+  return Workspace(kind, config, plans, rows, true).arena.peak();
+}
+
+#define FATHOM_INSTANTIATE(W)    \
+  template class KvCache<W>;     \
+  template class Transformer<W>; \
+  template MemoryPlan plan_memory<W>(const ModelConfig&, size_t, size_t, const TrainOptions&);
+FATHOM_INSTANTIATE(double)
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
+template Program<double> whole_program<double>(size_t);
+template Program<float> whole_program<float>(size_t);
+template Program<double> program_without<double>(size_t, std::span<const size_t>);
+template Program<float> program_without<float>(size_t, std::span<const size_t>);
+
+}  // namespace fathom

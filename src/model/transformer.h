@@ -1,0 +1,152 @@
+#pragma once
+// The whole model: a forward pass is a short program (a list of layers to run) over a stream, observed at
+// named points; a training pass is the same layers with what backward needs kept.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/block.h"
+
+namespace fathom {
+
+/// B sequences of T tokens. `targets` (kIgnoredTarget where a position is not scored) and `first_key` may be
+/// null where a call does not need them.
+struct Batch {
+  size_t B = 0, T = 0;
+  const int32_t* tokens = nullptr;     ///< (B, T)
+  const int32_t* targets = nullptr;    ///< (B, T)
+  const int32_t* first_key = nullptr;  ///< (B, T): document masks; see AttentionShape
+  size_t rows() const { return B * T; }
+};
+
+/// A layer replaced by x' = x A + b: A (C, C) row-major (input index first), b (C).
+template <class S>
+struct LinearMap {
+  std::vector<S> A, b;
+};
+
+/// One entry of a forward's program: the layer at 0-based position `layer`, or a linear map in its place.
+template <class S>
+struct ProgramStep {
+  size_t layer = 0;
+  const LinearMap<S>* linear = nullptr;
+};
+template <class S>
+using Program = std::vector<ProgramStep<S>>;
+
+/// All layers in order; the same without some (0-based positions).
+template <class S>
+Program<S> whole_program(size_t num_layers);
+template <class S>
+Program<S> program_without(size_t num_layers, std::span<const size_t> removed);
+
+/// Where in the forward an observer is called. The stream is always raw: before the final norm.
+enum class TapPoint {
+  kEmbedding,  ///< `after` is the stream that enters the first layer (after the embedding norm, where there
+               ///< is one)
+  kAttention,  ///< after a layer's attention step
+  kMlp,        ///< after a layer's MLP step, i.e. the layer's output (a linear map reports here only)
+};
+template <class S>
+struct Tap {
+  TapPoint point;
+  size_t layer;     ///< 0-based position; 0 for kEmbedding
+  const S* before;  ///< (rows, C) the stream before this step; null for kEmbedding
+  const S* after;   ///< (rows, C)
+};
+template <class S>
+using Observer = std::function<void(const Tap<S>&)>;
+
+/// Keys and values of all layers for generation.
+template <class W>
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, size_t B, size_t capacity);
+  LayerCache<W> layer(size_t l);
+  size_t length = 0;  ///< positions filled
+  size_t capacity() const { return capacity_; }
+
+ private:
+  size_t layer_size_, capacity_;
+  Buffer<W> k_, v_;
+};
+
+struct TrainOptions {
+  bool recompute = false;  ///< Keep only each layer's input and run its forward again in the backward pass.
+};
+
+/// Runs a model over weights from a source. Not thread-safe: it owns the pass's workspace.
+/// Errors: Error where a token is outside the vocabulary or T exceeds max_position_embeddings.
+template <class W>
+class Transformer {
+ public:
+  using S = Stream<W>;
+  Transformer(const ModelConfig& config, WeightSource<W>& source);
+  ~Transformer();
+
+  const ModelConfig& config() const { return config_; }
+  const std::vector<LayerPlan>& plans() const { return plans_; }
+  /// For tests: spoil a constant and see that verification fails.
+  std::vector<LayerPlan>& mutable_plans() { return plans_; }
+
+  /// x (rows, C) = the embedding of the batch's tokens (normalized where the scheme says so).
+  void embed(S* x, const Batch& batch, const Observer<S>& observer = {});
+  /// x (rows, C) <- the program applied to x. With a cache, positions start at cache->length, which is
+  /// advanced.
+  void run(S* x, std::span<const ProgramStep<S>> program, const Batch& batch,
+           const Observer<S>& observer = {}, KvCache<W>* cache = nullptr);
+  /// out (rows, V) = head(final norm(x)).
+  void logits(S* out, const S* x, size_t rows);
+  /// nll (rows), in nats, of the targets given the stream x (rows, C).
+  void losses(double* nll, const S* x, const int32_t* targets, size_t rows);
+
+  /// embed, the whole program, losses: nll (rows).
+  void forward(double* nll, const Batch& batch, const Observer<S>& observer = {});
+
+  /// Adds the gradients of grad_scale * (sum of nll) to `gradients` and returns the sum of nll. Observers see
+  /// the forward.
+  double forward_backward(const Batch& batch, Gradients<S>& gradients, double grad_scale,
+                          const TrainOptions& options = {}, const Observer<S>& observer = {});
+
+  /// dx (rows, C): v on entry, J^T v on exit, for J the Jacobian of layer `layer` at input x (rows, C). Call
+  /// linearize(layer, x, batch) first; then vjp as often as wanted.
+  void linearize(size_t layer, const S* x, const Batch& batch);
+  void vjp(S* dx);
+
+  /// Bytes of activations and scratch that forward_backward takes for `rows` tokens.
+  static size_t training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options);
+
+  /// Frees the workspace (it is made again when needed).
+  void release();
+
+ private:
+  struct Workspace;
+  BlockContext<W> context(const Batch& batch, size_t position);
+  void check(const Batch& batch, size_t position) const;
+  Workspace& inference_workspace(size_t rows);
+
+  ModelConfig config_;
+  std::vector<LayerPlan> plans_;
+  WeightSource<W>& source_;
+  std::unique_ptr<RopeTable<S>> rope_;
+  std::vector<int32_t> first_key_;  // sliding window merged with the batch's own
+  std::unique_ptr<Workspace> inference_, training_, linearized_;
+};
+
+/// Bytes that a training step takes, part by part, as the code that runs it lays them out.
+struct MemoryPlan {
+  size_t parameters = 0;  ///< masters and the bf16 copy
+  size_t gradients = 0;
+  size_t optimizer = 0;    ///< two moments
+  size_t activations = 0;  ///< what backward needs, and scratch
+  size_t logits = 0;       ///< the head's chunk
+  size_t total() const { return parameters + gradients + optimizer + activations + logits; }
+};
+template <class W>
+MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const TrainOptions& options);
+
+}  // namespace fathom

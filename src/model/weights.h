@@ -1,0 +1,119 @@
+#pragma once
+// Views of weights, and who hands them out. The block reads views; an optimizer, a memory map or a
+// dequantizer that holds one layer at a time may stand behind a WeightSource.
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "core/buffer.h"
+#include "core/types.h"
+#include "model/parameters.h"
+
+namespace fathom {
+
+/// A step's vectors (C each); null where the plan has none. P is `const S` for weights, `S` for gradients.
+template <class P>
+struct StepVectors {
+  P* norm_in = nullptr;
+  P* norm_out = nullptr;
+  P* norm_sum = nullptr;
+  P* gain = nullptr;
+};
+
+/// One layer. M is the matrices' element type, P the vectors': (const W, const S) for weights, (S, S) for
+/// gradients. Shapes: q (NH*HS, C); k, v (NKV*HS, C); o (C, NH*HS); gate, up (F, C); down (C, F); biases
+/// (rows of their matrix).
+template <class M, class P>
+struct LayerTensors {
+  StepVectors<P> attn, mlp;
+  M *q = nullptr, *k = nullptr, *v = nullptr, *o = nullptr;
+  M *gate = nullptr, *up = nullptr, *down = nullptr;
+  P *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
+};
+
+/// What stands outside the layers. head is the embedding where the two are tied; embed_norm is null where
+/// there is none.
+template <class M, class P>
+struct OuterTensors {
+  M *embedding = nullptr, *head = nullptr;
+  P *embed_norm = nullptr, *final_norm = nullptr;
+};
+
+template <class W>
+using LayerWeights = LayerTensors<const W, const Stream<W>>;
+template <class S>
+using LayerGradients = LayerTensors<S, S>;
+template <class W>
+using OuterWeights = OuterTensors<const W, const Stream<W>>;
+template <class S>
+using OuterGradients = OuterTensors<S, S>;
+
+/// Hands out weights layer by layer, in the compute type W.
+template <class W>
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual OuterWeights<W> outer() = 0;
+  /// Weights of the layer at 0-based position `l`; valid until the next call of layer().
+  virtual LayerWeights<W> layer(size_t l) = 0;
+};
+
+/// All parameters of a model in memory: masters in the stream's type and, under bf16, a rounded copy for the
+/// matrices.
+template <class W>
+class ResidentWeights final : public WeightSource<W> {
+ public:
+  using S = Stream<W>;
+  explicit ResidentWeights(const ModelConfig& config, InitScheme init = InitScheme::kNormal);
+
+  const ModelConfig& config() const { return config_; }
+  const std::vector<ParamSpec>& list() const { return list_; }
+  size_t count() const { return count_; }
+
+  /// The masters, flat, in the order of list(). After writing to them call refresh().
+  S* values() { return values_.data(); }
+  const S* values() const { return values_.data(); }
+  S* values(const ParamSpec& spec) { return values_.data() + spec.offset; }
+  /// The bf16 copy, flat, or null where the masters themselves are computed with.
+  bf16* copy();
+  /// Rounds the masters into the copy; nothing to do for fp32 and double.
+  void refresh();
+
+  OuterWeights<W> outer() override { return outer_; }
+  LayerWeights<W> layer(size_t l) override { return layers_[l]; }
+
+ private:
+  ModelConfig config_;
+  std::vector<ParamSpec> list_;
+  size_t count_ = 0;
+  Buffer<S> values_;
+  Buffer<W> copy_;  // empty where W is S
+  OuterWeights<W> outer_;
+  std::vector<LayerWeights<W>> layers_;
+};
+
+/// Gradients of all parameters, flat in the order of the list, with views.
+template <class S>
+class Gradients {
+ public:
+  Gradients(const ModelConfig& config, const std::vector<ParamSpec>& list);
+  S* values() { return values_.data(); }
+  const S* values() const { return values_.data(); }
+  size_t count() const { return values_.size(); }
+  void zero() { values_.zero(); }
+  OuterGradients<S> outer() const { return outer_; }
+  LayerGradients<S> layer(size_t l) const { return layers_[l]; }
+
+ private:
+  Buffer<S> values_;
+  OuterGradients<S> outer_;
+  std::vector<LayerGradients<S>> layers_;
+};
+
+/// The views onto flat arrays of matrices and vectors (which may be the same array), in the order of `list`.
+template <class M, class P>
+void bind_views(const std::vector<ParamSpec>& list, M* matrices, P* vectors, size_t num_layers, bool tied,
+                OuterTensors<M, P>& outer, std::vector<LayerTensors<M, P>>& layers);
+
+}  // namespace fathom
