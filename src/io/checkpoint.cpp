@@ -1,0 +1,118 @@
+#include "io/checkpoint.h"
+
+#include <charconv>
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "io/modeling_fathom.h"
+#include "io/safetensors.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string shape_text(const std::vector<size_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+// The step of a folder called step-N, or -1. Temporary folders have other names.
+long step_of(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  if (name.rfind("step-", 0) != 0) return -1;
+  long step = -1;
+  const char *begin = name.data() + 5, *end = name.data() + name.size();
+  const auto [parsed, error] = std::from_chars(begin, end, step);
+  return error == std::errc() && parsed == end ? step : -1;
+}
+
+// Tensors that some exporters write and that no Llama needs.
+bool may_be_left_over(const std::string& name, const ModelConfig& config) {
+  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.tie_word_embeddings);
+}
+
+}  // namespace
+
+fs::path resolve_model(const fs::path& model) {
+  if (!fs::exists(model)) {
+    fail({.what = "no such file or folder", .path = model.string(), .tensor = {}, .offset = {}, .line = {},
+          .hint = "MODEL is a Hugging Face folder or a run folder"});
+  }
+  if (fs::is_directory(model / "checkpoints")) {
+    fs::path last;
+    long last_step = -1;
+    for (const auto& entry : fs::directory_iterator(model / "checkpoints")) {
+      const long step = step_of(entry.path());
+      if (step > last_step) {
+        last_step = step;
+        last = entry.path();
+      }
+    }
+    if (last.empty()) {
+      fail({.what = "the run has no complete checkpoint yet", .path = model.string(), .tensor = {}, .offset = {},
+            .line = {}, .hint = {}});
+    }
+    return last;
+  }
+  if (!fs::is_directory(model) || !fs::exists(model / "config.json")) {
+    fail({.what = "is no model: neither a folder with config.json nor a run folder", .path = model.string(), .tensor = {},
+          .offset = {}, .line = {}, .hint = {}});
+  }
+  return model;
+}
+
+template <class W>
+void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
+  const SafetensorsFile file(folder / "model.safetensors");
+  size_t used = 0;
+  for (const ParamSpec& spec : weights.list()) {
+    const TensorView& tensor = file.at(spec.name);
+    if (tensor.shape != spec.shape) {
+      fail({.what = "has shape " + shape_text(tensor.shape) + ", config.json asks for " + shape_text(spec.shape),
+            .path = file.path().string(), .tensor = spec.name, .offset = tensor.offset, .line = {}, .hint = {}});
+    }
+    read_tensor(weights.values(spec), tensor, spec.name, file.path());
+    ++used;
+  }
+  for (const auto& [name, tensor] : file.tensors()) {
+    if (used == file.tensors().size()) break;
+    bool known = may_be_left_over(name, weights.config());
+    for (const ParamSpec& spec : weights.list()) known = known || spec.name == name;
+    if (!known) {
+      fail({.what = "is not part of the model that config.json describes", .path = file.path().string(), .tensor = name,
+            .offset = tensor.offset, .line = {}, .hint = "is it another architecture or norm_scheme?"});
+    }
+  }
+  weights.refresh();
+}
+
+template <class S>
+void save_model(const fs::path& folder, const ModelConfig& config, const std::vector<ParamSpec>& list, const S* values,
+                DType stored) {
+  const nlohmann::json json = config_to_json(config, stored);
+  std::vector<TensorToWrite> tensors;
+  for (const ParamSpec& spec : list) {
+    tensors.push_back({spec.name, spec.shape, values + spec.offset, dtype_of<S>(), stored});
+  }
+  write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+  if (json["model_type"] == "fathom") write_text_file(folder / "modeling_fathom.py", kModelingFathom);
+  write_text_file(folder / "config.json", json.dump(2) + "\n");
+}
+
+void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
+    if (fs::exists(from / name)) write_text_file(to / name, read_text_file(from / name));
+  }
+}
+
+template void load_weights(ResidentWeights<double>&, const fs::path&);
+template void load_weights(ResidentWeights<float>&, const fs::path&);
+template void load_weights(ResidentWeights<bf16>&, const fs::path&);
+template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const double*, DType);
+template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const float*, DType);
+
+}  // namespace fathom
