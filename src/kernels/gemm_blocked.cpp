@@ -1,0 +1,229 @@
+// The product by cache blocks, after Goto & van de Geijn 2008 (Anatomy of High-Performance Matrix
+// Multiplication), with two departures: B is packed once by all threads before any of them multiplies, and an
+// A whose rows are already what the kernel reads is not packed at all. What is packed must be cheap beside
+// the product: at hidden size 192 each element of A takes part in only 192 multiplications.
+
+#include <algorithm>
+
+#include "core/buffer.h"
+#include "core/threads.h"
+#include "kernels/gemm_kernels.h"
+
+namespace fathom::gemm_detail {
+namespace {
+
+// Depth of a block of products, in units: a panel of B (48 x 256 x 4 B = 48 KiB) stays near L1 while the rows
+// of a tile pass over it. Deeper blocks would save little: a tile is stored once per 256 units.
+constexpr size_t kBlockUnits = 256;
+// Depth, in units, that is packed before the product runs where partial sums can live in a float C.
+constexpr size_t kPackedUnits = 1024;
+// Units of B that are packed at once: 8 MiB, a share of L3 that leaves room for A and C.
+constexpr size_t kPackedSize = size_t{2} << 20;
+// Rows of a tile of C: its A block (96 x 256 x 4 B = 96 KiB) and C stay in L2.
+constexpr size_t kTileRows = 96;
+// Columns of a tile of C, so that its partial sums (96 x 1024 x 4 B = 384 KiB) stay in L2 too.
+constexpr size_t kTileColumns = 1024;
+// Tiles wanted for the threads to share evenly; a constant, so that tiles do not depend on the threads.
+constexpr size_t kWantedTiles = 32;
+
+size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+size_t round_up(size_t a, size_t b) { return ceil_div(a, b) * b; }
+
+// A length cut into equal parts of at most `limit`, each a multiple of `multiple` but for the last.
+struct Cut {
+  Cut(size_t length_, size_t limit, size_t multiple)
+      : length(length_), part(round_up(ceil_div(length_, ceil_div(length_, limit)), multiple)) {}
+  size_t count() const { return ceil_div(length, part); }
+  size_t begin(size_t i) const { return i * part; }
+  size_t size(size_t i) const { return std::min(part, length - i * part); }
+
+  size_t length, part;
+};
+
+// Scratch of one thread, kept between calls since a Buffer is filled with zeros when it is made.
+struct Scratch {
+  Buffer<uint32_t> b, a, line;
+  Buffer<float> sums;
+};
+Scratch& scratch() {
+  static thread_local Scratch s;
+  return s;
+}
+template <class T>
+T* ensure(Buffer<T>& buffer, size_t size) {
+  if (buffer.size() < size) buffer = Buffer<T>(size);
+  return buffer.data();
+}
+
+Source source(const MatrixIn& m, size_t line, size_t position) {
+  const Source s{static_cast<const std::byte*>(m.data), m.dtype, m.ld};
+  return {s.at(line, position), m.dtype, m.ld};
+}
+
+class Product {
+ public:
+  Product(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
+          Addend addend, bool round)
+      : kernels_(kernels),
+        M_(M),
+        N_(N),
+        K_(K),
+        a_(a),
+        b_(b),
+        c_(c),
+        addend_(addend),
+        round_(round),
+        direct_a_(!a.transposed && a.dtype == kernels.direct && K % kernels.k_per_unit == 0) {}
+
+  void run() {
+    // A bf16 C would round each partial sum, so there all of K is packed at once.
+    const size_t packed_units = c_.dtype == DType::kF32 ? kPackedUnits : ceil_div(K_, kernels_.k_per_unit);
+    const Cut depths(K_, packed_units * kernels_.k_per_unit, kBlockUnits * kernels_.k_per_unit);
+    const size_t depth_units = ceil_div(depths.part, kernels_.k_per_unit);
+    const Cut columns(N_, std::max(kernels_.nr, kPackedSize / depth_units), kernels_.nr);
+    for (size_t j = 0; j < columns.count(); ++j) {
+      for (size_t d = 0; d < depths.count(); ++d) {
+        run_block(columns.begin(j), columns.size(j), depths.begin(d), depths.size(d));
+      }
+    }
+  }
+
+ private:
+  size_t units(size_t k) const { return ceil_div(k, kernels_.k_per_unit); }
+
+  // C's columns [n0, n0 + n), products over [k0, k0 + k).
+  void run_block(size_t n0, size_t n, size_t k0, size_t k) {
+    const Cut blocks(k, kBlockUnits * kernels_.k_per_unit, 2 * kernels_.k_per_unit);
+    const size_t panels = ceil_div(n, kernels_.nr);
+    uint32_t* packed_b = ensure(scratch().b, panels * kernels_.nr * units(k));
+    // Panel p of block i lies at block i's start + p * NR * units of the block.
+    const auto panel_b = [&](size_t i, size_t p) {
+      return packed_b + (units(blocks.begin(i)) * panels + units(blocks.size(i)) * p) * kernels_.nr;
+    };
+    parallel_for(blocks.count() * panels, [&](size_t task) {
+      const size_t i = task / panels, p = task % panels, column = p * kernels_.nr;
+      pack_b(panel_b(i, p), k0 + blocks.begin(i), blocks.size(i), n0 + column,
+             std::min(kernels_.nr, n - column));
+    });
+    const Cut rows(M_, tile_rows(), kernels_.mr);
+    // Few rows: cut the columns too, so that every thread has work.
+    const size_t few = ceil_div(n, std::min(panels, ceil_div(kWantedTiles, 4 * rows.count())));
+    const Cut cols(n, std::min(few, kTileColumns), kernels_.nr);
+    parallel_for(rows.count() * cols.count(), [&](size_t task) {
+      const size_t r = task / cols.count(), s = task % cols.count();
+      const Tile tile{rows.begin(r), rows.size(r), n0 + cols.begin(s), cols.size(s)};
+      for (size_t i = 0; i < blocks.count(); ++i) {
+        const bool first = k0 + i == 0, last = k0 + blocks.begin(i) + blocks.size(i) == K_;
+        multiply_tile(tile, k0 + blocks.begin(i), blocks.size(i), panel_b(i, cols.begin(s) / kernels_.nr),
+                      first, last);
+      }
+    });
+  }
+
+  size_t tile_rows() const {
+    return std::min(kTileRows, std::max(kernels_.mr, round_up(ceil_div(M_, kWantedTiles), kernels_.mr)));
+  }
+
+  struct Tile {
+    size_t row, rows, column, columns;
+  };
+
+  void pack_b(uint32_t* to, size_t k0, size_t k, size_t n0, size_t n) const {
+    if (!b_.transposed) {
+      kernels_.pack_across(to, kernels_.nr, source(b_, k0, n0), k, n, round_);
+      return;
+    }
+    const Source from = source(b_, n0, k0);
+    if (b_.dtype == kernels_.direct && k % kernels_.k_per_unit == 0 && !round_) {
+      transpose_units(to, kernels_.nr, from.data, b_.ld * dtype_size(b_.dtype), n, units(k));
+    } else {
+      uint32_t* lines = ensure(scratch().line, kernels_.nr * kBlockUnits);
+      kernels_.pack_lines(lines, units(k), from, n, k, round_);
+      transpose_units(to, kernels_.nr, reinterpret_cast<const std::byte*>(lines), units(k) * 4, n, units(k));
+    }
+  }
+
+  // Where the kernel finds a row and a unit of A.
+  struct PanelsOfA {
+    const std::byte* data;
+    size_t panel_bytes, row_stride, unit_stride;
+  };
+
+  PanelsOfA panels_of_a(const Tile& t, size_t k0, size_t k) const {
+    if (direct_a_) {
+      const size_t row_bytes = a_.ld * dtype_size(a_.dtype);
+      return {source(a_, t.row, k0).data, kernels_.mr * row_bytes, row_bytes, 4};
+    }
+    uint32_t* to = ensure(scratch().a, (kTileRows + kernels_.mr) * (kBlockUnits + kLinePad));
+    if (a_.transposed) {
+      kernels_.pack_across(to, kernels_.mr, source(a_, k0, t.row), k, t.rows, round_);
+      return {reinterpret_cast<const std::byte*>(to), units(k) * kernels_.mr * 4, 4, kernels_.mr * 4};
+    }
+    const size_t ld = units(k) + kLinePad;
+    kernels_.pack_lines(to, ld, source(a_, t.row, k0), t.rows, k, round_);
+    return {reinterpret_cast<const std::byte*>(to), kernels_.mr * ld * 4, ld * 4, 4};
+  }
+
+  // Adds the products over [k0, k0 + k) to a tile of C. The first block brings the addend to a float C; a
+  // bf16 C gets its sums only with the last.
+  void multiply_tile(const Tile& t, size_t k0, size_t k, const uint32_t* panels_b, bool first,
+                     bool last) const {
+    const PanelsOfA a = panels_of_a(t, k0, k);
+    const Store whole = store_of(t, first, last);
+    const size_t size = dtype_size(whole.dtype);
+    alignas(64) float products[kMaxTile];
+    for (size_t j = 0; j < t.columns; j += kernels_.nr) {
+      const uint32_t* b = panels_b + j * units(k);
+      const size_t cols = std::min(kernels_.nr, t.columns - j);
+      for (size_t i = 0; i < t.rows; i += kernels_.mr) {
+        const size_t rows = std::min(kernels_.mr, t.rows - i);
+        kernels_.multiply(rows, units(k), a.data + i / kernels_.mr * a.panel_bytes, a.row_stride,
+                          a.unit_stride, b, products);
+        Store s = whole;
+        s.out = static_cast<std::byte*>(s.out) + (i * s.ld + j) * size;
+        if (s.acc != nullptr) s.acc += i * s.acc_ld + j;
+        if (s.addend != nullptr)
+          s.addend = static_cast<const std::byte*>(s.addend) + (i * s.addend_ld + j) * size;
+        kernels_.store(products, rows, cols, s);
+      }
+    }
+  }
+
+  Store store_of(const Tile& t, bool first, bool last) const {
+    const size_t size = dtype_size(c_.dtype);
+    std::byte* c = static_cast<std::byte*>(c_.data) + (t.row * c_.ld + t.column) * size;
+    const std::byte* addend = addend_.data == nullptr ? nullptr
+                                                      : static_cast<const std::byte*>(addend_.data) +
+                                                            (t.row * addend_.ld + t.column) * size;
+    const auto scale = static_cast<float>(addend_.scale);
+    if (c_.dtype == DType::kF32) {
+      if (first) return {c, DType::kF32, c_.ld, nullptr, 0, addend, addend_.ld, scale};
+      return {c, DType::kF32, c_.ld, reinterpret_cast<const float*>(c), c_.ld, nullptr, 0, 0.0f};
+    }
+    float* sums = first && last ? nullptr : ensure(scratch().sums, t.rows * t.columns);
+    const float* acc = first ? nullptr : sums;
+    if (last) return {c, c_.dtype, c_.ld, acc, t.columns, addend, addend_.ld, scale};
+    return {sums, DType::kF32, t.columns, acc, t.columns, nullptr, 0, 0.0f};
+  }
+
+  static constexpr size_t kMaxTile = 8 * 48;
+  // Keeps the rows of a packed block from sharing their L1 set, as rows of 4 KiB would.
+  static constexpr size_t kLinePad = 16;
+
+  const Kernels& kernels_;
+  const size_t M_, N_, K_;
+  const MatrixIn a_, b_;
+  const MatrixOut c_;
+  const Addend addend_;
+  const bool round_;
+  const bool direct_a_;
+};
+
+}  // namespace
+
+void multiply_blocked(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
+                      MatrixOut c, Addend addend, bool round) {
+  Product(kernels, M, N, K, a, b, c, addend, round).run();
+}
+
+}  // namespace fathom::gemm_detail

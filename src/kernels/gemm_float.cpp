@@ -1,0 +1,244 @@
+// The float kernels, one source for every instruction set through Highway. They serve kF32 everywhere, and
+// kBf16 where there is no bf16 product: operands are then rounded to bf16 while they are packed.
+
+#include "kernels/gemm_kernels.h"
+
+// The sets between these three differ too little to be worth their code size.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm_float.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::gemm_detail {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// AVX-512 has 32 registers: 8 x 3 accumulate, 3 hold B, 1 broadcasts A. The others have 16: 6 x 2 accumulate.
+#if HWY_TARGET == HWY_AVX3
+constexpr size_t kRows = 8, kVectors = 3;
+#else
+constexpr size_t kRows = 6, kVectors = 2;
+#endif
+
+using Floats = hn::ScalableTag<float>;
+using Bits = hn::RebindToUnsigned<Floats>;
+using Halves = hn::Rebind<uint16_t, Floats>;
+using V = hn::Vec<Floats>;
+constexpr size_t kLanes = HWY_LANES(float);
+constexpr size_t kColumns = kVectors * kLanes;
+
+template <size_t R>
+HWY_INLINE void multiply_rows(size_t units, const std::byte* a, size_t row_stride, size_t unit_stride,
+                              const float* b, float* tile) {
+  const Floats d;
+  V sum[R][kVectors];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < R; ++i) {
+#pragma GCC unroll 3
+    for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::Zero(d);
+  }
+  for (size_t u = 0; u < units; ++u) {
+    V b_u[kVectors];
+#pragma GCC unroll 3
+    for (size_t j = 0; j < kVectors; ++j) b_u[j] = hn::LoadU(d, b + j * kLanes);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < R; ++i) {
+      float value;
+      __builtin_memcpy(&value, a + i * row_stride, 4);
+      const V a_iu = hn::Set(d, value);
+#pragma GCC unroll 3
+      for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::MulAdd(a_iu, b_u[j], sum[i][j]);
+    }
+    a += unit_stride;
+    b += kColumns;
+  }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < R; ++i) {
+#pragma GCC unroll 3
+    for (size_t j = 0; j < kVectors; ++j) hn::StoreU(sum[i][j], d, tile + i * kColumns + j * kLanes);
+  }
+}
+
+// Finds the instance for `rows` rows.
+template <size_t R>
+void multiply_dispatch(size_t rows, size_t units, const std::byte* a, size_t row_stride, size_t unit_stride,
+                       const float* b, float* tile) {
+  if constexpr (R > 1) {
+    if (rows < R) return multiply_dispatch<R - 1>(rows, units, a, row_stride, unit_stride, b, tile);
+  }
+  multiply_rows<R>(units, a, row_stride, unit_stride, b, tile);
+}
+
+void multiply(size_t rows, size_t units, const std::byte* a, size_t row_stride, size_t unit_stride,
+              const uint32_t* b, float* tile) {
+  multiply_dispatch<kRows>(rows, units, a, row_stride, unit_stride, reinterpret_cast<const float*>(b), tile);
+}
+
+// Rounds to bf16 and widens again: nearest, ties to even; NaN stays NaN.
+HWY_INLINE V round_to_bf16(V v) {
+  const Floats d;
+  const Bits du;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+  const auto rounded = hn::And(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffu))), hn::Set(du, 0xffff0000u));
+  const auto quiet = hn::Or(hn::And(bits, hn::Set(du, 0xffff0000u)), hn::Set(du, 0x00400000u));
+  return hn::IfThenElse(hn::IsNaN(v), hn::BitCast(d, quiet), hn::BitCast(d, rounded));
+}
+
+// kLanes positions of an operand as floats.
+template <DType type>
+HWY_INLINE V load(const std::byte* p) {
+  const Floats d;
+  if constexpr (type == DType::kF32) {
+    return hn::LoadU(d, reinterpret_cast<const float*>(p));
+  } else {
+    const auto halves = hn::LoadU(Halves(), reinterpret_cast<const uint16_t*>(p));
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(Bits(), halves)));
+  }
+}
+
+template <DType type>
+HWY_INLINE void save(V v, std::byte* p) {
+  const Floats d;
+  if constexpr (type == DType::kF32) {
+    hn::StoreU(v, d, reinterpret_cast<float*>(p));
+  } else {
+    const auto upper = hn::ShiftRight<16>(hn::BitCast(Bits(), round_to_bf16(v)));
+    hn::StoreU(hn::DemoteTo(Halves(), hn::BitCast(hn::RebindToSigned<Floats>(), upper)), Halves(),
+               reinterpret_cast<uint16_t*>(p));
+  }
+}
+
+// Calls body(j, tail) for j = 0, kLanes, ... below n; tail is the number of positions, below kLanes in the
+// last.
+template <class Body>
+HWY_INLINE void for_vectors(size_t n, const Body& body) {
+  size_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) body(j, kLanes);
+  if (j < n) body(j, n - j);
+}
+
+template <DType type>
+HWY_INLINE V load_part(const std::byte* p, size_t n) {
+  if (n == kLanes) return load<type>(p);
+  constexpr size_t size = type == DType::kF32 ? 4 : 2;
+  alignas(64) std::byte part[kLanes * size] = {};
+  __builtin_memcpy(part, p, n * size);
+  return load<type>(part);
+}
+
+template <DType type>
+HWY_INLINE void save_part(V v, std::byte* p, size_t n) {
+  if (n == kLanes) return save<type>(v, p);
+  constexpr size_t size = type == DType::kF32 ? 4 : 2;
+  alignas(64) std::byte part[kLanes * size];
+  save<type>(v, part);
+  __builtin_memcpy(p, part, n * size);
+}
+
+template <DType type>
+void store_tile(const float* tile, size_t rows, size_t cols, const Store& s) {
+  constexpr size_t size = type == DType::kF32 ? 4 : 2;
+  const Floats d;
+  const V scale = hn::Set(d, s.scale);
+  for (size_t i = 0; i < rows; ++i) {
+    std::byte* out = static_cast<std::byte*>(s.out) + i * s.ld * size;
+    const auto* acc = reinterpret_cast<const std::byte*>(s.acc == nullptr ? nullptr : s.acc + i * s.acc_ld);
+    const std::byte* addend =
+        s.addend == nullptr ? nullptr : static_cast<const std::byte*>(s.addend) + i * s.addend_ld * size;
+    for_vectors(cols, [&](size_t j, size_t n) HWY_ATTR {
+      V v = hn::LoadU(d, tile + i * kColumns + j);
+      if (acc != nullptr) v = hn::Add(v, load_part<DType::kF32>(acc + j * 4, n));
+      if (addend != nullptr) v = hn::MulAdd(scale, load_part<type>(addend + j * size, n), v);
+      save_part<type>(v, out + j * size, n);
+    });
+  }
+}
+
+void store(const float* tile, size_t rows, size_t cols, const Store& s) {
+  if (s.dtype == DType::kF32)
+    store_tile<DType::kF32>(tile, rows, cols, s);
+  else
+    store_tile<DType::kBf16>(tile, rows, cols, s);
+}
+
+template <DType type, bool round>
+HWY_INLINE V load_unit(const std::byte* p, size_t n) {
+  const V v = load_part<type>(p, n);
+  if constexpr (round && type == DType::kF32)
+    return round_to_bf16(v);
+  else
+    return v;
+}
+
+template <DType type, bool round>
+void pack_lines_of(float* to, size_t to_ld, Source from, size_t lines, size_t k) {
+  for (size_t l = 0; l < lines; ++l) {
+    const std::byte* p = from.at(l, 0);
+    float* line = to + l * to_ld;
+    for_vectors(k, [&](size_t i, size_t n) HWY_ATTR {
+      const V v = load_unit<type, round>(p + i * dtype_size(type), n);
+      save_part<DType::kF32>(v, reinterpret_cast<std::byte*>(line + i), n);
+    });
+  }
+}
+
+template <DType type, bool round>
+void pack_across_of(float* to, size_t width, Source from, size_t k, size_t cols) {
+  for (size_t first = 0; first < cols; first += width, to += k * width) {
+    const size_t valid = cols - first < width ? cols - first : width;
+    for (size_t u = 0; u < k; ++u) {
+      const std::byte* p = from.at(u, first);
+      float* line = to + u * width;
+      for_vectors(valid, [&](size_t j, size_t n) HWY_ATTR {
+        const V v = load_unit<type, round>(p + j * dtype_size(type), n);
+        save_part<DType::kF32>(v, reinterpret_cast<std::byte*>(line + j), n);
+      });
+      for (size_t j = valid; j < width; ++j) line[j] = 0.0f;
+    }
+  }
+}
+
+void pack_lines(uint32_t* to, size_t to_ld, Source from, size_t lines, size_t k, bool round) {
+  const auto pack = from.dtype == DType::kBf16 ? pack_lines_of<DType::kBf16, false>
+                    : round                    ? pack_lines_of<DType::kF32, true>
+                                               : pack_lines_of<DType::kF32, false>;
+  pack(reinterpret_cast<float*>(to), to_ld, from, lines, k);
+}
+
+void pack_across(uint32_t* to, size_t width, Source from, size_t k, size_t cols, bool round) {
+  const auto pack = from.dtype == DType::kBf16 ? pack_across_of<DType::kBf16, false>
+                    : round                    ? pack_across_of<DType::kF32, true>
+                                               : pack_across_of<DType::kF32, false>;
+  pack(reinterpret_cast<float*>(to), width, from, k, cols);
+}
+
+}  // namespace
+
+extern const Kernels kKernels;
+const Kernels kKernels{kRows, kColumns, 1, DType::kF32, multiply, store, pack_lines, pack_across};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fathom::gemm_detail
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fathom::gemm_detail {
+
+const Kernels& float_kernels(Isa isa) {
+#if HWY_TARGETS & HWY_AVX3
+  if (isa >= Isa::kAvx512) return N_AVX3::kKernels;
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  if (isa >= Isa::kAvx2) return N_AVX2::kKernels;
+#endif
+  static_cast<void>(isa);
+  return HWY_STATIC_DISPATCH(kKernels);
+}
+
+}  // namespace fathom::gemm_detail
+#endif

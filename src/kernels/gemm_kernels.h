@@ -1,0 +1,72 @@
+#pragma once
+// Inside of gemm: what one instruction set offers to the blocked product, and the product over it.
+//
+// Operands are packed into units of 32 bits: one float, or two bf16 that are neighbours along K (what one
+// lane of a bf16 dot product eats). Above the kernels nothing knows which of the two it is.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gemm.h"
+#include "kernels/isa.h"
+
+namespace fathom::gemm_detail {
+
+/// A corner of an operand, as a packing function reads it: line l, position p is data[(l * ld + p)].
+struct Source {
+  const std::byte* data;
+  DType dtype;
+  size_t ld;
+
+  const std::byte* at(size_t line, size_t position) const {
+    return data + (line * ld + position) * dtype_size(dtype);
+  }
+};
+
+/// What becomes of a tile of products: out = tile + acc + scale * addend; acc and addend may be null.
+struct Store {
+  void* out;
+  DType dtype;  ///< Of out and addend: kF32 or kBf16.
+  size_t ld;
+  const float* acc;
+  size_t acc_ld;
+  const void* addend;
+  size_t addend_ld;
+  float scale;
+};
+
+/// The kernels of one instruction set for one format of units. MR x NR is the tile that stays in registers.
+struct Kernels {
+  size_t mr, nr;
+  size_t k_per_unit;  ///< 1: float units; 2: pairs of bf16.
+  DType direct;       ///< An A of this type, not transposed, needs no packing.
+
+  /// tile (rows, NR) = sum over units of a x b, 1 <= rows <= MR. Unit u of row i of A is the 32 bits at
+  /// a + i * row_stride + u * unit_stride (bytes, any alignment); b holds NR units for each u.
+  void (*multiply)(size_t rows, size_t units, const std::byte* a, size_t row_stride, size_t unit_stride,
+                   const uint32_t* b, float* tile);
+  /// Applies `store` to a tile (rows, cols) whose rows are NR apart.
+  void (*store)(const float* tile, size_t rows, size_t cols, const Store& store);
+  /// Lines run along K: line l, k positions -> units at to + l * to_ld; a last odd k is paired with zero.
+  /// `round` rounds floats to bf16 (float units only; pairs are bf16 anyway).
+  void (*pack_lines)(uint32_t* to, size_t to_ld, Source from, size_t lines, size_t k, bool round);
+  /// Lines run across K: k lines of `cols` positions -> panels of `width` columns, each (units, width), one
+  /// after the other; columns past `cols` in the last panel are zero.
+  void (*pack_across)(uint32_t* to, size_t width, Source from, size_t k, size_t cols, bool round);
+};
+
+/// Float units, through Highway: for kF32, and for kBf16 where the machine has no bf16 product.
+const Kernels& float_kernels(Isa isa);
+/// bf16 pairs (needs avx512_bf16).
+const Kernels& bf16_kernels();
+
+/// to (units, width) <- the transpose of lines of `units` units, `line_bytes` apart, at `from` (any
+/// alignment). Lines from `lines` to `width` become zero.
+void transpose_units(uint32_t* to, size_t width, const std::byte* from, size_t line_bytes, size_t lines,
+                     size_t units);
+
+/// The product by cache blocks on `kernels`; M, N, K > 0; arguments as for gemm.
+void multiply_blocked(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
+                      MatrixOut c, Addend addend, bool round);
+
+}  // namespace fathom::gemm_detail
