@@ -39,7 +39,11 @@ bool may_be_left_over(const std::string& name, const ModelConfig& config) {
 
 fs::path resolve_model(const fs::path& model) {
   if (!fs::exists(model)) {
-    fail({.what = "no such file or folder", .path = model.string(), .tensor = {}, .offset = {}, .line = {},
+    fail({.what = "no such file or folder",
+          .path = model.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
           .hint = "MODEL is a Hugging Face folder or a run folder"});
   }
   if (fs::is_directory(model / "checkpoints")) {
@@ -53,14 +57,22 @@ fs::path resolve_model(const fs::path& model) {
       }
     }
     if (last.empty()) {
-      fail({.what = "the run has no complete checkpoint yet", .path = model.string(), .tensor = {}, .offset = {},
-            .line = {}, .hint = {}});
+      fail({.what = "the run has no complete checkpoint yet",
+            .path = model.string(),
+            .tensor = {},
+            .offset = {},
+            .line = {},
+            .hint = {}});
     }
     return last;
   }
   if (!fs::is_directory(model) || !fs::exists(model / "config.json")) {
-    fail({.what = "is no model: neither a folder with config.json nor a run folder", .path = model.string(), .tensor = {},
-          .offset = {}, .line = {}, .hint = {}});
+    fail({.what = "is no model: neither a folder with config.json nor a run folder",
+          .path = model.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = {}});
   }
   return model;
 }
@@ -72,8 +84,13 @@ void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
   for (const ParamSpec& spec : weights.list()) {
     const TensorView& tensor = file.at(spec.name);
     if (tensor.shape != spec.shape) {
-      fail({.what = "has shape " + shape_text(tensor.shape) + ", config.json asks for " + shape_text(spec.shape),
-            .path = file.path().string(), .tensor = spec.name, .offset = tensor.offset, .line = {}, .hint = {}});
+      fail({.what =
+                "has shape " + shape_text(tensor.shape) + ", config.json asks for " + shape_text(spec.shape),
+            .path = file.path().string(),
+            .tensor = spec.name,
+            .offset = tensor.offset,
+            .line = {},
+            .hint = {}});
     }
     read_tensor(weights.values(spec), tensor, spec.name, file.path());
     ++used;
@@ -83,16 +100,20 @@ void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
     bool known = may_be_left_over(name, weights.config());
     for (const ParamSpec& spec : weights.list()) known = known || spec.name == name;
     if (!known) {
-      fail({.what = "is not part of the model that config.json describes", .path = file.path().string(), .tensor = name,
-            .offset = tensor.offset, .line = {}, .hint = "is it another architecture or norm_scheme?"});
+      fail({.what = "is not part of the model that config.json describes",
+            .path = file.path().string(),
+            .tensor = name,
+            .offset = tensor.offset,
+            .line = {},
+            .hint = "is it another architecture or norm_scheme?"});
     }
   }
   weights.refresh();
 }
 
 template <class S>
-void save_model(const fs::path& folder, const ModelConfig& config, const std::vector<ParamSpec>& list, const S* values,
-                DType stored) {
+void save_model(const fs::path& folder, const ModelConfig& config, const std::vector<ParamSpec>& list,
+                const S* values, DType stored) {
   const nlohmann::json json = config_to_json(config, stored);
   std::vector<TensorToWrite> tensors;
   for (const ParamSpec& spec : list) {
@@ -104,7 +125,8 @@ void save_model(const fs::path& folder, const ModelConfig& config, const std::ve
 }
 
 void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const char* name :
+       {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
     if (fs::exists(from / name)) write_text_file(to / name, read_text_file(from / name));
   }
 }
@@ -112,7 +134,9 @@ void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
 template void load_weights(ResidentWeights<double>&, const fs::path&);
 template void load_weights(ResidentWeights<float>&, const fs::path&);
 template void load_weights(ResidentWeights<bf16>&, const fs::path&);
-template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const double*, DType);
-template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const float*, DType);
+template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const double*,
+                         DType);
+template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const float*,
+                         DType);
 
 }  // namespace fathom

@@ -14,24 +14,28 @@ namespace fathom {
 /// Returns the directory that holds config.json and the weights. Errors: Error (usage) where it is neither.
 std::filesystem::path resolve_model(const std::filesystem::path& model);
 
-/// config.json <-> ModelConfig. Reading takes a folder or a file, fills defaults, and validates. Errors: Error naming the
-/// file and the key; an architecture or feature that is not supported (rope_scaling, another activation) is named.
+/// config.json <-> ModelConfig. Reading takes a folder or a file, fills defaults, and validates. Errors:
+/// Error naming the file and the key; an architecture or feature that is not supported (rope_scaling, another
+/// activation) is named.
 ModelConfig read_config(const std::filesystem::path& folder_or_file);
 ModelConfig config_from_json(const nlohmann::json& json, const std::string& origin);
-/// `stored` goes into torch_dtype. Only `pre` is written as LlamaForCausalLM; the others as FathomForCausalLM (design).
+/// `stored` goes into torch_dtype. Only `pre` is written as LlamaForCausalLM; the others as FathomForCausalLM
+/// (design).
 nlohmann::json config_to_json(const ModelConfig& config, DType stored);
 
-/// Reads all weights of `folder` into `weights` (masters, then refresh()). Errors: Error where a tensor is missing, is of
-/// another shape, or is left over.
+/// Reads all weights of `folder` into `weights` (masters, then refresh()). Errors: Error where a tensor is
+/// missing, is of another shape, or is left over.
 template <class W>
 void load_weights(ResidentWeights<W>& weights, const std::filesystem::path& folder);
 
-/// Writes config.json, model.safetensors and, where the scheme needs it, modeling_fathom.py into `folder`, which exists.
+/// Writes config.json, model.safetensors and, where the scheme needs it, modeling_fathom.py into `folder`,
+/// which exists.
 template <class S>
-void save_model(const std::filesystem::path& folder, const ModelConfig& config, const std::vector<ParamSpec>& list,
-                const S* values, DType stored);
+void save_model(const std::filesystem::path& folder, const ModelConfig& config,
+                const std::vector<ParamSpec>& list, const S* values, DType stored);
 
-/// Copies tokenizer files (tokenizer.json, tokenizer.model, tokenizer_config.json, special_tokens_map.json) that exist.
+/// Copies tokenizer files (tokenizer.json, tokenizer.model, tokenizer_config.json, special_tokens_map.json)
+/// that exist.
 void copy_tokenizer_files(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace fathom

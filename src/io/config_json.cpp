@@ -1,4 +1,5 @@
-// config.json <-> ModelConfig, in Hugging Face's keys, with "norm_scheme" for what Hugging Face has no key for.
+// config.json <-> ModelConfig, in Hugging Face's keys, with "norm_scheme" for what Hugging Face has no key
+// for.
 
 #include <cmath>
 
@@ -19,7 +20,12 @@ class Keys {
   Keys(const json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
 
   [[noreturn]] void bad(const std::string& key, const std::string& what, const std::string& hint = {}) const {
-    fail({.what = "'" + key + "' " + what, .path = origin_, .tensor = {}, .offset = {}, .line = {}, .hint = hint});
+    fail({.what = "'" + key + "' " + what,
+          .path = origin_,
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = hint});
   }
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
   size_t size(const char* key) const {
@@ -71,7 +77,11 @@ class Keys {
 
 NormScheme scheme_from_json(const json& object, const std::string& origin) {
   if (!object.is_object()) {
-    fail({.what = "'norm_scheme' must be an object with a \"type\"", .path = origin, .tensor = {}, .offset = {}, .line = {},
+    fail({.what = "'norm_scheme' must be an object with a \"type\"",
+          .path = origin,
+          .tensor = {},
+          .offset = {},
+          .line = {},
           .hint = {}});
   }
   const Keys keys(object, origin);
@@ -80,7 +90,12 @@ NormScheme scheme_from_json(const json& object, const std::string& origin) {
   try {
     scheme.type = parse_norm(keys.text("type", ""));
   } catch (const Error& e) {
-    fail({.what = e.fields().what, .path = origin, .tensor = {}, .offset = {}, .line = {}, .hint = e.fields().hint});
+    fail({.what = e.fields().what,
+          .path = origin,
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = e.fields().hint});
   }
   scheme.alpha = keys.real("alpha", 0.0);
   if (!std::isfinite(scheme.alpha) || scheme.alpha < 0) keys.bad("norm_scheme.alpha", "must be above 0");
@@ -99,7 +114,8 @@ void refuse_unsupported(const Keys& keys, const json& object) {
   if (keys.boolean("mlp_bias", false)) keys.bad("mlp_bias", "is not supported");
   const char* known[] = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "FathomForCausalLM"};
   if (!keys.has("architectures")) return;
-  if (!object["architectures"].is_array() || object["architectures"].empty() || !object["architectures"][0].is_string()) {
+  if (!object["architectures"].is_array() || object["architectures"].empty() ||
+      !object["architectures"][0].is_string()) {
     keys.bad("architectures", "must be a list with one name");
   }
   const auto name = object["architectures"][0].get<std::string>();
@@ -115,7 +131,8 @@ void refuse_unsupported(const Keys& keys, const json& object) {
 
 ModelConfig config_from_json(const json& object, const std::string& origin) {
   if (!object.is_object()) {
-    fail({.what = "is not a JSON object", .path = origin, .tensor = {}, .offset = {}, .line = {}, .hint = {}});
+    fail(
+        {.what = "is not a JSON object", .path = origin, .tensor = {}, .offset = {}, .line = {}, .hint = {}});
   }
   const Keys keys(object, origin);
   refuse_unsupported(keys, object);
@@ -127,8 +144,9 @@ ModelConfig config_from_json(const json& object, const std::string& origin) {
   c.num_key_value_heads = keys.size("num_key_value_heads", c.num_attention_heads);
   c.head_dim = keys.size("head_dim", c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
   if (!keys.has("head_dim") && c.num_attention_heads > 0 && c.hidden_size % c.num_attention_heads != 0) {
-    keys.bad("num_attention_heads", "is " + std::to_string(c.num_attention_heads) + ", which does not divide hidden_size " +
-                                        std::to_string(c.hidden_size),
+    keys.bad("num_attention_heads",
+             "is " + std::to_string(c.num_attention_heads) + ", which does not divide hidden_size " +
+                 std::to_string(c.hidden_size),
              "change one of them, or give head_dim");
   }
   c.vocab_size = keys.size("vocab_size");
@@ -178,8 +196,9 @@ json config_to_json(const ModelConfig& c, DType stored) {
   if (c.bos_token_id >= 0) out["bos_token_id"] = c.bos_token_id;
   if (c.eos_token_id >= 0) out["eos_token_id"] = c.eos_token_id;
   if (c.sliding_window > 0) out["sliding_window"] = c.sliding_window;
-  // A stock class must compute our logits exactly: Qwen2's biases (Llama's attention_bias also has one on o) and
-  // Mistral's window have stock classes of their own; with both, or with another scheme, only our class will do.
+  // A stock class must compute our logits exactly: Qwen2's biases (Llama's attention_bias also has one on o)
+  // and Mistral's window have stock classes of their own; with both, or with another scheme, only our class
+  // will do.
   if (plain && c.attention_bias && c.sliding_window == 0) {
     out["architectures"] = {"Qwen2ForCausalLM"};
     out["model_type"] = "qwen2";
@@ -202,9 +221,15 @@ json config_to_json(const ModelConfig& c, DType stored) {
 ModelConfig read_config(const std::filesystem::path& folder_or_file) {
   const std::filesystem::path path =
       std::filesystem::is_directory(folder_or_file) ? folder_or_file / "config.json" : folder_or_file;
-  const json object = json::parse(read_text_file(path, size_t{16} << 20), nullptr, /*allow_exceptions=*/false);
+  const json object =
+      json::parse(read_text_file(path, size_t{16} << 20), nullptr, /*allow_exceptions=*/false);
   if (object.is_discarded()) {
-    fail({.what = "is not valid JSON", .path = path.string(), .tensor = {}, .offset = {}, .line = {}, .hint = {}});
+    fail({.what = "is not valid JSON",
+          .path = path.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = {}});
   }
   return config_from_json(object, path.string());
 }

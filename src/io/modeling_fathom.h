@@ -1,5 +1,6 @@
 #pragma once
-// The text of modeling_fathom.py, embedded at build time; written beside every checkpoint that a stock Llama can't compute.
+// The text of modeling_fathom.py, embedded at build time; written beside every checkpoint that a stock Llama
+// can't compute.
 
 #include <string_view>
 

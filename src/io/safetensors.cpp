@@ -22,8 +22,9 @@ struct ElementType {
   const char* name;
   size_t bytes;
 };
-constexpr ElementType kTypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},     {"I32", 4},
-                                  {"I16", 2}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+constexpr ElementType kTypes[] = {{"F64", 8}, {"F32", 4},  {"F16", 2},     {"BF16", 2},
+                                  {"I64", 8}, {"I32", 4},  {"I16", 2},     {"I8", 1},
+                                  {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
 
 size_t element_bytes(const std::string& dtype) {
   for (const ElementType& t : kTypes) {
@@ -38,9 +39,9 @@ class HeaderReader {
       : path_(path), data_begin_(data_begin), data_bytes_(data_bytes) {}
 
   TensorView read(const std::string& name, const json& entry, const std::byte* file) const {
-    if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets") ||
-        !entry["dtype"].is_string() || !entry["shape"].is_array() || !entry["data_offsets"].is_array() ||
-        entry["data_offsets"].size() != 2) {
+    if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
+        !entry.contains("data_offsets") || !entry["dtype"].is_string() || !entry["shape"].is_array() ||
+        !entry["data_offsets"].is_array() || entry["data_offsets"].size() != 2) {
       bad(name, "its header entry needs dtype, shape and data_offsets");
     }
     TensorView view;
@@ -50,7 +51,8 @@ class HeaderReader {
     uint64_t expected = width;
     for (const json& d : entry["shape"]) {
       const uint64_t dim = number(name, d, "shape");
-      if (dim != 0 && expected > std::numeric_limits<uint64_t>::max() / dim) bad(name, "its shape is too large");
+      if (dim != 0 && expected > std::numeric_limits<uint64_t>::max() / dim)
+        bad(name, "its shape is too large");
       expected *= dim;
       view.shape.push_back(dim);
     }
@@ -61,7 +63,8 @@ class HeaderReader {
                     std::to_string(data_bytes_) + " in the file; incomplete download?");
     }
     if (end - begin != expected) {
-      bad(name, "its shape needs " + std::to_string(expected) + " bytes, its offsets give " + std::to_string(end - begin));
+      bad(name, "its shape needs " + std::to_string(expected) + " bytes, its offsets give " +
+                    std::to_string(end - begin));
     }
     view.offset = data_begin_ + begin;
     view.size_bytes = end - begin;
@@ -71,7 +74,8 @@ class HeaderReader {
 
  private:
   uint64_t number(const std::string& name, const json& value, const char* what) const {
-    if (!value.is_number_unsigned()) bad(name, std::string("its ") + what + " must hold whole numbers from 0 up");
+    if (!value.is_number_unsigned())
+      bad(name, std::string("its ") + what + " must hold whole numbers from 0 up");
     return value.get<uint64_t>();
   }
   [[noreturn]] void bad(const std::string& name, const std::string& what) const {
@@ -83,7 +87,11 @@ class HeaderReader {
 };
 
 [[noreturn]] void bad_file(const std::filesystem::path& path, uint64_t offset, const std::string& what) {
-  fail({.what = what, .path = path.string(), .tensor = {}, .offset = offset, .line = {},
+  fail({.what = what,
+        .path = path.string(),
+        .tensor = {},
+        .offset = offset,
+        .line = {},
         .hint = "not a safetensors file, or an incomplete one"});
 }
 
@@ -138,11 +146,13 @@ size_t TensorView::elements() const {
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   const std::span<const std::byte> bytes = file_.bytes();
-  if (bytes.size() < 8) bad_file(path, 0, "the file has " + std::to_string(bytes.size()) + " bytes, its header length needs 8");
+  if (bytes.size() < 8)
+    bad_file(path, 0, "the file has " + std::to_string(bytes.size()) + " bytes, its header length needs 8");
   const auto header_size = load_at<uint64_t>(bytes.data(), 0);
   if (header_size > kMaxHeader || header_size > bytes.size() - 8) {
-    bad_file(path, 0, "the header is said to have " + std::to_string(header_size) + " bytes, the file has " +
-                          std::to_string(bytes.size() - 8) + " left");
+    bad_file(path, 0,
+             "the header is said to have " + std::to_string(header_size) + " bytes, the file has " +
+                 std::to_string(bytes.size() - 8) + " left");
   }
   const json header = parse_header(path, reinterpret_cast<const char*>(bytes.data()) + 8, header_size);
   const HeaderReader reader(path, 8 + header_size, bytes.size() - 8 - header_size);
@@ -162,7 +172,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   std::sort(ranges.begin(), ranges.end());
   uint64_t next = 8 + header_size;
   for (const auto& [begin, end] : ranges) {
-    if (begin != next) bad_file(path, next, begin < next ? "two tensors overlap" : "bytes that belong to no tensor");
+    if (begin != next)
+      bad_file(path, next, begin < next ? "two tensors overlap" : "bytes that belong to no tensor");
     next = end;
   }
   if (next != bytes.size()) bad_file(path, next, "bytes behind the last tensor");
@@ -171,7 +182,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
 const TensorView& SafetensorsFile::at(const std::string& name) const {
   const auto it = tensors_.find(name);
   if (it == tensors_.end()) {
-    fail({.what = "is missing", .path = path().string(), .tensor = name, .offset = {}, .line = {}, .hint = {}});
+    fail({.what = "is missing",
+          .path = path().string(),
+          .tensor = name,
+          .offset = {},
+          .line = {},
+          .hint = {}});
   }
   return it->second;
 }
@@ -188,8 +204,12 @@ void read_tensor(S* out, const TensorView& t, const std::string& name, const std
   } else if (t.dtype == "F16") {
     for (size_t i = 0; i < n; ++i) out[i] = static_cast<S>(half_to_float(load_at<uint16_t>(t.data, i)));
   } else {
-    fail({.what = "has type " + t.dtype + ", weights must be F64, F32, F16 or BF16", .path = path.string(), .tensor = name,
-          .offset = t.offset, .line = {}, .hint = {}});
+    fail({.what = "has type " + t.dtype + ", weights must be F64, F32, F16 or BF16",
+          .path = path.string(),
+          .tensor = name,
+          .offset = t.offset,
+          .line = {},
+          .hint = {}});
   }
 }
 
@@ -219,7 +239,8 @@ void write_values(AtomicFile& file, const TensorToWrite& t, size_t n) {
   } else if (t.memory == DType::kF64 && t.stored == DType::kF32) {
     write_converted<float>(file, static_cast<const double*>(t.data), n);
   } else {
-    fail("internal: no conversion from " + std::string(dtype_name(t.memory)) + " to " + std::string(dtype_name(t.stored)));
+    fail("internal: no conversion from " + std::string(dtype_name(t.memory)) + " to " +
+         std::string(dtype_name(t.stored)));
   }
 }
 

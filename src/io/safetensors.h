@@ -1,6 +1,6 @@
 #pragma once
-// safetensors: an 8-byte little-endian header length, a JSON header, the tensors' bytes. Every number in it is untrusted.
-// Format: https://github.com/huggingface/safetensors (README, "Format").
+// safetensors: an 8-byte little-endian header length, a JSON header, the tensors' bytes. Every number in it
+// is untrusted. Format: https://github.com/huggingface/safetensors (README, "Format").
 
 #include <cstddef>
 #include <cstdint>
@@ -24,9 +24,9 @@ struct TensorView {
   size_t elements() const;
 };
 
-/// A memory-mapped safetensors file. Errors: Error naming file, tensor, byte, what was expected and what found: a header
-/// that is cut short, too long or no JSON, offsets outside the file or overlapping or leaving holes, a size that does not
-/// match shape and type, a name that stands twice.
+/// A memory-mapped safetensors file. Errors: Error naming file, tensor, byte, what was expected and what
+/// found: a header that is cut short, too long or no JSON, offsets outside the file or overlapping or leaving
+/// holes, a size that does not match shape and type, a name that stands twice.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
@@ -44,7 +44,8 @@ class SafetensorsFile {
 
 /// Converts a tensor of F64, F32, F16 or BF16 into `out` (elements()). Errors: Error on another type.
 template <class S>
-void read_tensor(S* out, const TensorView& tensor, const std::string& name, const std::filesystem::path& path);
+void read_tensor(S* out, const TensorView& tensor, const std::string& name,
+                 const std::filesystem::path& path);
 
 /// A tensor to be written: fp32 or fp64 values in memory, stored as `stored`.
 struct TensorToWrite {
