@@ -1,0 +1,54 @@
+# For people. `make demo` is the first minute; `make test` is what CI runs.
+BUILD := build/release
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+.DEFAULT_GOAL := build
+.PHONY: build deps demo test sanitize bench coverage format install parity-venv parity clean
+
+deps:
+	@scripts/install-packages.sh build
+
+build: deps
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+
+demo: deps
+	@scripts/install-packages.sh demo
+	@cmake --preset release -DFATHOM_TESTS=OFF -DFATHOM_BENCH=OFF -B build/demo >/dev/null
+	@cmake --build build/demo -j $(JOBS) --target fathom
+	@scripts/demo.sh build/demo/src/cli/fathom
+
+test: deps
+	@scripts/install-packages.sh test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+	@ctest --preset release
+
+sanitize: deps
+	@cmake --preset asan-ubsan >/dev/null
+	@cmake --build --preset asan-ubsan -j $(JOBS)
+	@ctest --preset asan-ubsan
+
+bench: deps
+	@scripts/install-packages.sh bench
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+	@scripts/bench.sh $(BUILD)/src/cli/fathom
+
+coverage: deps
+	@scripts/install-packages.sh test coverage
+	@cmake --preset coverage >/dev/null
+	@cmake --build --preset coverage -j $(JOBS)
+	@ctest --preset coverage
+	@gcovr --root . --filter src/ --object-directory build/coverage --print-summary --txt build/coverage/coverage.txt
+	@tail -n 4 build/coverage/coverage.txt
+
+format: deps
+	@scripts/install-packages.sh format
+	@clang-format -i $$(git ls-files '*.h' '*.cpp')
+
+install: build
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	@rm -rf build

@@ -1,0 +1,42 @@
+#pragma once
+// How commands open a model: one place that knows run folders, Hugging Face folders and --dtype.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "io/checkpoint.h"
+
+namespace fathom::cli {
+
+/// "fp32" or "bf16" -> DType. Errors: Error (usage).
+DType parse_dtype(const std::string& name);
+
+/// A model with its weights in memory, in compute type W.
+template <class W>
+struct LoadedModel {
+  std::filesystem::path folder;
+  ModelConfig config;
+  std::unique_ptr<ResidentWeights<W>> weights;
+  std::unique_ptr<Transformer<W>> transformer;
+};
+
+/// Errors: those of resolve_model, read_config and load_weights.
+template <class W>
+LoadedModel<W> load_model(const std::string& model) {
+  LoadedModel<W> loaded;
+  loaded.folder = resolve_model(model);
+  loaded.config = read_config(loaded.folder);
+  loaded.weights = std::make_unique<ResidentWeights<W>>(loaded.config);
+  load_weights(*loaded.weights, loaded.folder);
+  loaded.transformer = std::make_unique<Transformer<W>>(loaded.config, *loaded.weights);
+  return loaded;
+}
+
+/// Calls fn.template operator()<float>() or <bf16>(), as `dtype` says.
+template <class Fn>
+auto with_dtype(DType dtype, const Fn& fn) {
+  return dtype == DType::kBf16 ? fn.template operator()<bf16>() : fn.template operator()<float>();
+}
+
+}  // namespace fathom::cli
