@@ -28,6 +28,8 @@ class Table {
   void add_row(std::vector<std::string> cells);
 
   size_t rows() const { return rows_.size(); }
+  const std::vector<Column>& columns() const { return columns_; }
+  const std::vector<std::string>& row(size_t i) const { return rows_.at(i); }
 
   /// The heads, a rule, and the rows; columns two spaces apart, no trailing blanks, each line ended by a
   /// newline.
