@@ -1,0 +1,52 @@
+// fathom compare: several runs in one table, and as one page.
+
+#include <filesystem>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "core/file.h"
+#include "report/compare.h"
+#include "report/compare_page.h"
+
+namespace fathom::cli {
+namespace {
+
+struct CompareOptions {
+  std::vector<std::filesystem::path> runs;
+  std::string html_path;
+};
+
+void run_compare(const CompareOptions& options, const Common& common) {
+  apply(common);
+  const Comparison comparison = compare_runs(options.runs);
+  fmt::print("{}", summary_table(comparison).text());
+  const std::vector<std::string> sentences = findings(comparison);
+  if (!sentences.empty()) fmt::print("\n");
+  for (const std::string& sentence : sentences) fmt::print("{}\n", sentence);
+  write_result(common, comparison_json(comparison));
+  if (options.html_path.empty()) return;
+  write_text_file(options.html_path, comparison_page(comparison));
+  fmt::print("\nThe page is in {}\n", options.html_path);
+}
+
+}  // namespace
+
+void add_compare(CLI::App& app) {
+  const auto common = std::make_shared<Common>();
+  const auto options = std::make_shared<CompareOptions>();
+  CLI::App* command =
+      add_command(app, "compare", "Set runs side by side: a table, paired differences, and a page of curves",
+                  "fathom compare runs/pre runs/lns --html compare.html", common);
+  command
+      ->add_option("runs", options->runs, "Run directories; the first is what the others are compared with")
+      ->required()
+      ->type_name("RUN");
+  command->add_option("--html", options->html_path, "Write one self-contained page to this file")
+      ->type_name("FILE");
+  command->callback([common, options] { run_compare(*options, *common); });
+}
+
+}  // namespace fathom::cli
