@@ -1,0 +1,86 @@
+#include "kernels/swiglu.h"
+
+#include "kernels/kernel_testing.h"
+
+namespace fathom {
+namespace {
+
+using namespace testing;  // NOLINT: the helpers of these tests
+
+// exp is good to 2 u, its argument exact; the sum, the quotient and three products add 5 more; the reference
+// in fp32 has as many.
+constexpr double kTolerance = 16 * kFloatUnit;
+
+template <class W>
+void check(size_t rows, size_t F) {
+  const auto gate_up = random_values<W>(rows * 2 * F, 1, 4.0), dact = random_values<W>(rows * F, 2);
+  std::vector<W> act(rows * F), act_ref(rows * F), dgate_up(rows * 2 * F), dgate_up_ref(rows * 2 * F);
+  swiglu_forward_ref(act_ref.data(), gate_up.data(), rows, F);
+  swiglu_forward(act.data(), gate_up.data(), rows, F);
+  expect_close(act, act_ref, kTolerance + storage_step<W>(), 0, "act");
+  swiglu_backward_ref(dgate_up_ref.data(), dact.data(), gate_up.data(), rows, F);
+  swiglu_backward(dgate_up.data(), dact.data(), gate_up.data(), rows, F);
+  // 1 + g (1 - s) cancels near its zero at g = -1.28: absolute there, |da u| being up to some 40.
+  expect_close(dgate_up, dgate_up_ref, kTolerance + storage_step<W>(), 40 * kTolerance, "dgate_up");
+  std::vector<W> in_place = gate_up;
+  swiglu_backward(in_place.data(), dact.data(), in_place.data(), rows, F);
+  EXPECT_TRUE(same_bits(in_place, dgate_up));
+}
+
+TEST(SwiGlu, MatchesReference) {
+  for_each_isa([] {
+    for (size_t F : odd_sizes()) {
+      for (size_t rows : {1u, 3u, 17u, 70u}) {
+        check<float>(rows, F);
+        check<bf16>(rows, F);
+      }
+    }
+  });
+}
+
+TEST(SwiGlu, ExtremeGatesGiveTheLimits) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> gate{-200.0f, -104.5f, -89.0f, -88.0f, -0.0f, 0.0f, 88.0f, 200.0f, inf, nan};
+  const size_t F = gate.size();
+  for_each_isa([&] {
+    std::vector<float> gate_up(gate), act(F);
+    gate_up.resize(2 * F, 1.0f);
+    swiglu_forward(act.data(), gate_up.data(), 1, F);
+    for (size_t i = 0; i + 1 < F; ++i) {
+      const double g = gate[i], silu = g / (1.0 + std::exp(-g));
+      if (std::isinf(g)) {
+        EXPECT_EQ(act[i], inf);
+      } else {
+        EXPECT_NEAR(act[i], silu, kTolerance * std::abs(silu) + 1e-36) << "gate " << g;
+      }
+    }
+    EXPECT_TRUE(std::isnan(act[F - 1]));
+  });
+}
+
+TEST(SwiGlu, BackwardMatchesFiniteDifferences) {
+  const size_t rows = 3, F = 7;
+  auto gate_up = random_values<double>(rows * 2 * F, 1);
+  const auto dact = random_values<double>(rows * F, 2);
+  std::vector<double> act(rows * F), dgate_up(rows * 2 * F);
+  swiglu_backward(dgate_up.data(), dact.data(), gate_up.data(), rows, F);
+  const auto loss = [&] {
+    swiglu_forward(act.data(), gate_up.data(), rows, F);
+    return weighted_sum(act, dact);
+  };
+  expect_finite_differences(gate_up, dgate_up, loss, "dgate_up");
+}
+
+TEST(SwiGlu, SameBitsForAnyNumberOfThreads) {
+  const size_t rows = 101, F = 67;
+  const auto gate_up = random_values<bf16>(rows * 2 * F, 1), dact = random_values<bf16>(rows * F, 2);
+  expect_same_bits_for_any_threads([&] {
+    std::vector<bf16> result(rows * 3 * F);
+    swiglu_forward(result.data(), gate_up.data(), rows, F);
+    swiglu_backward(result.data() + rows * F, dact.data(), gate_up.data(), rows, F);
+    return result;
+  });
+}
+
+}  // namespace
+}  // namespace fathom
