@@ -48,5 +48,6 @@ void add_generate(CLI::App& app);
 void add_prune(CLI::App& app);
 void add_selftest(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_logits(CLI::App& app);
 
 }  // namespace fathom::cli

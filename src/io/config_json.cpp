@@ -14,6 +14,11 @@ namespace {
 
 using nlohmann::json;
 
+// A whole number from 0 up, whether it was parsed (unsigned) or built in memory (signed).
+bool is_size(const json& value) {
+  return value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0);
+}
+
 // Reads keys of one JSON object and says which key of which file is wrong.
 class Keys {
  public:
@@ -34,7 +39,7 @@ class Keys {
   }
   size_t size(const char* key, size_t fallback) const {
     if (!has(key)) return fallback;
-    if (!object_[key].is_number_unsigned()) bad(key, "must be a whole number from 0 up");
+    if (!is_size(object_[key])) bad(key, "must be a whole number from 0 up");
     return object_[key].get<size_t>();
   }
   double real(const char* key, double fallback) const {
@@ -64,7 +69,7 @@ class Keys {
     if (!has(key)) return list;
     if (!object_[key].is_array()) bad(key, "must be a list of layer numbers");
     for (const json& v : object_[key]) {
-      if (!v.is_number_unsigned()) bad(key, "must be a list of layer numbers");
+      if (!is_size(v)) bad(key, "must be a list of layer numbers");
       list.push_back(v.get<size_t>());
     }
     return list;

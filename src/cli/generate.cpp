@@ -1,0 +1,85 @@
+// fathom generate: continue a prompt.
+
+#include <chrono>
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/model_loading.h"
+#include "core/error.h"
+#include "eval/generate.h"
+#include "text/tokenizer.h"
+
+namespace fathom::cli {
+namespace {
+
+struct Options {
+  std::shared_ptr<Common> common = std::make_shared<Common>();
+  std::string model, prompt, dtype = "bf16";
+  size_t max_tokens = 100;
+  SamplingSettings sampling;
+};
+
+template <class W>
+void run(const Options& o) {
+  validate(o.sampling);
+  LoadedModel<W> m = load_model<W>(o.model);
+  const Tokenizer tokenizer = Tokenizer::load(m.folder);
+  if (tokenizer.vocab_size() > m.config.vocab_size) {
+    fail("the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " entries, the model " +
+             std::to_string(m.config.vocab_size),
+         "the folder's tokenizer belongs to another model");
+  }
+  std::vector<int32_t> ids = tokenizer.encode(o.prompt);
+  if (tokenizer.add_bos() || ids.empty()) ids.insert(ids.begin(), tokenizer.bos_id());
+
+  fmt::print("{}", o.prompt);
+  const auto start = std::chrono::steady_clock::now();
+  const auto print_token = [&](int32_t id) {
+    const std::string_view bytes = tokenizer.bytes_of(id);
+    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    std::fflush(stdout);
+    return true;
+  };
+  const std::vector<int32_t> output =
+      generate(*m.transformer, ids, o.max_tokens, tokenizer.eos_id(), o.sampling, print_token);
+  const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print("\n");
+  const double rate = elapsed_s > 0 ? static_cast<double>(output.size()) / elapsed_s : 0;
+  fmt::print(stderr, "{} tokens in {:.2f} s, {:.1f} tokens/s (prompt of {} included)\n", output.size(),
+             elapsed_s, rate, ids.size());
+  write_result(*o.common, {{"prompt_ids", ids},
+                           {"output_ids", output},
+                           {"text", tokenizer.decode(output)},
+                           {"tokens_per_second", rate},
+                           {"seed", o.sampling.seed}});
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c = add_command(
+      app, "generate", "Continue a prompt",
+      "fathom generate runs/lns --prompt \"The reason is\" --temperature 0.8 --top-p 0.95 --seed 1",
+      o->common);
+  c->add_option("MODEL", o->model, "Hugging Face folder or run folder")->required();
+  c->add_option("--prompt", o->prompt, "Text to continue")->required();
+  c->add_option("--max-tokens", o->max_tokens, "Tokens to generate at most")->capture_default_str();
+  c->add_option("--temperature", o->sampling.temperature, "Divides the logits; 0 takes the likeliest token")
+      ->capture_default_str();
+  c->add_option("--top-k", o->sampling.top_k, "Sample among the k likeliest tokens; 0: all")
+      ->capture_default_str();
+  c->add_option("--top-p", o->sampling.top_p, "Sample among the likeliest tokens that sum to this")
+      ->capture_default_str();
+  c->add_option("--seed", o->sampling.seed, "Same seed, same text")->capture_default_str();
+  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
+  c->callback([o] {
+    apply(*o->common);
+    with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
+  });
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,144 @@
+// fathom inspect: what a model is, and which constants its norms really apply.
+
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/model_loading.h"
+#include "core/error.h"
+#include "report/table.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::shared_ptr<Common> common = std::make_shared<Common>();
+  std::string model;
+};
+
+std::string norms_of(const StepPlan& p) {
+  std::string text;
+  if (p.norm_in) text += "in ";
+  if (p.norm_out) text += "out ";
+  if (p.norm_sum) text += "sum ";
+  if (p.gain) text += "gain ";
+  if (!text.empty()) text.pop_back();
+  return text;
+}
+
+nlohmann::json architecture(const ModelConfig& c, size_t parameters) {
+  return {{"parameters", parameters},
+          {"layers", c.num_hidden_layers},
+          {"hidden_size", c.hidden_size},
+          {"intermediate_size", c.intermediate_size},
+          {"heads", c.num_attention_heads},
+          {"kv_heads", c.num_key_value_heads},
+          {"head_dim", c.head_dim},
+          {"vocab_size", c.vocab_size},
+          {"context", c.max_position_embeddings},
+          {"tied", c.tie_word_embeddings},
+          {"norm", norm_name(c.norm.type)}};
+}
+
+void print_architecture(const ModelConfig& c, size_t parameters) {
+  fmt::print("parameters     {} ({})\n", parameters, human_count(static_cast<double>(parameters)));
+  fmt::print("layers         {}   hidden {}   FFN {}\n", c.num_hidden_layers, c.hidden_size,
+             c.intermediate_size);
+  fmt::print("heads          {} query, {} key/value, size {}{}\n", c.num_attention_heads,
+             c.num_key_value_heads, c.head_dim, c.attention_bias ? ", with q, k, v biases" : "");
+  fmt::print("vocabulary     {}{}\n", c.vocab_size,
+             c.tie_word_embeddings ? ", head tied to the embedding" : "");
+  fmt::print("context        {}{}\n", c.max_position_embeddings,
+             c.sliding_window > 0 ? fmt::format(", sliding window {}", c.sliding_window) : "");
+  fmt::print("normalization  {}: {}\n", norm_name(c.norm.type), norm_description(c.norm.type));
+}
+
+// Plan beside measurement, layer by layer; returns the largest difference.
+double print_constants(Transformer<float>& model, ResidentWeights<float>& weights, nlohmann::json& result) {
+  Table table({{"layer"},
+               {"norms", Align::kLeft},
+               {"step", Align::kLeft},
+               {"in scale"},
+               {"measured"},
+               {"out"},
+               {"sum"},
+               {"residual"},
+               {"measured"}});
+  double worst = 0;
+  const auto cell = [](bool there, double value) {
+    return there ? fmt::format("{:.6f}", value) : std::string("-");
+  };
+  for (size_t l = 0; l < model.plans().size(); ++l) {
+    const LayerPlan& plan = model.plans()[l];
+    const LayerWeights<float> layer = weights.layer(l);
+    for (const bool attention : {true, false}) {
+      const StepPlan& p = plan.step;
+      const MeasuredStep m = measure_step<float>(p, attention ? layer.attn : layer.mlp, model.config());
+      worst = std::max(worst, std::abs(m.residual - p.residual));
+      if (p.norm_in) worst = std::max(worst, std::abs(m.in_scale - p.in_scale));
+      if (p.norm_out) worst = std::max(worst, std::abs(m.out_scale - 1.0));
+      if (p.norm_sum) worst = std::max(worst, std::abs(m.sum_scale - 1.0));
+      table.add_row({attention ? std::to_string(plan.index) : " ", attention ? norms_of(p) : " ",
+                     attention ? "attention" : "mlp", cell(p.norm_in, p.in_scale),
+                     cell(p.norm_in, m.in_scale), cell(p.norm_out, m.out_scale),
+                     cell(p.norm_sum, m.sum_scale), cell(true, p.residual), cell(true, m.residual)});
+      result["constants"].push_back(
+          {{"layer", plan.index},
+           {"step", attention ? "attention" : "mlp"},
+           {"in_scale", p.norm_in ? nlohmann::json(p.in_scale) : nlohmann::json()},
+           {"in_scale_measured", p.norm_in ? nlohmann::json(m.in_scale) : nlohmann::json()},
+           {"residual", p.residual},
+           {"residual_measured", m.residual}});
+    }
+  }
+  fmt::print("\nconstants in force, measured by sending random signs through each live norm:\n{}",
+             table.text());
+  return worst;
+}
+
+void run(const Options& o) {
+  const bool is_config_file = fs::is_regular_file(o.model);
+  const fs::path folder = is_config_file ? fs::path(o.model) : resolve_model(o.model);
+  const ModelConfig config = read_config(folder);
+  const size_t parameters = parameter_count(parameter_list(config));
+  fmt::print("model          {}\n", folder.string());
+  print_architecture(config, parameters);
+  nlohmann::json result = architecture(config, parameters);
+  if (is_config_file) {
+    const MemoryPlan plan =
+        plan_memory<bf16>(config, 1, std::min<size_t>(config.max_position_embeddings, 1024), {});
+    fmt::print("training       {} in bf16 with one sequence of {} tokens\n",
+               human_bytes(static_cast<double>(plan.total())),
+               std::min<size_t>(config.max_position_embeddings, 1024));
+    write_result(*o.common, result);
+    return;
+  }
+  LoadedModel<float> m = load_model<float>(o.model);
+  const double worst = print_constants(*m.transformer, *m.weights, result);
+  result["largest_deviation"] = worst;
+  write_result(*o.common, result);
+  if (!(worst <= 1e-3)) {
+    fail(fmt::format("a measured constant is off by {:.2e}, more than 1e-3", worst),
+         "the normalization scheme in config.json is not in force");
+  }
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c =
+      add_command(app, "inspect", "Show a model's architecture, sizes, scheme and the constants in force",
+                  "fathom inspect runs/lns", o->common);
+  c->add_option("MODEL", o->model, "Hugging Face folder, run folder, or a config.json alone")->required();
+  c->callback([o] {
+    apply(*o->common);
+    run(*o);
+  });
+}
+
+}  // namespace fathom::cli
