@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
   });
   try {
     // COMMANDS: one line each, in the order of --help.
+    fathom::cli::add_data(app);
+    fathom::cli::add_tokenizer(app);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {
