@@ -24,7 +24,12 @@ int main(int argc, char** argv) {
   });
   try {
     // COMMANDS: one line each, in the order of --help.
+    fathom::cli::add_data(app);
+    fathom::cli::add_tokenizer(app);
     fathom::cli::add_compare(app);
+    fathom::cli::add_inspect(app);
+    fathom::cli::add_generate(app);
+    fathom::cli::add_logits(app);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {

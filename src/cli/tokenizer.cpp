@@ -1,0 +1,104 @@
+// fathom tokenizer train: text to a vocabulary.
+
+#include <memory>
+#include <system_error>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "core/error.h"
+#include "text/tokenizer_train.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::vector<fs::path> inputs;
+  fs::path out;
+  uint64_t sample_mib = 64;
+  TokenizerTrainOptions train;
+};
+
+/// --out FILE (a name that ends in .model) asks for tokenizer.model alone, under that name; anything else is
+/// a folder.
+bool is_model_file(const fs::path& out) { return out.extension() == ".model"; }
+
+/// Errors: Error, before any work, where `out` holds a tokenizer already or can't be made.
+void prepare_out(const fs::path& out) {
+  const fs::path folder = is_model_file(out) ? out.parent_path() : out;
+  const fs::path model = is_model_file(out) ? out : out / "tokenizer.model";
+  if (fs::exists(model))
+    usage_error(model.string() + ": a tokenizer stands here already",
+                "choose another --out, or remove it first");
+  std::error_code error;
+  if (!folder.empty()) fs::create_directories(folder, error);
+  if (error)
+    fail("cannot create the folder " + folder.string() + ": " + error.message(), "choose another --out");
+}
+
+void run_train(Options& options, const Common& common) {
+  apply(common);
+  options.train.sample_bytes = options.sample_mib << 20;
+  prepare_out(options.out);
+  CorpusReader corpus(options.inputs);
+  const std::unique_ptr<Progress> progress = make_progress();
+  const TokenizerTrainResult result = train_tokenizer(corpus, options.train, *progress);
+  if (is_model_file(options.out))
+    result.tokenizer.save_model(options.out);
+  else
+    result.tokenizer.save(options.out);
+  fmt::print("{} pieces from {} lines ({}) of {} documents ({})\nwrote {}\n", result.tokenizer.vocab_size(),
+             human_count(static_cast<double>(result.sample_lines)),
+             human_bytes(static_cast<double>(result.sample_bytes)),
+             human_count(static_cast<double>(result.documents)),
+             human_bytes(static_cast<double>(result.bytes)), options.out.string());
+  write_result(common, {{"out", options.out.string()},
+                        {"vocab_size", result.tokenizer.vocab_size()},
+                        {"tokenizer_fingerprint", fingerprint_text(result.tokenizer.fingerprint())},
+                        {"documents", result.documents},
+                        {"bytes", result.bytes},
+                        {"sample_lines", result.sample_lines},
+                        {"sample_bytes", result.sample_bytes}});
+}
+
+}  // namespace
+
+void add_tokenizer(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  const auto common = std::make_shared<Common>();
+  CLI::App* group = app.add_subcommand("tokenizer", "Make a tokenizer");
+  group->require_subcommand(1);
+  CLI::App* train =
+      add_command(*group, "train", "Learn a vocabulary from text (byte-pair encoding with byte fallback)",
+                  "fathom tokenizer train --input books/ --vocab 32000 --out tokenizer/", common);
+  train->add_option("--input", options->inputs, "Files or folders of text, as `fathom data` reads them")
+      ->required()
+      ->type_name("PATH...");
+  train
+      ->add_option("--vocab", options->train.vocab_size,
+                   "Number of ids, with the 259 for bytes and special tokens")
+      ->required()
+      ->check(CLI::Range(size_t{260}, size_t{1} << 20));
+  train
+      ->add_option("--out", options->out,
+                   "A folder for all tokenizer files, or a file name that ends in .model")
+      ->required()
+      ->type_name("FILE|DIR");
+  train
+      ->add_option("--sample-mib", options->sample_mib,
+                   "Learn from a random sample of lines of at most this many MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1024}));
+  train->add_option("--seed", options->train.seed, "Decides the sample")->capture_default_str();
+  train
+      ->add_option("--character-coverage", options->train.character_coverage,
+                   "Share of the characters of the text that get an id; the rare rest is written as bytes")
+      ->capture_default_str()
+      ->check(CLI::Range(0.9, 1.0));
+  train->callback([options, common] { run_train(*options, *common); });
+}
+
+}  // namespace fathom::cli

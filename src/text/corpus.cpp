@@ -1,0 +1,226 @@
+#include "text/corpus.h"
+
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+
+#include <nlohmann/json.hpp>
+
+#include "text/byte_source.h"
+#include "text/text_error.h"
+#include "text/utf8.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+const char* const kLineHint = "each line must be an object such as {\"text\": \"...\"}";
+
+/// The name without .gz or .zst, and whether there was one.
+std::pair<fs::path, bool> without_compression(const fs::path& path) {
+  const bool compressed = path.extension() == ".gz" || path.extension() == ".zst";
+  return {compressed ? path.stem() : path.filename(), compressed};
+}
+
+bool holds_json_lines(const fs::path& path) {
+  const auto [name, compressed] = without_compression(path);
+  return name.extension() == ".jsonl" || (compressed && name.extension() == ".json");
+}
+
+bool is_readable_name(const fs::path& path) {
+  return holds_json_lines(path) || without_compression(path).first.extension() == ".txt";
+}
+
+void list_folder(const fs::path& folder, std::vector<fs::path>& files) {
+  std::error_code error;
+  std::vector<fs::path> found;
+  fs::recursive_directory_iterator entry(folder, error);
+  for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
+    if (is_readable_name(entry->path()) && entry->is_regular_file(error)) found.push_back(entry->path());
+    if (error) break;
+  }
+  if (error) fail_in(folder, "cannot list the folder: " + error.message(), "check the permissions");
+  if (found.empty())
+    fail_in(folder, "holds no .txt or .jsonl file, plain or as .gz or .zst", "check the path");
+  std::sort(found.begin(), found.end());
+  files.insert(files.end(), found.begin(), found.end());
+}
+
+std::vector<fs::path> list_files(const std::vector<fs::path>& inputs) {
+  std::vector<fs::path> files;
+  for (const fs::path& input : inputs) {
+    std::error_code error;
+    const fs::file_status status = fs::status(input, error);
+    if (!fs::exists(status)) fail_in(input, "no such file or folder", "check the path");
+    if (fs::is_directory(status))
+      list_folder(input, files);
+    else
+      files.push_back(input);
+  }
+  if (files.empty()) usage_error("no input given", "name files or folders of text");
+  return files;
+}
+
+/// The message of a JSON library error without its preamble "[json.exception...] parse error at line 1,
+/// column 5: ", and short, since it quotes what was read: all of a string that never ends.
+std::string json_reason(const std::string& message) {
+  const size_t colon = message.find(": ");
+  const std::string reason = colon == std::string::npos ? message : message.substr(colon + 2);
+  return reason.size() <= 120 ? reason : reason.substr(0, utf8_floor(reason, 120)) + "...";
+}
+
+}  // namespace
+
+struct CorpusReader::State {
+  std::vector<fs::path> files;
+  Options options;
+  uint64_t total_bytes = 0, finished_bytes = 0;
+
+  size_t next_file = 0;
+  std::unique_ptr<ByteSource> source;  // the file being read, or null between files
+  fs::path path;
+  bool json_lines = false;
+  std::vector<char> buffer = std::vector<char>(size_t{256} << 10);
+  size_t begin = 0, end = 0;  // unread part of the buffer
+  std::string line;           // JSON text of the line being read
+  uint64_t line_number = 0;   // 1-based number of `line`
+  uint64_t line_offset = 0;   // offset of `line` in the decompressed file
+  uint64_t next_offset = 0;   // offset of the byte after it
+  uint64_t documents = 0;
+
+  bool open_next() {
+    if (next_file == files.size()) return false;
+    path = files[next_file++];
+    source = open_byte_source(path);
+    json_lines = holds_json_lines(path);
+    begin = end = 0;
+    line_number = next_offset = 0;
+    return true;
+  }
+  void close() {
+    finished_bytes += source->consumed();
+    source.reset();
+  }
+  bool fill() {
+    begin = 0;
+    end = source->read(buffer.data(), buffer.size());
+    return end > 0;
+  }
+  void check_limit(size_t size) const {
+    if (size <= options.max_document_bytes) return;
+    const std::optional<uint64_t> number = json_lines ? std::optional<uint64_t>(line_number) : std::nullopt;
+    fail_in(path, "a document of more than " + std::to_string(options.max_document_bytes) + " bytes",
+            "split it into several documents", number);
+  }
+  void check_utf8(std::string_view text) const {
+    const size_t bad = find_invalid_utf8(text);
+    if (bad == std::string_view::npos) return;
+    char hex[8];
+    std::snprintf(hex, sizeof(hex), "0x%02x", static_cast<unsigned char>(text[bad]));
+    const std::optional<uint64_t> number = json_lines ? std::optional<uint64_t>(line_number) : std::nullopt;
+    fail_in(path, std::string("invalid UTF-8 (") + hex + ")",
+            "convert the file to UTF-8, for example with iconv", number, line_offset + bad);
+  }
+  bool read_line();
+  void read_text_file(std::string& text);
+  void parse_line(std::string& text);
+};
+
+/// Reads the next line into `line`, without its line feed; false at the end of the file.
+bool CorpusReader::State::read_line() {
+  line.clear();
+  line_offset = next_offset;
+  ++line_number;
+  while (true) {
+    if (begin == end && !fill()) return !line.empty();
+    const char* const from = buffer.data() + begin;
+    const char* const feed = static_cast<const char*>(std::memchr(from, '\n', end - begin));
+    const size_t length = feed ? static_cast<size_t>(feed - from) : end - begin;
+    line.append(from, length);
+    check_limit(line.size());
+    begin += length + (feed ? 1 : 0);
+    next_offset += length + (feed ? 1 : 0);
+    if (feed) return true;
+  }
+}
+
+/// The text of the object in `line`; "" for a blank line.
+void CorpusReader::State::parse_line(std::string& text) {
+  text.clear();
+  check_utf8(line);
+  std::string_view json = line;
+  if (line_number == 1 && json.starts_with(kByteOrderMark)) json.remove_prefix(kByteOrderMark.size());
+  if (json.find_first_not_of(" \t\r") == std::string_view::npos) return;
+  nlohmann::json object;
+  try {
+    object = nlohmann::json::parse(json);
+  } catch (const nlohmann::json::exception& e) {
+    fail_in(path, "not valid JSON: " + json_reason(e.what()), kLineHint, line_number);
+  }
+  const auto field = object.is_object() ? object.find("text") : object.end();
+  if (!object.is_object() || field == object.end())
+    fail_in(path, "has no field \"text\"", kLineHint, line_number);
+  if (!field->is_string()) fail_in(path, "the field \"text\" is not a string", kLineHint, line_number);
+  text = std::move(field->get_ref<std::string&>());
+}
+
+void CorpusReader::State::read_text_file(std::string& text) {
+  text.clear();
+  line_offset = 0;
+  while (fill()) {
+    text.append(buffer.data(), end);
+    check_limit(text.size());
+  }
+  check_utf8(text);
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+}
+
+CorpusReader::CorpusReader(const std::vector<std::filesystem::path>& inputs)
+    : CorpusReader(inputs, Options{}) {}
+
+CorpusReader::CorpusReader(const std::vector<std::filesystem::path>& inputs, Options options)
+    : state_(std::make_unique<State>()) {
+  state_->files = list_files(inputs);
+  state_->options = options;
+  for (const fs::path& file : state_->files) {
+    std::error_code error;
+    const uintmax_t size = fs::file_size(file, error);
+    if (!error) state_->total_bytes += size;  // a pipe has no size
+  }
+}
+
+CorpusReader::~CorpusReader() = default;
+
+bool CorpusReader::next(Document& document) {
+  State& s = *state_;
+  while (true) {
+    if (!s.source && !s.open_next()) {
+      if (s.documents > 0) return false;
+      fail_in(s.files.front(),
+              s.files.size() == 1 ? "holds no text" : "and the other input files hold no text",
+              "a corpus needs at least one document that is not empty");
+    }
+    if (!s.json_lines) {
+      s.read_text_file(document.text);
+      s.close();
+    } else if (s.read_line()) {
+      s.parse_line(document.text);
+    } else {
+      s.close();
+      continue;
+    }
+    if (document.text.empty()) continue;
+    document.index = s.documents++;
+    return true;
+  }
+}
+
+uint64_t CorpusReader::bytes_done() const {
+  return state_->finished_bytes + (state_->source ? state_->source->consumed() : 0);
+}
+uint64_t CorpusReader::bytes_total() const { return state_->total_bytes; }
+const std::vector<std::filesystem::path>& CorpusReader::files() const { return state_->files; }
+
+}  // namespace fathom
