@@ -9,7 +9,9 @@ void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Com
   if (M == 0 || N == 0) return;
   if (compute == DType::kF64 || K == 0) return gemm_ref(M, N, K, a, b, c, compute, addend);
   const Isa isa = active_isa();
-  if (compute == DType::kBf16 && isa >= Isa::kAvx512Bf16) {
+  if (M <= gemm_detail::kFewRows) {
+    gemm_detail::multiply_few_rows(isa, M, N, K, a, b, c, addend, compute == DType::kBf16);
+  } else if (compute == DType::kBf16 && isa >= Isa::kAvx512Bf16) {
     gemm_detail::multiply_blocked(gemm_detail::bf16_kernels(), M, N, K, a, b, c, addend, false);
   } else {
     gemm_detail::multiply_blocked(gemm_detail::float_kernels(isa), M, N, K, a, b, c, addend,
