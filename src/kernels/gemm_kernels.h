@@ -85,4 +85,8 @@ struct FewRowsKernels {
 void multiply_few_rows(Isa isa, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
                        Addend addend, bool round);
 
+/// The product under kBf16 through oneDNN, with AMX where the processor has it; arguments as for gemm.
+/// Operands in fp32 are rounded into scratch of their size. Errors: Error where oneDNN fails.
+void multiply_onednn(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Addend addend);
+
 }  // namespace fathom::gemm_detail

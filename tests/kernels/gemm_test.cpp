@@ -18,7 +18,7 @@
 namespace fathom {
 namespace {
 
-constexpr double kFloatEps = 0x1p-23, kBf16Eps = 0x1p-7;  // the distance of 1 and the next number
+constexpr double kFloatEps = 0x1p-23, kBf16Eps = 0x1p-7;  // from 1 to the next number
 constexpr size_t kGap = 3;  // columns between the end of a row and the next: ld > cols
 
 /// A matrix of any type, with a gap after each row that products must leave alone, at an address that is
@@ -143,17 +143,36 @@ void sweep(const std::vector<std::vector<size_t>>& sizes, int draws) {
   }
 }
 
-/// Puts the instruction set, the backend and the number of threads back.
-class Gemm : public ::testing::TestWithParam<Isa> {
+/// What runs the products: an instruction set, and whether bf16 goes through oneDNN.
+struct Way {
+  Isa isa;
+  GemmBackend backend;
+};
+
+std::vector<Way> ways() {
+  std::vector<Way> all;
+  for (Isa isa : available_isas()) {
+    all.push_back({isa, GemmBackend::kOwn});
+    if (isa >= Isa::kAvx512Bf16) all.push_back({isa, GemmBackend::kOneDnn});
+  }
+  return all;
+}
+
+/// Sets the way, and puts what it was, and the number of threads, back.
+class Gemm : public ::testing::TestWithParam<Way> {
  protected:
-  void SetUp() override { set_active_isa(GetParam()); }
+  void SetUp() override {
+    set_active_isa(GetParam().isa);
+    set_gemm_backend(GetParam().backend);
+  }
   void TearDown() override {
-    set_active_isa(before_);
+    set_active_isa(before_.isa);
+    set_gemm_backend(before_.backend);
     set_num_threads(threads_);
   }
 
  private:
-  Isa before_ = active_isa();
+  Way before_{active_isa(), gemm_backend()};
   size_t threads_ = num_threads();
 };
 
@@ -274,8 +293,10 @@ TEST_P(Gemm, WorksInsideParallelWork) {
   for (const Matrix& r : results) EXPECT_EQ(r.bytes(), results[0].bytes());
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, Gemm, ::testing::ValuesIn(available_isas()),
-                         [](const auto& info) { return std::string(isa_name(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Ways, Gemm, ::testing::ValuesIn(ways()), [](const auto& info) {
+  return std::string(isa_name(info.param.isa)) +
+         (info.param.backend == GemmBackend::kOneDnn ? "_onednn" : "");
+});
 
 }  // namespace
 }  // namespace fathom
