@@ -1,20 +1,53 @@
 #include "kernels/gemm.h"
 
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "core/error.h"
 #include "kernels/gemm_kernels.h"
 #include "kernels/isa.h"
 
 namespace fathom {
+namespace {
+
+GemmBackend initial_backend() {
+  const char* forced = std::getenv("FATHOM_GEMM");
+  const std::string name = forced == nullptr ? "" : forced;
+  if (name.empty()) return GemmBackend::kAuto;
+  if (name == "own") return GemmBackend::kOwn;
+  if (name == "onednn") return GemmBackend::kOneDnn;
+  usage_error("FATHOM_GEMM=" + name + ": unknown backend", "own or onednn");
+}
+
+std::atomic<GemmBackend>& backend_slot() {
+  static std::atomic<GemmBackend> backend{initial_backend()};
+  return backend;
+}
+
+bool use_onednn(Isa isa) {
+  const GemmBackend backend = gemm_backend();
+  return isa == Isa::kAmx ? backend != GemmBackend::kOwn
+                          : isa == Isa::kAvx512Bf16 && backend == GemmBackend::kOneDnn;
+}
+
+}  // namespace
+
+GemmBackend gemm_backend() { return backend_slot().load(std::memory_order_relaxed); }
+
+void set_gemm_backend(GemmBackend backend) { backend_slot().store(backend, std::memory_order_relaxed); }
 
 void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Compute compute, Addend addend) {
+  using namespace gemm_detail;
   if (M == 0 || N == 0) return;
   if (compute == DType::kF64 || K == 0) return gemm_ref(M, N, K, a, b, c, compute, addend);
   const Isa isa = active_isa();
-  if (compute == DType::kBf16 && isa >= Isa::kAvx512Bf16) {
-    gemm_detail::multiply_blocked(gemm_detail::bf16_kernels(), M, N, K, a, b, c, addend, false);
-  } else {
-    gemm_detail::multiply_blocked(gemm_detail::float_kernels(isa), M, N, K, a, b, c, addend,
-                                  compute == DType::kBf16);
-  }
+  const bool bf16_products = compute == DType::kBf16;
+  if (M <= kFewRows) return multiply_few_rows(isa, M, N, K, a, b, c, addend, bf16_products);
+  if (bf16_products && use_onednn(isa)) return multiply_onednn(M, N, K, a, b, c, addend);
+  if (bf16_products && isa >= Isa::kAvx512Bf16)
+    return multiply_blocked(bf16_kernels(), M, N, K, a, b, c, addend, false);
+  multiply_blocked(float_kernels(isa), M, N, K, a, b, c, addend, bf16_products);
 }
 
 }  // namespace fathom

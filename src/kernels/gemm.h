@@ -45,7 +45,18 @@ using Compute = DType;
 void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Compute compute,
           Addend addend = {});
 
-/// The same by three plain loops and a double accumulator (operands rounded to bf16 first under kBf16).
+/// Whose code makes the bf16 products. kAuto: oneDNN's on `amx`, ours elsewhere. kOneDnn needs avx512_bf16;
+/// below it, and for fp32, ours runs whatever is set.
+enum class GemmBackend { kAuto, kOwn, kOneDnn };
+
+/// The backend in force; first use reads FATHOM_GEMM: "own", "onednn", or unset. Errors: Error (usage) for
+/// another value.
+GemmBackend gemm_backend();
+
+/// Replaces the backend in force. Not to be called while a product runs.
+void set_gemm_backend(GemmBackend backend);
+
+/// gemm by three plain loops and a double accumulator (operands rounded to bf16 first under kBf16).
 void gemm_ref(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Compute compute,
               Addend addend = {});
 

@@ -90,7 +90,7 @@ __m512 load_floats(const std::byte* p, __mmask16 mask) {
 }
 
 template <DType type>
-void store_tile(const float* tile, size_t rows, size_t cols, const Store& s) {
+void store_tile(const float* tile, size_t tile_ld, size_t rows, size_t cols, const Store& s) {
   constexpr size_t size = type == DType::kF32 ? 4 : 2;
   const __m512 scale = _mm512_set1_ps(s.scale);
   for (size_t i = 0; i < rows; ++i) {
@@ -99,7 +99,7 @@ void store_tile(const float* tile, size_t rows, size_t cols, const Store& s) {
         s.addend == nullptr ? nullptr : static_cast<const std::byte*>(s.addend) + i * s.addend_ld * size;
     for (size_t j = 0; j < cols; j += kLanes) {
       const __mmask16 mask = mask16(cols - j);
-      __m512 v = _mm512_loadu_ps(tile + i * kColumns + j);
+      __m512 v = _mm512_loadu_ps(tile + i * tile_ld + j);
       if (s.acc != nullptr) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, s.acc + i * s.acc_ld + j));
       if (addend != nullptr) v = _mm512_fmadd_ps(scale, load_floats<type>(addend + j * size, mask), v);
       if constexpr (type == DType::kF32) {
@@ -111,11 +111,11 @@ void store_tile(const float* tile, size_t rows, size_t cols, const Store& s) {
   }
 }
 
-void store(const float* tile, size_t rows, size_t cols, const Store& s) {
+void store(const float* tile, size_t tile_ld, size_t rows, size_t cols, const Store& s) {
   if (s.dtype == DType::kF32)
-    store_tile<DType::kF32>(tile, rows, cols, s);
+    store_tile<DType::kF32>(tile, tile_ld, rows, cols, s);
   else
-    store_tile<DType::kBf16>(tile, rows, cols, s);
+    store_tile<DType::kBf16>(tile, tile_ld, rows, cols, s);
 }
 
 // 16 positions as bf16 bits.

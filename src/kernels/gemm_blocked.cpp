@@ -73,7 +73,7 @@ class Product {
         c_(c),
         addend_(addend),
         round_(round),
-        direct_a_(!a.transposed && a.dtype == kernels.direct && K % kernels.k_per_unit == 0) {}
+        direct_a_(!a.transposed && !round && a.dtype == kernels.direct && K % kernels.k_per_unit == 0) {}
 
   void run() {
     // A bf16 C would round each partial sum, so there all of K is packed at once.
@@ -184,7 +184,7 @@ class Product {
         if (s.acc != nullptr) s.acc += i * s.acc_ld + j;
         if (s.addend != nullptr)
           s.addend = static_cast<const std::byte*>(s.addend) + (i * s.addend_ld + j) * size;
-        kernels_.store(products, rows, cols, s);
+        kernels_.store(products, kernels_.nr, rows, cols, s);
       }
     }
   }

@@ -3,19 +3,16 @@
 
 #include "kernels/gemm_kernels.h"
 
-// The sets between these three differ too little to be worth their code size.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_float.cpp"
 #include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "kernels/gemm_float-inl.h"
+#include "kernels/gemm_targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::gemm_detail {
 namespace HWY_NAMESPACE {
 namespace {
-
-namespace hn = hwy::HWY_NAMESPACE;
 
 // AVX-512 has 32 registers: 8 x 3 accumulate, 3 hold B, 1 broadcasts A. The others have 16: 6 x 2 accumulate.
 #if HWY_TARGET == HWY_AVX3
@@ -24,11 +21,6 @@ constexpr size_t kRows = 8, kVectors = 3;
 constexpr size_t kRows = 6, kVectors = 2;
 #endif
 
-using Floats = hn::ScalableTag<float>;
-using Bits = hn::RebindToUnsigned<Floats>;
-using Halves = hn::Rebind<uint16_t, Floats>;
-using V = hn::Vec<Floats>;
-constexpr size_t kLanes = HWY_LANES(float);
 constexpr size_t kColumns = kVectors * kLanes;
 
 template <size_t R>
@@ -78,70 +70,8 @@ void multiply(size_t rows, size_t units, const std::byte* a, size_t row_stride, 
   multiply_dispatch<kRows>(rows, units, a, row_stride, unit_stride, reinterpret_cast<const float*>(b), tile);
 }
 
-// Rounds to bf16 and widens again: nearest, ties to even; NaN stays NaN.
-HWY_INLINE V round_to_bf16(V v) {
-  const Floats d;
-  const Bits du;
-  const auto bits = hn::BitCast(du, v);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-  const auto rounded = hn::And(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffu))), hn::Set(du, 0xffff0000u));
-  const auto quiet = hn::Or(hn::And(bits, hn::Set(du, 0xffff0000u)), hn::Set(du, 0x00400000u));
-  return hn::IfThenElse(hn::IsNaN(v), hn::BitCast(d, quiet), hn::BitCast(d, rounded));
-}
-
-// kLanes positions of an operand as floats.
 template <DType type>
-HWY_INLINE V load(const std::byte* p) {
-  const Floats d;
-  if constexpr (type == DType::kF32) {
-    return hn::LoadU(d, reinterpret_cast<const float*>(p));
-  } else {
-    const auto halves = hn::LoadU(Halves(), reinterpret_cast<const uint16_t*>(p));
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(Bits(), halves)));
-  }
-}
-
-template <DType type>
-HWY_INLINE void save(V v, std::byte* p) {
-  const Floats d;
-  if constexpr (type == DType::kF32) {
-    hn::StoreU(v, d, reinterpret_cast<float*>(p));
-  } else {
-    const auto upper = hn::ShiftRight<16>(hn::BitCast(Bits(), round_to_bf16(v)));
-    hn::StoreU(hn::DemoteTo(Halves(), hn::BitCast(hn::RebindToSigned<Floats>(), upper)), Halves(),
-               reinterpret_cast<uint16_t*>(p));
-  }
-}
-
-// Calls body(j, tail) for j = 0, kLanes, ... below n; tail is the number of positions, below kLanes in the
-// last.
-template <class Body>
-HWY_INLINE void for_vectors(size_t n, const Body& body) {
-  size_t j = 0;
-  for (; j + kLanes <= n; j += kLanes) body(j, kLanes);
-  if (j < n) body(j, n - j);
-}
-
-template <DType type>
-HWY_INLINE V load_part(const std::byte* p, size_t n) {
-  if (n == kLanes) return load<type>(p);
-  constexpr size_t size = type == DType::kF32 ? 4 : 2;
-  alignas(64) std::byte part[kLanes * size] = {};
-  __builtin_memcpy(part, p, n * size);
-  return load<type>(part);
-}
-
-template <DType type>
-HWY_INLINE void save_part(V v, std::byte* p, size_t n) {
-  if (n == kLanes) return save<type>(v, p);
-  constexpr size_t size = type == DType::kF32 ? 4 : 2;
-  alignas(64) std::byte part[kLanes * size];
-  save<type>(v, part);
-  __builtin_memcpy(p, part, n * size);
-}
-
-template <DType type>
-void store_tile(const float* tile, size_t rows, size_t cols, const Store& s) {
+void store_tile(const float* tile, size_t tile_ld, size_t rows, size_t cols, const Store& s) {
   constexpr size_t size = type == DType::kF32 ? 4 : 2;
   const Floats d;
   const V scale = hn::Set(d, s.scale);
@@ -151,7 +81,7 @@ void store_tile(const float* tile, size_t rows, size_t cols, const Store& s) {
     const std::byte* addend =
         s.addend == nullptr ? nullptr : static_cast<const std::byte*>(s.addend) + i * s.addend_ld * size;
     for_vectors(cols, [&](size_t j, size_t n) HWY_ATTR {
-      V v = hn::LoadU(d, tile + i * kColumns + j);
+      V v = hn::LoadU(d, tile + i * tile_ld + j);
       if (acc != nullptr) v = hn::Add(v, load_part<DType::kF32>(acc + j * 4, n));
       if (addend != nullptr) v = hn::MulAdd(scale, load_part<type>(addend + j * size, n), v);
       save_part<type>(v, out + j * size, n);
@@ -159,20 +89,11 @@ void store_tile(const float* tile, size_t rows, size_t cols, const Store& s) {
   }
 }
 
-void store(const float* tile, size_t rows, size_t cols, const Store& s) {
+void store(const float* tile, size_t tile_ld, size_t rows, size_t cols, const Store& s) {
   if (s.dtype == DType::kF32)
-    store_tile<DType::kF32>(tile, rows, cols, s);
+    store_tile<DType::kF32>(tile, tile_ld, rows, cols, s);
   else
-    store_tile<DType::kBf16>(tile, rows, cols, s);
-}
-
-template <DType type, bool round>
-HWY_INLINE V load_unit(const std::byte* p, size_t n) {
-  const V v = load_part<type>(p, n);
-  if constexpr (round && type == DType::kF32)
-    return round_to_bf16(v);
-  else
-    return v;
+    store_tile<DType::kBf16>(tile, tile_ld, rows, cols, s);
 }
 
 template <DType type, bool round>

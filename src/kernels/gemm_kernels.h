@@ -45,8 +45,8 @@ struct Kernels {
   /// a + i * row_stride + u * unit_stride (bytes, any alignment); b holds NR units for each u.
   void (*multiply)(size_t rows, size_t units, const std::byte* a, size_t row_stride, size_t unit_stride,
                    const uint32_t* b, float* tile);
-  /// Applies `store` to a tile (rows, cols) whose rows are NR apart.
-  void (*store)(const float* tile, size_t rows, size_t cols, const Store& store);
+  /// Applies `store` to a tile (rows, cols) whose rows are `tile_ld` apart; tile rows hold whole vectors.
+  void (*store)(const float* tile, size_t tile_ld, size_t rows, size_t cols, const Store& store);
   /// Lines run along K: line l, k positions -> units at to + l * to_ld; a last odd k is paired with zero.
   /// `round` rounds floats to bf16 (float units only; pairs are bf16 anyway).
   void (*pack_lines)(uint32_t* to, size_t to_ld, Source from, size_t lines, size_t k, bool round);
@@ -68,5 +68,25 @@ void transpose_units(uint32_t* to, size_t width, const std::byte* from, size_t l
 /// The product by cache blocks on `kernels`; M, N, K > 0; arguments as for gemm.
 void multiply_blocked(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                       MatrixOut c, Addend addend, bool round);
+
+/// Up to this many rows, streaming B beats packing it.
+constexpr size_t kFewRows = 4;
+
+/// Sums (rows, cols), rows sums_ld apart, of x (rows, K) times cols columns of B; x's rows are padded with
+/// zeros, and those of sums have room, for a whole vector.
+struct FewRowsKernels {
+  using Columns = void (*)(size_t rows, const float* x, size_t x_ld, Source b, size_t K, size_t cols,
+                           bool round, float* sums, size_t sums_ld);
+  Columns dot_columns;  ///< B's lines run along K.
+  Columns add_columns;  ///< B's lines run across K.
+};
+
+/// The product for 1 <= M <= kFewRows; arguments as for gemm.
+void multiply_few_rows(Isa isa, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
+                       Addend addend, bool round);
+
+/// The product under kBf16 through oneDNN, with AMX where the processor has it; arguments as for gemm.
+/// Operands in fp32 are rounded into scratch of their size. Errors: Error where oneDNN fails.
+void multiply_onednn(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Addend addend);
 
 }  // namespace fathom::gemm_detail

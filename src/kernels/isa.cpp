@@ -52,17 +52,7 @@ std::string available_names() {
 Isa initial_isa() {
   const char* forced = std::getenv("FATHOM_ISA");
   if (forced == nullptr || *forced == '\0') return available_isas().back();
-  for (Isa isa : kAll) {
-    if (isa_name(isa) != forced) continue;
-    const auto& have = available_isas();
-    if (std::find(have.begin(), have.end(), isa) == have.end()) {
-      usage_error("FATHOM_ISA=" + std::string(forced) + ": this machine lacks it",
-                  "it has " + available_names());
-    }
-    return isa;
-  }
-  usage_error("FATHOM_ISA=" + std::string(forced) + ": unknown instruction set",
-              "this machine has " + available_names());
+  return parse_isa(forced);
 }
 
 std::atomic<int>& slot() {
@@ -98,6 +88,16 @@ const std::vector<Isa>& available_isas() {
     return have;
   }();
   return isas;
+}
+
+Isa parse_isa(const std::string& name) {
+  const auto& have = available_isas();
+  for (Isa isa : kAll) {
+    if (isa_name(isa) != name) continue;
+    if (std::find(have.begin(), have.end(), isa) != have.end()) return isa;
+    usage_error("FATHOM_ISA=" + name + ": this machine lacks it", "it has " + available_names());
+  }
+  usage_error("FATHOM_ISA=" + name + ": unknown instruction set", "this machine has " + available_names());
 }
 
 Isa active_isa() { return static_cast<Isa>(slot().load(std::memory_order_relaxed)); }
