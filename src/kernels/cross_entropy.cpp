@@ -1,11 +1,88 @@
 #include "kernels/cross_entropy.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "core/buffer.h"
 #include "core/threads.h"
 #include "kernels/gemm.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cross_entropy.cpp"
+#include "kernels/simd-inl.h"
+#include "kernels/simd_dispatch.h"
+
+#if FATHOM_SIMD_PASS
+HWY_BEFORE_NAMESPACE();
+namespace fathom {
+namespace HWY_NAMESPACE {
+namespace {
+
+float row_max(const float* x, size_t n) {
+  const F32 d;
+  V32 highest = hn::Set(d, x[0]);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) highest = hn::Max(highest, load(x + i));
+  float result = max_lanes(highest);
+  for (; i < n; ++i) result = x[i] > result ? x[i] : result;
+  return result;
+}
+
+// The sum of exp(x - highest), and, where `keep` is set, x <- exp(x - highest). Partial sums of 64 vectors
+// are fp32, their total is double: with 32000 terms, an fp32 total would cost three digits of the loss.
+template <bool keep>
+double exp_and_sum(float* x, float highest, size_t n) {
+  const F32 d;
+  const V32 vhighest = hn::Set(d, highest);
+  constexpr size_t kBlock = 64 * kLanes;
+  double total = 0;
+  size_t i = 0;
+  while (i + kLanes <= n) {
+    const size_t end = n - i < kBlock ? n - i : kBlock;
+    V32 sum = hn::Zero(d);
+    for (const size_t stop = i + end / kLanes * kLanes; i < stop; i += kLanes) {
+      const V32 e = exp_nonpositive(hn::Sub(load(x + i), vhighest));
+      if constexpr (keep) store(e, x + i);
+      sum = hn::Add(sum, e);
+    }
+    total += static_cast<double>(sum_lanes(sum));
+  }
+  if (i < n) {
+    HWY_ALIGN float e[kLanes];
+    store(exp_nonpositive(hn::Sub(load_n(x + i, n - i), vhighest)), e);
+    for (size_t j = 0; i + j < n; ++j) {
+      total += static_cast<double>(e[j]);
+      if constexpr (keep) x[i + j] = e[j];
+    }
+  }
+  return total;
+}
+
+void scale_row(float* x, float factor, size_t n) {
+  const V32 vfactor = hn::Set(F32(), factor);
+  for (size_t i = 0; i < n; i += kLanes) store_n(hn::Mul(vfactor, load_n(x + i, n - i)), x + i, n - i);
+}
+
+// softmax_nll_row for a scored target.
+double scored_row(float* logits, size_t target, bool gradient, float grad_scale, size_t V) {
+  const float highest = row_max(logits, V);
+  const double below = static_cast<double>(highest) - static_cast<double>(logits[target]);
+  const double total =
+      gradient ? exp_and_sum<true>(logits, highest, V) : exp_and_sum<false>(logits, highest, V);
+  if (gradient) {
+    scale_row(logits, static_cast<float>(static_cast<double>(grad_scale) / total), V);
+    logits[target] -= grad_scale;
+  }
+  return __builtin_log(total) + below;
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace fathom
+HWY_AFTER_NAMESPACE();
+#endif  // FATHOM_SIMD_PASS
+
+#if HWY_ONCE
 namespace fathom {
 namespace {
 
@@ -47,6 +124,11 @@ void head_loss_backward(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x
 
 template <class S>
 double softmax_nll_row(S* logits, int32_t target, bool gradient, S grad_scale, size_t V) {
+  if constexpr (std::is_same_v<S, float>) {
+    if (use_simd<S>() && target != kIgnoredTarget) {
+      return FATHOM_SIMD(scored_row)(logits, static_cast<size_t>(target), gradient, grad_scale, V);
+    }
+  }
   return softmax_nll_row_ref(logits, target, gradient, grad_scale, V);
 }
 
@@ -62,3 +144,4 @@ template double softmax_nll_row(double*, int32_t, bool, double, size_t);
 template double softmax_nll_row(float*, int32_t, bool, float, size_t);
 
 }  // namespace fathom
+#endif  // HWY_ONCE
