@@ -14,8 +14,8 @@
 //   {"kind": "chart", "type": "line" | "bar", "title", "note", "wide"?, "x": {"title", "unit": "tokens" |
 //   "layer", "log"?},
 //    "y": {"title", "log"?, "zero"?}, "toggles"?: ["log-x", "log-y", "tail"],
-//    "series": [{"run", "label", "dots"?, "faint"?, "points": [[x, y or null]], "errors"?: [standard
-//    error]}]}
+//    "series": [{"run", "label", "legend"?: text (default the label, "" for none), "dots"?, "faint"?,
+//                "points": [[x, y or null]], "errors"?: [standard error]}]}
 //   {"kind": "heat", "title", "note", "wide"?, "value": name,
 //    "maps": [{"run", "name", "columns": [{"tokens", "values": [one a layer, or null]}]}]}
 

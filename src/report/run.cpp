@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -114,7 +115,7 @@ void merge(MetricPoint& into, const MetricPoint& later) {
   for (const auto field :
        {&MetricPoint::loss, &MetricPoint::lr, &MetricPoint::grad_norm, &MetricPoint::tokens_per_second,
         &MetricPoint::mfu, &MetricPoint::val_loss, &MetricPoint::val_ppl, &MetricPoint::val_loss_stderr}) {
-    if (later.*field == later.*field) into.*field = later.*field;
+    if (!std::isnan(later.*field)) into.*field = later.*field;
   }
   for (const auto list : {&MetricPoint::layer_variance, &MetricPoint::layer_grad_norm}) {
     if (!(later.*list).empty()) into.*list = later.*list;
@@ -212,6 +213,10 @@ void read_sweep(const fs::path& path, Run& run) {
                              .loss = removal.number("loss"),
                              .delta_loss = removal.number("delta_loss"),
                              .delta_loss_stderr = removal.number("delta_loss_stderr")});
+  }
+  if (sweep.removed.empty()) fields.refuse("'removed' has no single layer");
+  if (std::isnan(sweep.effective_depth_ratio)) {
+    sweep.effective_depth_ratio = sweep.effective_depth / static_cast<double>(sweep.removed.size());
   }
   std::sort(sweep.removed.begin(), sweep.removed.end(),
             [](const Removal& a, const Removal& b) { return a.layer < b.layer; });

@@ -78,10 +78,11 @@
   function meters(block) {
     return figure(block, ...block.items.map((item) => {
       const share = Math.max(0, Math.min(1, item.share));
-      const fill = element("div", { class: "fill", style: { width: `${100 * share}%`, background: runColour(item.run) } });
+      const style = { width: `${100 * share}%`, background: runColour(item.run) };
       return element("div", { class: "meter" },
         element("span", { class: "name" }, item.name), element("span", {}, item.text),
-        element("div", { class: "track", role: "img", "aria-label": `${item.name}: ${item.text}` }, fill));
+        element("div", { class: "track", role: "img", "aria-label": `${item.name}: ${item.text}` },
+          element("div", { class: "fill", style })));
     }));
   }
 
@@ -106,17 +107,15 @@
       const { ctx, chartArea: area, scales: { y } } = chart;
       ctx.save();
       ctx.beginPath();
-      ctx.rect(area.left, area.top, area.width, area.height);
+      ctx.rect(area.left - 8, area.top, area.width + 16, area.height);
       ctx.clip();
       for (const meta of chart.getSortedVisibleDatasetMetas()) {
         const set = chart.data.datasets[meta.index];
-        if (!set.errors) continue;
         ctx.strokeStyle = css("--ink");
         ctx.globalAlpha = 0.55;
         ctx.lineWidth = 1;
         meta.data.forEach((point, i) => {
-          const value = set.data[i].y;
-          const error = set.errors[i];
+          const { y: value, error } = set.data[i];
           if (value === null || !(error > 0)) return;
           const low = y.type === "logarithmic" ? Math.max(value - 2 * error, y.min) : value - 2 * error;
           ctx.beginPath();
@@ -129,23 +128,27 @@
     },
   };
 
-  function dataset(block, series) {
+  function dataset(block, state, series) {
     const colour = css(`--run-${series.run % kColours}`);
     const bar = block.type === "bar";
+    // What a log axis can't show is left out.
+    const shown = (y) => (state["log-y"] && !(y > 0) ? null : y);
+    const points = series.points.map(([x, y], i) => ({ x, y: shown(y), error: series.errors && series.errors[i] }))
+      .filter((point) => !state["log-x"] || point.x > 0);
     return {
       label: series.label,
-      data: series.points.map(([x, y]) => ({ x, y })),
-      errors: series.errors,
+      legend: series.legend === undefined ? series.label : series.legend,
+      run: series.run,
+      hidden: state.hidden.has(series.run),
+      data: points,
+      clip: 8,
       borderColor: colour,
-      backgroundColor: bar ? colour : series.dots ? colour : "transparent",
-      borderWidth: bar ? 0 : series.faint ? 1.25 : 2,
+      backgroundColor: bar || series.dots ? colour : "transparent",
+      borderWidth: bar ? 0 : series.faint ? 1 : 1.75,
       borderDash: series.run >= kColours ? [6, 3] : [],
-      pointStyle: series.dots ? kShapes[series.run % kShapes.length] : "line",
-      pointRadius: series.dots ? (series.points.length > 60 ? 0 : 3.5) : 0,
-      pointHoverRadius: series.dots ? 6 : 3,
-      pointHitRadius: 8,
-      tension: 0,
-      spanGaps: false,
+      pointStyle: bar ? "rect" : series.dots ? kShapes[series.run % kShapes.length] : "line",
+      pointRadius: series.dots && points.length <= 60 ? 3 : 0,
+      pointHoverRadius: series.dots ? 5 : 3,
       categoryPercentage: 0.8,
       barPercentage: 0.95,
     };
@@ -153,12 +156,12 @@
 
   function logTick(scale, value) {
     const decades = Math.log10(scale.max / scale.min);
-    const lead = Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9));
-    const wanted = decades > 2.5 ? [1] : decades > 1 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
-    return wanted.includes(lead);
+    const lead = value / 10 ** Math.floor(Math.log10(value) + 1e-9);
+    const wanted = decades > 2.5 ? [1] : decades > 1 ? [1, 2, 5] : [1, 2, 3, 4, 5, 7];
+    return wanted.some((digit) => Math.abs(lead - digit) < 1e-6);
   }
 
-  function axis(settings, log, narrow) {
+  function axis(settings, log) {
     const grid = (context) => {
       if (context.tick && context.tick.value === 0 && settings.zero) return css("--axis");
       return context.tick && context.tick.label === "" ? "transparent" : css("--grid");
@@ -169,9 +172,10 @@
       grid: { color: grid, borderColor: css("--axis"), tickLength: 4 },
       ticks: {
         color: css("--muted"),
+        includeBounds: false,
+        autoSkip: !log,
         maxRotation: 0,
-        autoSkipPadding: narrow ? 14 : 18,
-        precision: settings.unit === "layer" ? 0 : undefined,
+        autoSkipPadding: 16,
         callback(value) {
           if (log && !logTick(this, value)) return "";
           return axisText(settings, value);
@@ -191,7 +195,7 @@
         title: (items) => (items.length ? `${axisText(block.x, items[0].parsed.x)} ${block.x.unit}` : "")
           .replace(/^(.*) layer$/, "layer $1"),
         label: (item) => {
-          const error = item.dataset.errors && item.dataset.errors[item.dataIndex];
+          const { error } = item.raw;
           const tail = error > 0 ? ` ± ${number(2 * error)}` : "";
           return ` ${item.dataset.label}: ${number(item.parsed.y)}${tail}`;
         },
@@ -199,39 +203,95 @@
     };
   }
 
-  function bounds(block, state) {
+  /// From the first to the last x of the series that are shown; layers get half a layer of room.
+  function xRange(block, state) {
     const values = block.series.flatMap((series) => series.points.map((point) => point[0]));
     const last = Math.max(...values);
-    if (block.x.unit === "layer") {
-      // Half a layer of room on both sides, so that no bar is cut.
-      return block.type === "bar" ? { min: 0.5, max: last + 0.5 } : { min: 1, max: last };
-    }
-    return state.tail ? { min: last / 2, max: last } : {};
+    if (block.x.unit === "layer") return { min: Math.min(...values) - 0.5, max: last + 0.5 };
+    const first = state["log-x"] ? Math.min(...values.filter((value) => value > 0)) : 0;
+    return { min: state.tail ? last / 2 : first, max: last };
   }
 
-  function chartOptions(block, state, narrow) {
-    const x = { ...axis(block.x, state["log-x"], narrow), ...bounds(block, state) };
+  /// What is in sight, whiskers included, and a little room.
+  function yRange(block, state, x) {
+    const log = state["log-y"];
+    const values = block.series.filter((series) => !state.hidden.has(series.run))
+      .flatMap((series) => series.points.flatMap(([at, y], i) => {
+        if (y === null || at < x.min || at > x.max) return [];
+        const error = series.errors && series.errors[i] > 0 && !log ? 2 * series.errors[i] : 0;
+        return [y - error, y + error];
+      })).filter((value) => !log || value > 0);
+    if (block.y.zero && !log) values.push(0);
+    const low = Math.min(...values);
+    const high = Math.max(...values);
+    if (!(high > low)) return {};
+    const room = log ? (high / low) ** 0.05 : 0.04 * (high - low);
+    if (log) return { min: low / room, max: high * room };
+    return { min: block.type === "bar" && low === 0 ? 0 : low - room, max: high + room };
+  }
+
+  /// Layer 1, every so many, and no two closer than their labels are wide.
+  function layerTicks(scale, width) {
+    const last = Math.floor(scale.max);
+    const step = [1, 2, 4, 5, 8, 10, 16, 20, 25, 50, 100].find((n) => (last / n) * 34 <= width) || 200;
+    const ticks = [{ value: 1 }];
+    for (let layer = step; layer <= last; layer += step) {
+      if ((layer - 1) * (width / last) >= 20) ticks.push({ value: layer });
+    }
+    return ticks;
+  }
+
+  function legend(entry) {
+    return {
+      align: "start",
+      labels: {
+        color: css("--ink"),
+        usePointStyle: true,
+        boxWidth: 7,
+        boxHeight: 7,
+        padding: 14,
+        font: { size: 13 },
+        generateLabels: (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart)
+          .map((item) => ({ ...item, text: chart.data.datasets[item.datasetIndex].legend }))
+          .filter((item) => item.text !== ""),
+      },
+      onClick: (event, item) => {
+        const { run } = entry.chart.data.datasets[item.datasetIndex];
+        if (!entry.state.hidden.delete(run)) entry.state.hidden.add(run);
+        draw(entry);
+      },
+    };
+  }
+
+  // Chart.js puts the legend right on the plot.
+  const legendGap = {
+    id: "legendGap",
+    beforeInit(chart) {
+      const fit = chart.legend.fit;
+      chart.legend.fit = function fitWithGap() {
+        fit.call(this);
+        this.height += 8;
+      };
+    },
+  };
+
+  function chartOptions(entry) {
+    const { block, state, canvas } = entry;
+    const x = { ...axis(block.x, state["log-x"]), ...xRange(block, state) };
     if (block.x.unit === "layer") {
       x.offset = false;
-      x.afterBuildTicks = (scale) => { scale.ticks = scale.ticks.filter((tick) => Number.isInteger(tick.value)); };
-      x.ticks.stepSize = narrow ? 4 : block.series[0] && block.series[0].points.length > 40 ? 4 : 1;
       x.grid.display = false;
+      x.ticks.autoSkip = false;
+      x.afterBuildTicks = (scale) => { scale.ticks = layerTicks(scale, canvas.parentNode.clientWidth - 50); };
     }
     return {
       animation: false,
       responsive: true,
       maintainAspectRatio: false,
-      normalized: true,
-      layout: { padding: { top: 2, right: 6 } },
+      layout: { padding: { top: 2, right: 8 } },
       interaction: { mode: "nearestEach", axis: "x", intersect: false },
-      scales: { x, y: axis(block.y, state["log-y"], narrow) },
-      plugins: {
-        legend: {
-          align: "start",
-          labels: { color: css("--ink"), usePointStyle: true, boxWidth: 8, boxHeight: 8, padding: 14, font: { size: 13 } },
-        },
-        tooltip: tooltip(block),
-      },
+      scales: { x, y: { ...axis(block.y, state["log-y"]), ...yRange(block, state, x) } },
+      plugins: { legend: legend(entry), tooltip: tooltip(block) },
     };
   }
 
@@ -239,21 +299,21 @@
     if (entry.chart) entry.chart.destroy();
     const { block, state, canvas } = entry;
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
-    const narrow = canvas.parentNode.clientWidth < 420;
     entry.chart = new Chart(canvas, {
       type: block.type,
-      data: { datasets: block.series.map((series) => dataset(block, series)) },
-      options: chartOptions(block, state, narrow),
-      plugins: [whiskers],
+      data: { datasets: block.series.map((series) => dataset(block, state, series)) },
+      options: chartOptions(entry),
+      plugins: [whiskers, legendGap],
     });
   }
 
   const kToggles = { "log-x": "Log x", "log-y": "Log y", tail: "Second half" };
 
   function chart(block) {
-    const canvas = element("canvas", { role: "img", "aria-label": `${block.title}: ${block.series.map((s) => s.label).join(", ")}` });
+    const labels = block.series.map((series) => series.label).join(", ");
+    const canvas = element("canvas", { role: "img", "aria-label": `${block.title}: ${labels}` });
     const node = figure(block, element("div", { class: "canvas" }, canvas));
-    const state = { "log-x": Boolean(block.x.log), "log-y": Boolean(block.y.log), tail: false };
+    const state = { "log-x": Boolean(block.x.log), "log-y": Boolean(block.y.log), tail: false, hidden: new Set() };
     const entry = { block, state, canvas, chart: null };
     charts.push(entry);
     const buttons = (block.toggles || []).map((key) => {
@@ -319,11 +379,15 @@
     const low = Math.log(Math.min(...values));
     const high = Math.log(Math.max(...values));
     const shareOf = (value) => (value > 0 && high > low ? (Math.log(value) - low) / (high - low) : 0);
+    const ends = [low, high].map((value) => String(Number(Math.exp(value).toPrecision(2))));
     const readout = element("p", { class: "readout" }, "Point at a cell to read its value.");
-    const ramp = element("div", { class: "ramp", style: { background: `linear-gradient(90deg, ${kViridis.join(", ")})` } });
+    const gradient = `linear-gradient(90deg, ${kViridis.join(", ")})`;
+    const ramp = element("div", { class: "ramp", style: { background: gradient } });
     return figure(block,
       element("div", { class: "maps" }, ...block.maps.map((map) => heatMap(map, shareOf, readout, block.value))),
-      element("div", { class: "scale" }, number(Math.exp(low)), ramp, `${number(Math.exp(high))} (log scale)`), readout);
+      element("div", { class: "scale" },
+        element("span", {}, ends[0]), ramp, element("span", {}, `${ends[1]} (log scale)`)),
+      readout);
   }
 
   // --- the page ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,231 @@
+#include "report/compare_charts.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "report/curves.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kCurvePoints = 1000;  // About one a pixel.
+constexpr size_t kMapColumns = 80;
+
+/// Six digits, which is more than a chart shows and a third of what a double takes in text; null for NaN and
+/// infinity.
+json compact(double value) {
+  if (!std::isfinite(value)) return {};
+  const std::string text = fmt::format("{:.6g}", value);
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+json points_of(const Curve& curve) {
+  json out = json::array();
+  for (const auto& [x, y] : curve) out.push_back({compact(x), compact(y)});
+  return out;
+}
+
+/// (layer, value) for layers 1 to L.
+Curve by_layer(const std::vector<double>& values) {
+  Curve out;
+  for (size_t i = 0; i < values.size(); ++i) out.emplace_back(static_cast<double>(i + 1), values[i]);
+  return out;
+}
+
+/// The last probe of each run, one series a run; null where no run was probed.
+json probe_chart(const Comparison& c, const std::string& title, const std::string& unit,
+                 const std::string& note, std::vector<double> MetricPoint::*values) {
+  json series = json::array();
+  for (size_t i = 0; i < c.runs.size(); ++i) {
+    const auto& points = c.runs[i].points;
+    const auto last = std::find_if(points.rbegin(), points.rend(),
+                                   [&](const MetricPoint& p) { return !(p.*values).empty(); });
+    if (last == points.rend()) continue;
+    series.push_back({{"run", i},
+                      {"label", c.runs[i].name},
+                      {"dots", true},
+                      {"points", points_of(by_layer((*last).*values))}});
+  }
+  if (series.empty()) return {};
+  return {{"kind", "chart"},
+          {"type", "line"},
+          {"title", title},
+          {"x", {{"title", "layer"}, {"unit", "layer"}}},
+          {"y", {{"title", unit}, {"log", true}}},
+          {"toggles", {"log-y"}},
+          {"series", series},
+          {"note", note}};
+}
+
+}  // namespace
+
+json loss_chart(const Comparison& c) {
+  json series = json::array();
+  size_t window = 1;
+  for (size_t i = 0; i < c.runs.size(); ++i) {
+    Curve train, valid;
+    for (const MetricPoint& p : c.runs[i].points) {
+      if (!std::isnan(p.loss) || !train.empty()) train.emplace_back(static_cast<double>(p.tokens), p.loss);
+    }
+    for (const Validation& v : validations(c.runs[i])) {
+      valid.emplace_back(static_cast<double>(v.tokens), v.loss);
+    }
+    const size_t own_window = std::max<size_t>(1, train.size() / 100) | 1;  // Odd: centred.
+    window = std::max(window, own_window);
+    const std::string& name = c.runs[i].name;
+    // One entry of the legend a run: that of the validation, if there is one.
+    if (!train.empty()) {
+      series.push_back({{"run", i},
+                        {"label", name + ", training"},
+                        {"legend", valid.empty() ? name : ""},
+                        {"faint", true},
+                        {"points", points_of(smooth(train, own_window, kCurvePoints))}});
+    }
+    if (!valid.empty()) {
+      series.push_back({{"run", i},
+                        {"label", name + ", validation"},
+                        {"legend", name},
+                        {"dots", true},
+                        {"points", points_of(smooth(valid, 1, kCurvePoints))}});
+    }
+  }
+  const std::string smoothing =
+      window > 1 ? fmt::format(" The training curve is a moving average over {} logged steps.", window) : "";
+  return {{"kind", "chart"},
+          {"type", "line"},
+          {"wide", true},
+          {"title", "Loss"},
+          {"x", {{"title", "tokens trained"}, {"unit", "tokens"}}},
+          {"y", {{"title", "nats per token"}}},
+          {"toggles", {"log-x", "tail"}},
+          {"series", series},
+          {"note",
+           "Thin lines: training. Marks: validation, on text that no run was trained on. Lower is better." +
+               smoothing}};
+}
+
+json difference_chart(const Comparison& c) {
+  json series = json::array();
+  for (size_t i = 0; i < c.pairings.size(); ++i) {
+    const std::vector<PairedDifference>& steps = c.pairings[i].steps;
+    if (steps.size() < 2) continue;
+    json points = json::array(), errors = json::array();
+    for (const size_t s : spread(steps.size(), kCurvePoints)) {
+      points.push_back({steps[s].tokens, compact(steps[s].difference)});
+      errors.push_back(compact(steps[s].standard_error));
+    }
+    series.push_back({{"run", i + 1},
+                      {"label", c.runs[i + 1].name + " minus " + c.runs[0].name},
+                      {"dots", true},
+                      {"points", points},
+                      {"errors", errors}});
+  }
+  if (series.empty()) return {};
+  return {{"kind", "chart"},
+          {"type", "line"},
+          {"wide", true},
+          {"title", "Difference in validation loss, paired"},
+          {"x", {{"title", "tokens trained"}, {"unit", "tokens"}}},
+          {"y", {{"title", "nats per token"}, {"zero", true}}},
+          {"toggles", {"log-x", "tail"}},
+          {"series", series},
+          {"note",
+           "Below zero the run is better than " + c.runs[0].name +
+               ". Bars: two standard errors over the validation sequences; a bar that crosses zero is within "
+               "noise."}};
+}
+
+json variance_chart(const Comparison& c) {
+  return probe_chart(
+      c, "Variance of the residual stream", "variance",
+      "After each layer, at the last probe. A steep rise means that each further layer changes the "
+      "stream by less and less, relative to what is there.",
+      &MetricPoint::layer_variance);
+}
+
+json gradient_chart(const Comparison& c) {
+  return probe_chart(c, "Gradient norm", "norm", "Over all parameters of the layer, at the last probe.",
+                     &MetricPoint::layer_grad_norm);
+}
+
+json variance_map(const Comparison& c) {
+  json maps = json::array();
+  for (size_t i = 0; i < c.runs.size(); ++i) {
+    std::vector<const MetricPoint*> probes;
+    for (const MetricPoint& p : c.runs[i].points) {
+      if (!p.layer_variance.empty()) probes.push_back(&p);
+    }
+    if (probes.size() < 2) continue;
+    json columns = json::array();
+    for (const size_t s : spread(probes.size(), kMapColumns)) {
+      json values = json::array();
+      for (const double v : probes[s]->layer_variance) values.push_back(compact(v));
+      columns.push_back({{"tokens", probes[s]->tokens}, {"values", values}});
+    }
+    maps.push_back({{"run", i}, {"name", c.runs[i].name}, {"columns", columns}});
+  }
+  if (maps.empty()) return {};
+  return {{"kind", "heat"},
+          {"wide", true},
+          {"title", "Variance of each layer over training"},
+          {"value", "variance"},
+          {"maps", maps},
+          {"note",
+           "Time runs to the right, depth downwards; all runs share one colour scale. One column a probe."}};
+}
+
+json removal_chart(const Comparison& c) {
+  json series = json::array();
+  for (size_t i = 0; i < c.runs.size(); ++i) {
+    if (!c.runs[i].sweep) continue;
+    json points = json::array(), errors = json::array();
+    for (const Removal& r : c.runs[i].sweep->removed) {
+      points.push_back({r.layer, compact(r.delta_loss)});
+      errors.push_back(compact(r.delta_loss_stderr));
+    }
+    series.push_back(
+        {{"run", i}, {"label", c.runs[i].name}, {"dots", true}, {"points", points}, {"errors", errors}});
+  }
+  // Bars of more than three runs are too thin to tell apart on a phone.
+  return {{"kind", "chart"},
+          {"type", series.size() <= 3 ? "bar" : "line"},
+          {"wide", true},
+          {"title", "What removing a layer costs"},
+          {"x", {{"title", "layer removed"}, {"unit", "layer"}}},
+          {"y", {{"title", "added nats per token"}, {"zero", true}}},
+          {"toggles", {"log-y"}},
+          {"series", series},
+          {"note",
+           "Loss without the layer minus the loss of the whole model. Bars of two standard errors, where the "
+           "sweep has them. On the log axis, layers whose removal does not hurt are not drawn."}};
+}
+
+json depth_meters(const Comparison& c) {
+  json items = json::array();
+  for (size_t i = 0; i < c.runs.size(); ++i) {
+    const Summary& s = c.summaries[i];
+    if (!c.runs[i].sweep) continue;
+    const bool none = std::isnan(s.effective_depth);
+    items.push_back({{"run", i},
+                     {"name", c.runs[i].name},
+                     {"share", none ? 0.0 : s.effective_depth_ratio},
+                     {"text", none ? "no removal hurts"
+                                   : fmt::format("{:.1f} of {} layers", s.effective_depth, s.layers)}});
+  }
+  return {
+      {"kind", "meters"},
+      {"wide", true},
+      {"title", "Effective depth"},
+      {"items", items},
+      {"note",
+       "(sum d)\u00b2 / sum d\u00b2, d being the cost of each layer's removal where it is above zero: the "
+       "full number of layers when all matter alike, 1 when a single layer does all."}};
+}
+
+}  // namespace fathom

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Opens the page of `fathom compare --html` in headless Chromium: no error, no request, every chart drawn, nothing wider
+than a phone, in the light and in the dark.
+
+    check_page.py --fathom build/release/src/cli/fathom [--screenshots FOLDER]
+
+Exit code 0: all is well; 1: something is not; 77: SKIPPED, because there is no Chromium.
+"""
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import make_runs
+from browser import Browser, find_chromium
+
+# Name, width, height, dark, phone.
+VIEWS = [("desktop", 1280, 900, False, False), ("desktop-dark", 1280, 900, True, False),
+         ("phone", 390, 844, False, True), ("phone-dark", 390, 844, True, True)]
+
+# How many colours a canvas holds: a blank one has one, axes alone have a handful.
+STATE = """(() => {
+  const colours = (canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(new Uint32Array(data.buffer)).size;
+  };
+  const background = getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number);
+  return {
+    marked: Number(document.documentElement.dataset.charts),
+    canvases: [...document.querySelectorAll("canvas")].map((c) => [c.getAttribute("aria-label"), colours(c)]),
+    maps: [...document.querySelectorAll(".map svg")].map((svg) => svg.querySelectorAll("rect title").length),
+    width: document.documentElement.scrollWidth,
+    brightness: background.slice(0, 3).reduce((a, b) => a + b) / 3,
+    text: document.body.innerText,
+  };
+})()"""
+
+# The tooltip of the first chart, as it stands after the pointer has moved over its middle.
+TOOLTIP = """(() => {
+  const { title, body, opacity } = Chart.getChart(document.querySelector("canvas")).tooltip;
+  return opacity === 1 ? [title.join(), ...body.flatMap((item) => item.lines)] : [];
+})()"""
+
+
+class Checks:
+    def __init__(self):
+        self.failed = 0
+
+    def expect(self, holds, what):
+        if not holds:
+            self.failed += 1
+            print(f"FAILED: {what}")
+
+
+def check_events(checks, name, events):
+    for event in events:
+        method, params = event.get("method"), event.get("params", {})
+        if method == "Runtime.exceptionThrown":
+            checks.expect(False, f"{name}: exception {json.dumps(params['exceptionDetails'])[:400]}")
+        if method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+            checks.expect(False, f"{name}: console {params['type']} {params['args']}")
+        if method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            checks.expect(False, f"{name}: log {params['entry']['text']}")
+        if method == "Network.requestWillBeSent":
+            url = params["request"]["url"]
+            checks.expect(url.startswith(("file:", "data:")), f"{name}: the page asks for {url}")
+
+
+def check_view(checks, browser, page, view, charts, maps):
+    name, width, height, dark, phone = view
+    browser.show(page, width, height, dark, phone)
+    state = browser.evaluate(STATE)
+    name = f"{page.stem}, {name}"
+    check_events(checks, name, browser.events)
+    checks.expect(state["marked"] == charts + maps, f"{name}: data-charts is {state['marked']}, not {charts + maps}")
+    checks.expect(len(state["canvases"]) == charts, f"{name}: {len(state['canvases'])} charts, not {charts}")
+    for label, colours in state["canvases"]:
+        checks.expect(colours >= 20, f"{name}: '{label}' is blank ({colours} colours)")
+    checks.expect(len(state["maps"]) == maps and all(cells > 0 for cells in state["maps"]),
+                  f"{name}: heat maps {state['maps']}, not {maps}")
+    checks.expect(state["width"] <= width, f"{name}: {state['width']} pixels wide")
+    checks.expect((state["brightness"] < 60) == dark, f"{name}: brightness {state['brightness']}")
+    return state["text"]
+
+
+def check_touch(checks, browser, page):
+    """Hovering shows values; the toggles redraw; a change of theme recolours the charts."""
+    browser.show(page, 1280, 900, False)
+    browser.evaluate("document.querySelector('canvas').scrollIntoView({block: 'center'})")
+    box = browser.evaluate("(({x, y, width, height}) => [x + width / 2, y + height / 2])"
+                           "(document.querySelector('canvas').getBoundingClientRect())")
+    for shift in (0, 3):
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0] + shift, y=box[1])
+    browser.evaluate("new Promise((done) => setTimeout(done, 100))")
+    tooltip = browser.evaluate(TOOLTIP)
+    checks.expect(len(tooltip) == 5 and "tokens" in tooltip[0], f"the tooltip of the loss chart is {tooltip}")
+    for key in ("Log x", "Second half", "Log y"):
+        before = "[...document.querySelectorAll('canvas')].map((c) => c.toDataURL()).join()"
+        drawn = browser.evaluate(before)
+        browser.evaluate(f"[...document.querySelectorAll('button')].find((b) => b.textContent === '{key}').click()")
+        checks.expect(browser.evaluate(before) != drawn, f"'{key}' changes nothing")
+    colour = "Chart.getChart(document.querySelector('canvas')).data.datasets[0].borderColor"
+    light = browser.evaluate(colour)
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.evaluate("new Promise((done) => setTimeout(done, 100))")
+    checks.expect(browser.evaluate(colour) != light, "the charts keep their colours when the theme changes")
+    check_events(checks, "touch", browser.events)
+
+
+def compare(fathom, folders, page):
+    subprocess.run([fathom, "compare", *map(str, folders), "--html", str(page)], check=True, stdout=subprocess.DEVNULL)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fathom", required=True)
+    parser.add_argument("--screenshots", type=Path)
+    options = parser.parse_args()
+    program = find_chromium()
+    if program is None:
+        print("SKIPPED: no chromium on this machine (Debian: apt install chromium)")
+        return 77
+    checks = Checks()
+    with tempfile.TemporaryDirectory(prefix="fathom-page-") as folder:
+        folder = Path(folder)
+        make_runs.write_run(folder / "pre", "pre", 24, 1000)
+        make_runs.write_run(folder / "lns", "lns", 24, 1000)
+        # A run in the middle of its life whose name tries to break out of the page.
+        odd = folder / "<script>alert(1)<!--&amp;"
+        make_runs.write_run(odd, "post", 24, 200, seed=7, probes=False, sweep=False)
+        many = list(make_runs.SCHEMES)
+        for scheme in many:
+            make_runs.write_run(folder / "many" / scheme, scheme, 12, 200)
+        twins, mixed, crowd, bare = (folder / f"{name}.html" for name in ("twins", "mixed", "crowd", "bare"))
+        compare(options.fathom, [folder / "pre", folder / "lns"], twins)
+        compare(options.fathom, [folder / "pre", odd], mixed)
+        compare(options.fathom, [folder / "many" / scheme for scheme in many], crowd)
+        compare(options.fathom, [odd], bare)
+        browser = Browser(program)
+        try:
+            for view in VIEWS:
+                for page, charts, maps in ((twins, 5, 2), (mixed, 4, 1), (crowd, 5, 8), (bare, 1, 0)):
+                    text = check_view(checks, browser, page, view, charts, maps)
+                    if page is mixed:
+                        checks.expect("<script>alert(1)<!--&amp;" in text, "the odd name does not stand as it is")
+                        checks.expect("the seeds differ (42 and 7)" in text, "no reason why the runs are not paired")
+                    if options.screenshots:
+                        options.screenshots.mkdir(parents=True, exist_ok=True)
+                        browser.screenshot(options.screenshots / f"{page.stem}-{view[0]}.png")
+            check_touch(checks, browser, twins)
+            # The checks themselves: a page that throws and asks for a file must be caught.
+            spoiled = folder / "spoiled.html"
+            spoiled.write_text(twins.read_text().replace("charts.forEach(draw);", "boom();", 1))
+            caught = Checks()
+            browser.show(spoiled, 1280, 900, False, patience_s=1)
+            print("(the next line is expected)")
+            check_events(caught, "spoiled", browser.events)
+            checks.expect(caught.failed > 0, "a page that throws passes the check")
+        finally:
+            browser.close()
+    print("OK" if checks.failed == 0 else f"{checks.failed} checks failed")
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
