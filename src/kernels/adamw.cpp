@@ -8,7 +8,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/adamw.cpp"
 #include "kernels/simd-inl.h"
-#include "kernels/simd_dispatch.h"
 
 #if !defined(FATHOM_KERNELS_ADAMW_FACTORS)
 #define FATHOM_KERNELS_ADAMW_FACTORS

@@ -10,7 +10,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/rmsnorm.cpp"
 #include "kernels/simd-inl.h"
-#include "kernels/simd_dispatch.h"
 
 #if FATHOM_SIMD_PASS
 HWY_BEFORE_NAMESPACE();

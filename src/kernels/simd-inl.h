@@ -1,6 +1,9 @@
 // Vectors of floats: loads and stores of float and bf16, sums, exp. Compiled once per target; see
 // simd_dispatch.h.
 
+// First of all: compiles the including .cpp for each target before this pass goes on.
+#include "kernels/simd_dispatch.h"
+
 #include <hwy/highway.h>
 
 #include <cstddef>

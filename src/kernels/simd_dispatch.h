@@ -3,8 +3,7 @@
 // A kernel's .cpp file begins with
 //     #undef HWY_TARGET_INCLUDE
 //     #define HWY_TARGET_INCLUDE "kernels/<this file>.cpp"
-//     #include "kernels/simd_dispatch.h"
-//     #include "kernels/simd-inl.h"
+//     #include "kernels/simd-inl.h"      (which includes this file)
 // and is then compiled once for each target below: what stands between HWY_BEFORE_NAMESPACE() and
 // HWY_AFTER_NAMESPACE(), under #if FATHOM_SIMD_PASS, in namespaces N_AVX2 and N_AVX3; what stands under
 // #if HWY_ONCE, once, for the plain instruction set that the compiler was asked for. The latter holds the

@@ -7,7 +7,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/swiglu.cpp"
 #include "kernels/simd-inl.h"
-#include "kernels/simd_dispatch.h"
 
 #if FATHOM_SIMD_PASS
 HWY_BEFORE_NAMESPACE();

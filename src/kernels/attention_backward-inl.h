@@ -1,0 +1,204 @@
+// Attention, backward: one key/value head, with the query heads that read it. Scores are made again block by
+// block from q, k and lse (Dao et al. 2022, arXiv:2205.14135, algorithm 4). Compiled once per target; see
+// simd_dispatch.h.
+
+#include "kernels/attention_forward-inl.h"
+
+#if defined(FATHOM_KERNELS_ATTENTION_BACKWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_KERNELS_ATTENTION_BACKWARD_INL_H_
+#undef FATHOM_KERNELS_ATTENTION_BACKWARD_INL_H_
+#else
+#define FATHOM_KERNELS_ATTENTION_BACKWARD_INL_H_
+#endif
+
+#if FATHOM_SIMD_PASS
+HWY_BEFORE_NAMESPACE();
+#ifdef FATHOM_DPBF16
+#pragma GCC target("avx512bf16")
+#endif
+namespace fathom {
+namespace HWY_NAMESPACE {
+namespace {
+
+/// The keys and values of one head in the layouts that products want, and the gradients' sums. Block j of
+/// keys starts at j * 64 * HSp in each.
+struct KeyValueHead {
+  float* k_columns;  ///< k transposed: scores.
+  float* v_columns;  ///< v transposed: gradient of the probabilities.
+  float* k_across;   ///< dq.
+  float* dk;
+  float* dv;
+};
+
+/// The block of queries at work.
+struct QueryBlock {
+  float *q_along, *q_across;  ///< scores; dk.
+  float *dout_along, *dout_across;
+  float* dq;
+  float* lse2;   ///< lse in units of log 2; where a row is padding, so high that its probabilities are 0.
+  float* delta;  ///< sum_i dout_i out_i = sum_j p_j dp_j.
+  float *scores, *dp, *p_across, *ds_along, *ds_across;  ///< 64 x 64 each.
+};
+
+/// p = 2^(factor scores - lse2) and ds = p (dp - delta), both 0 where not visible, for all rows of a block.
+template <class Panel>
+void probabilities_and_gradients(const QueryBlock& block, float factor, size_t rows, const Visibility& see) {
+  const F32 d;
+  const V32 vfactor = hn::Set(d, factor);
+  constexpr size_t kPer = Panel::kPer;
+  for (size_t r = 0; r < rows; r += kPer) {
+    const size_t columns = see.columns<Panel>(r / kTileRows * kTileRows);
+    for (size_t c = 0; c < columns; c += kPer * kLanes) {
+      V32 p[kPer][kPer], ds[kPer][kPer];  // [column vector][row]
+      for (size_t x = 0; x < kPer; ++x) {
+        const size_t row = r + x, first = see.first(row), last = see.last(row);
+        V32 ds_row[kPer];
+        for (size_t y = 0; y < kPer; ++y) {
+          const size_t column = c + y * kLanes, at = row * kAttentionBlock + column;
+          V32 e = exp2_nonpositive(hn::MulSub(vfactor, load(block.scores + at), hn::Set(d, block.lse2[row])));
+          V32 slope = hn::Mul(e, hn::Sub(load(block.dp + at), hn::Set(d, block.delta[row])));
+          if (column < first || column + kLanes > last) {
+            const auto see_lane = visible_lanes(column, first, last);
+            e = hn::IfThenElseZero(see_lane, e);
+            slope = hn::IfThenElseZero(see_lane, slope);
+          }
+          p[y][x] = e;
+          ds[y][x] = ds_row[y] = slope;
+        }
+        Panel::store_along(ds_row, block.ds_along + row * (kAttentionBlock / kPer), c);
+      }
+      for (size_t y = 0; y < kPer; ++y) {
+        const size_t at = r / kPer * kAttentionBlock + c + y * kLanes;
+        Panel::store_across(p[y], block.p_across + at);
+        Panel::store_across(ds[y], block.ds_across + at);
+      }
+    }
+  }
+}
+
+/// c (keys, HSp) += p^T b: row k of p_across (queries / kPer, 64) holds the block's keys; b (queries, HSp).
+template <class Panel>
+void multiply_by_queries(float* c, const float* p_across, const float* b, size_t rows, size_t HSp,
+                         const Visibility& see) {
+  for (ptrdiff_t j = 0; j < see.keys; j += kTileRows) {
+    const ptrdiff_t first_row = j - see.diagonal;  // the first query that sees key j
+    const size_t k_begin = first_row < 0 ? 0 : static_cast<size_t>(first_row) / Panel::kPer;
+    multiply_rows<Panel, true>(c + static_cast<size_t>(j) * HSp, HSp,
+                               {p_across + j, 1, kAttentionBlock, b, HSp}, HSp, k_begin, rows / Panel::kPer);
+  }
+}
+
+/// The five products of one block of queries with one block of keys.
+template <class Panel>
+void backward_block(const QueryBlock& block, const KeyValueHead& head, size_t j0, float factor, size_t rows,
+                    size_t HS, size_t HSp, const Visibility& see) {
+  const size_t at = j0 * HSp, elements = HS / Panel::kPer, along_row = HSp / Panel::kPer;
+  multiply_scores<Panel>(block.scores, block.q_along, along_row, head.k_columns + at, elements, rows, see);
+  multiply_scores<Panel>(block.dp, block.dout_along, along_row, head.v_columns + at, elements, rows, see);
+  probabilities_and_gradients<Panel>(block, factor, rows, see);
+  multiply_by_queries<Panel>(head.dv + at, block.p_across, block.dout_across, rows, HSp, see);
+  multiply_by_queries<Panel>(head.dk + at, block.ds_across, block.q_across, rows, HSp, see);
+  multiply_by_keys<Panel>(block.dq, block.ds_along, head.k_across + at, rows, HSp, see);
+}
+
+/// Packs the keys and values of head g of sequence b. `rows` is room for one block.
+template <class Panel, class W>
+void pack_head(const KeyValueHead& head, float* rows, const W* k, const W* v, const AttentionShape& s,
+               size_t HSp) {
+  for (size_t j0 = 0; j0 < s.Tk; j0 += kAttentionBlock) {
+    const size_t keys = s.Tk - j0 < kAttentionBlock ? s.Tk - j0 : kAttentionBlock;
+    const size_t padded = round_up(keys, kKeyPad), at = j0 * HSp, elements = s.HS / Panel::kPer;
+    const W* k_block = k + j0 * s.kv_stride;
+    const W* v_block = v + j0 * s.kv_stride;
+    Panel::pack_along(rows, k_block, s.kv_stride, keys, padded, s.HS, HSp);
+    transpose(head.k_columns + at, kAttentionBlock, rows, HSp / Panel::kPer, padded, elements);
+    Panel::pack_along(rows, v_block, s.kv_stride, keys, padded, s.HS, HSp);
+    transpose(head.v_columns + at, kAttentionBlock, rows, HSp / Panel::kPer, padded, elements);
+    Panel::pack_across(head.k_across + at, k_block, s.kv_stride, keys, padded, s.HS, HSp);
+  }
+}
+
+/// Packs queries [t0, t0 + rows) of head h and clears their gradient.
+template <class Panel, class W>
+void load_queries(const QueryBlock& block, const W* q, const W* dout, const W* out, const float* lse,
+                  const AttentionShape& s, size_t rows, size_t padded, size_t HSp) {
+  const size_t out_stride = s.NH * s.HS;
+  Panel::pack_along(block.q_along, q, s.q_stride, rows, padded, s.HS, HSp);
+  Panel::pack_along(block.dout_along, dout, out_stride, rows, padded, s.HS, HSp);
+  if constexpr (Panel::kPer > 1) {
+    Panel::pack_across(block.q_across, q, s.q_stride, rows, padded, s.HS, HSp);
+    Panel::pack_across(block.dout_across, dout, out_stride, rows, padded, s.HS, HSp);
+  }
+  std::memset(block.dq, 0, padded * HSp * sizeof(float));
+  for (size_t r = 0; r < padded; ++r) {
+    block.lse2[r] = r < rows ? lse[r] * kLog2e : -kLowest;
+    block.delta[r] = 0.0f;
+  }
+  for (size_t r = 0; r < rows; ++r) {
+    V32 sum = hn::Zero(F32());
+    for (size_t i = 0; i < s.HS; i += kLanes) {
+      const size_t at = r * out_stride + i;
+      sum = hn::MulAdd(load_n(dout + at, s.HS - i), load_n(out + at, s.HS - i), sum);
+    }
+    block.delta[r] = sum_lanes(sum);
+  }
+}
+
+/// attention_backward for key/value head g of sequence b; scratch of backward_scratch_size(T, HS).
+template <class Panel, class W>
+void backward_head(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q, const W* k,
+                   const W* v, const AttentionShape& s, size_t b, size_t g, float* scratch) {
+  const size_t HS = s.HS, HSp = round_up(HS, kHeadPad), T = s.Tq, group = s.NH / s.NKV;
+  const size_t whole = round_up(T, kAttentionBlock) * HSp, panel = kAttentionBlock * HSp;
+  constexpr size_t kScores = kAttentionBlock * kAttentionBlock;
+  Scratch memory{scratch};
+  const KeyValueHead head{memory.take(whole), memory.take(whole), memory.take(whole), memory.take(whole),
+                          memory.take(whole)};
+  QueryBlock block{};
+  block.q_along = memory.take(panel);
+  block.dout_along = memory.take(panel);
+  block.q_across = Panel::kPer > 1 ? memory.take(panel) : block.q_along;
+  block.dout_across = Panel::kPer > 1 ? memory.take(panel) : block.dout_along;
+  block.dq = memory.take(panel);
+  block.lse2 = memory.take(kAttentionBlock);
+  block.delta = memory.take(kAttentionBlock);
+  block.scores = memory.take(kScores);
+  block.dp = memory.take(kScores);
+  block.p_across = memory.take(kScores);
+  block.ds_along = memory.take(kScores);
+  block.ds_across = Panel::kPer > 1 ? memory.take(kScores) : block.ds_along;
+
+  const size_t kv = b * s.kv_batch_stride + g * HS;
+  pack_head<Panel>(head, memory.take(panel), k + kv, v + kv, s, HSp);
+  std::memset(head.dk, 0, whole * sizeof(float));
+  std::memset(head.dv, 0, whole * sizeof(float));
+  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(HS)), factor = scale * kLog2e;
+  for (size_t h = g * group; h < (g + 1) * group; ++h) {
+    for (size_t t0 = 0; t0 < T; t0 += kAttentionBlock) {
+      const size_t rows = T - t0 < kAttentionBlock ? T - t0 : kAttentionBlock;
+      const size_t padded = round_up(rows, kQueryPad);
+      const size_t q_at = (b * T + t0) * s.q_stride + h * HS, o_at = (b * T + t0) * s.NH * HS + h * HS;
+      const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * T + t0;
+      load_queries<Panel>(block, q + q_at, dout + o_at, out + o_at, lse + (b * s.NH + h) * T + t0, s, rows,
+                          padded, HSp);
+      for (size_t j0 = first_block(first_key, rows); j0 < t0 + rows; j0 += kAttentionBlock) {
+        const size_t keys = t0 + rows - j0 < kAttentionBlock ? t0 + rows - j0 : kAttentionBlock;
+        const Visibility see{static_cast<ptrdiff_t>(t0) - static_cast<ptrdiff_t>(j0),
+                             static_cast<ptrdiff_t>(keys), first_key, static_cast<ptrdiff_t>(j0), rows};
+        backward_block<Panel>(block, head, j0, factor, padded, HS, HSp, see);
+      }
+      for (size_t r = 0; r < rows; ++r) write_row(dq + q_at + r * s.q_stride, block.dq + r * HSp, scale, HS);
+    }
+  }
+  for (size_t j = 0; j < T; ++j) {
+    write_row(dk + kv + j * s.kv_stride, head.dk + j * HSp, scale, HS);
+    write_row(dv + kv + j * s.kv_stride, head.dv + j * HSp, 1.0f, HS);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace fathom
+HWY_AFTER_NAMESPACE();
+#endif  // FATHOM_SIMD_PASS
+#endif  // per-target include guard

@@ -1,0 +1,28 @@
+#include "kernels/attention_dpbf16.h"
+
+// One pass only: AVX-512, to which FATHOM_DPBF16 adds the bf16 dot product.
+#include <hwy/base.h>
+#define HWY_DISABLED_TARGETS (~(HWY_AVX3 | HWY_EMU128 | HWY_SCALAR))
+#define FATHOM_DPBF16
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_dpbf16.cpp"
+#include "kernels/attention_backward-inl.h"
+
+#if HWY_ONCE
+namespace fathom {
+
+void attention_forward_block_dpbf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
+                                    const AttentionShape& shape, size_t b, size_t h, size_t t0,
+                                    float* scratch) {
+  N_AVX3::forward_block<N_AVX3::Bf16Panel>(out, lse, q, k, v, shape, b, h, t0, scratch);
+}
+
+void attention_backward_head_dpbf16(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out,
+                                    const float* lse, const bf16* q, const bf16* k, const bf16* v,
+                                    const AttentionShape& shape, size_t b, size_t g, float* scratch) {
+  N_AVX3::backward_head<N_AVX3::Bf16Panel>(dq, dk, dv, dout, out, lse, q, k, v, shape, b, g, scratch);
+}
+
+}  // namespace fathom
+#endif  // HWY_ONCE

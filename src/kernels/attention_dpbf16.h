@@ -1,0 +1,21 @@
+#pragma once
+// Attention's blocks with bf16 dot products (AVX512_BF16): the same source as the other instruction sets,
+// compiled apart, since one more target attribute is in force.
+
+#include <cstddef>
+
+#include "core/types.h"
+#include "kernels/attention.h"
+
+namespace fathom {
+
+/// forward_block and backward_head of attention_forward-inl.h and attention_backward-inl.h for pairs of bf16.
+/// To be called from Isa::kAvx512Bf16 up only.
+void attention_forward_block_dpbf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
+                                    const AttentionShape& shape, size_t b, size_t h, size_t t0,
+                                    float* scratch);
+void attention_backward_head_dpbf16(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out,
+                                    const float* lse, const bf16* q, const bf16* k, const bf16* v,
+                                    const AttentionShape& shape, size_t b, size_t g, float* scratch);
+
+}  // namespace fathom

@@ -1,0 +1,273 @@
+// Attention, forward: one block of queries against blocks of keys, with the running maximum and sum of
+// Milakov & Gimelshein 2018 (arXiv:1805.02867); and one query row against all keys, for decoding. Compiled
+// once per target; see simd_dispatch.h.
+
+#include "kernels/attention.h"
+#include "kernels/attention_panels-inl.h"
+#include "kernels/attention_plan.h"
+
+#if defined(FATHOM_KERNELS_ATTENTION_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_KERNELS_ATTENTION_FORWARD_INL_H_
+#undef FATHOM_KERNELS_ATTENTION_FORWARD_INL_H_
+#else
+#define FATHOM_KERNELS_ATTENTION_FORWARD_INL_H_
+#endif
+
+#if FATHOM_SIMD_PASS
+HWY_BEFORE_NAMESPACE();
+#ifdef FATHOM_DPBF16
+#pragma GCC target("avx512bf16")
+#endif
+namespace fathom {
+namespace HWY_NAMESPACE {
+namespace {
+
+constexpr float kLn2 = 0x1.62e43p-1f;
+// Stands for minus infinity where a difference of two of them must be 0.
+constexpr float kLowest = -1e30f;
+
+/// Hands out consecutive pieces of scratch memory.
+struct Scratch {
+  float* next;
+  float* take(size_t n) {
+    float* piece = next;
+    next += n;
+    return piece;
+  }
+};
+
+/// Which keys of a block the queries of a block see: row r sees columns [first(r), last(r)).
+struct Visibility {
+  ptrdiff_t diagonal;        ///< Column of the key at row 0's own position; negative if before the block.
+  ptrdiff_t keys;            ///< Keys in the block.
+  const int32_t* first_key;  ///< Of row 0, or null.
+  ptrdiff_t first_column;    ///< Key index of column 0.
+  size_t rows;               ///< Rows that are queries; those behind are padding.
+
+  HWY_INLINE size_t first(size_t r) const {
+    if (first_key == nullptr || r >= rows) return 0;
+    const ptrdiff_t column = first_key[r] - first_column;
+    return column < 0 ? 0 : static_cast<size_t>(column < keys ? column : keys);
+  }
+  HWY_INLINE size_t last(size_t r) const {
+    const ptrdiff_t end = diagonal + static_cast<ptrdiff_t>(r) + 1;
+    return end < 0 ? 0 : static_cast<size_t>(end < keys ? end : keys);
+  }
+  /// Columns that rows [r, r + kTileRows) need at most, in whole vectors (pairs of them for bf16 pairs).
+  template <class Panel>
+  HWY_INLINE size_t columns(size_t r) const {
+    return round_up(last(r + kTileRows - 1), kLanes * Panel::kPer);
+  }
+};
+
+/// Mask of lanes i with first <= column + i < last.
+HWY_INLINE hn::Mask<F32> visible_lanes(size_t column, size_t first, size_t last) {
+  const I32 i;
+  const auto index = hn::Iota(i, static_cast<int32_t>(column));
+  const auto from = hn::Gt(index, hn::Set(i, static_cast<int32_t>(first) - 1));
+  return hn::RebindMask(F32(), hn::And(from, hn::Lt(index, hn::Set(i, static_cast<int32_t>(last)))));
+}
+
+/// The first key that any of the rows sees, rounded down to a block.
+HWY_INLINE size_t first_block(const int32_t* first_key, size_t rows) {
+  if (first_key == nullptr) return 0;
+  int32_t lowest = first_key[0];
+  for (size_t r = 1; r < rows; ++r) lowest = first_key[r] < lowest ? first_key[r] : lowest;
+  return static_cast<size_t>(lowest) / kAttentionBlock * kAttentionBlock;
+}
+
+/// scores (64 x 64) = a b for the columns that each tile of rows needs; b (K, 64).
+template <class Panel>
+void multiply_scores(float* scores, const float* a, size_t a_row, const float* b, size_t K, size_t rows,
+                     const Visibility& see) {
+  for (size_t r = 0; r < rows; r += kTileRows) {
+    multiply_rows<Panel, false>(scores + r * kAttentionBlock, kAttentionBlock,
+                                {a + r * a_row, a_row, 1, b, kAttentionBlock}, see.columns<Panel>(r), 0, K);
+  }
+}
+
+/// c (rows, HSp) += p b: p's rows hold the keys of a block in elements; b (keys, HSp).
+template <class Panel>
+void multiply_by_keys(float* c, const float* p, const float* b, size_t rows, size_t HSp,
+                      const Visibility& see) {
+  constexpr size_t kRow = kAttentionBlock / Panel::kPer;
+  for (size_t r = 0; r < rows; r += kTileRows) {
+    const size_t k_end = (see.last(r + kTileRows - 1) + Panel::kPer - 1) / Panel::kPer;
+    multiply_rows<Panel, true>(c + r * HSp, HSp, {p + r * kRow, kRow, 1, b, HSp}, HSp, 0, k_end);
+  }
+}
+
+/// highest[r] <- max(highest[r], factor * the row's visible scores).
+inline void update_maxima(float* highest, const float* scores, float factor, size_t rows,
+                          const Visibility& see) {
+  const F32 d;
+  for (size_t r = 0; r < rows; ++r) {
+    const size_t first = see.first(r), last = see.last(r);
+    const float* row = scores + r * kAttentionBlock;
+    V32 most = hn::Set(d, kLowest);
+    for (size_t c = first / kLanes * kLanes; c < last; c += kLanes) {
+      const auto see_lane = visible_lanes(c, first, last);
+      most = hn::Max(most, hn::IfThenElse(see_lane, load(row + c), hn::Set(d, kLowest)));
+    }
+    const float now = factor * max_lanes(most);
+    if (!(now <= highest[r])) highest[r] = now;  // NaN goes on
+  }
+}
+
+/// p = 2^(factor * scores - highest), 0 where not visible, and sum[r] += the row's sum.
+template <class Panel>
+void exponentiate(float* p, float* sum, const float* scores, const float* highest, float factor, size_t rows,
+                  const Visibility& see) {
+  const F32 d;
+  const V32 vfactor = hn::Set(d, factor);
+  for (size_t r = 0; r < rows; ++r) {
+    const size_t first = see.first(r), last = see.last(r);
+    const size_t columns = see.columns<Panel>(r / kTileRows * kTileRows);
+    const float* row = scores + r * kAttentionBlock;
+    const V32 shift = hn::Set(d, highest[r]);
+    V32 total = hn::Zero(d);
+    for (size_t c = 0; c < columns; c += kLanes * Panel::kPer) {
+      V32 e[Panel::kPer];
+      for (size_t y = 0; y < Panel::kPer; ++y) {
+        const size_t column = c + y * kLanes;
+        e[y] = exp2_nonpositive(hn::MulSub(vfactor, load(row + column), shift));
+        if (column < first || column + kLanes > last)
+          e[y] = hn::IfThenElseZero(visible_lanes(column, first, last), e[y]);
+        total = hn::Add(total, e[y]);
+      }
+      Panel::store_along(e, p + r * (kAttentionBlock / Panel::kPer), c);
+    }
+    sum[r] += sum_lanes(total);
+  }
+}
+
+/// The running sums and outputs, which were relative to the maxima `before`, made relative to `highest`.
+inline void rescale(float* out, float* sum, const float* before, const float* highest, size_t rows,
+                    size_t HSp) {
+  const F32 d;
+  HWY_ALIGN float factor[kAttentionBlock];
+  for (size_t r = 0; r < kAttentionBlock; r += kLanes)
+    store(exp2_nonpositive(hn::Sub(load(before + r), load(highest + r))), factor + r);
+  for (size_t r = 0; r < rows; ++r) {
+    if (factor[r] == 1.0f) continue;
+    sum[r] *= factor[r];
+    const V32 vfactor = hn::Set(d, factor[r]);
+    for (size_t i = 0; i < HSp; i += kLanes)
+      store(hn::Mul(vfactor, load(out + r * HSp + i)), out + r * HSp + i);
+  }
+}
+
+/// to (HS numbers of type W) = factor * from.
+template <class W>
+HWY_INLINE void write_row(W* to, const float* from, float factor, size_t HS) {
+  const V32 vfactor = hn::Set(F32(), factor);
+  for (size_t i = 0; i < HS; i += kLanes) store_n(hn::Mul(vfactor, load(from + i)), to + i, HS - i);
+}
+
+/// attention_forward for queries [t0, t0 + 64) of head h of sequence b; scratch of forward_scratch_size(HS).
+template <class Panel, class W>
+void forward_block(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s, size_t b,
+                   size_t h, size_t t0, float* scratch) {
+  const size_t HS = s.HS, HSp = round_up(HS, kHeadPad), elements = HS / Panel::kPer;
+  const size_t rows = s.Tq - t0 < kAttentionBlock ? s.Tq - t0 : kAttentionBlock;
+  const size_t padded = round_up(rows, kQueryPad), q_row = HSp / Panel::kPer;
+  constexpr size_t kPanelRows = kAttentionBlock, kScores = kAttentionBlock * kAttentionBlock;
+  Scratch memory{scratch};
+  float* q_panel = memory.take(kPanelRows * HSp);
+  float* k_rows = memory.take(kPanelRows * HSp);
+  float* k_columns = memory.take(kPanelRows * HSp);
+  float* v_panel = memory.take(kPanelRows * HSp);
+  float* sum_v = memory.take(kPanelRows * HSp);
+  float* scores = memory.take(kScores);
+  float* p = memory.take(kScores);
+  float* highest = memory.take(kAttentionBlock);
+  float* before = memory.take(kAttentionBlock);
+  float* sum = memory.take(kAttentionBlock);
+
+  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(HS)), factor = scale * kLog2e;
+  const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * s.Tq + t0;
+  const size_t kv = b * s.kv_batch_stride + h / (s.NH / s.NKV) * HS;
+  Panel::pack_along(q_panel, q + (b * s.Tq + t0) * s.q_stride + h * HS, s.q_stride, rows, padded, HS, HSp);
+  std::memset(sum_v, 0, padded * HSp * sizeof(float));
+  for (size_t r = 0; r < kAttentionBlock; ++r) {
+    highest[r] = kLowest;
+    sum[r] = 0.0f;
+  }
+  const size_t end = s.q_start + t0 + rows;  // keys that the last query sees
+  for (size_t j0 = first_block(first_key, rows); j0 < end; j0 += kAttentionBlock) {
+    const size_t keys = end - j0 < kAttentionBlock ? end - j0 : kAttentionBlock;
+    const size_t keys_padded = round_up(keys, kKeyPad);
+    const Visibility see{static_cast<ptrdiff_t>(s.q_start + t0) - static_cast<ptrdiff_t>(j0),
+                         static_cast<ptrdiff_t>(keys), first_key, static_cast<ptrdiff_t>(j0), rows};
+    const size_t at = kv + j0 * s.kv_stride;
+    Panel::pack_along(k_rows, k + at, s.kv_stride, keys, keys_padded, HS, HSp);
+    transpose(k_columns, kAttentionBlock, k_rows, q_row, keys_padded, elements);
+    Panel::pack_across(v_panel, v + at, s.kv_stride, keys, keys_padded, HS, HSp);
+
+    multiply_scores<Panel>(scores, q_panel, q_row, k_columns, elements, padded, see);
+    std::memcpy(before, highest, kAttentionBlock * sizeof(float));
+    update_maxima(highest, scores, factor, rows, see);
+    rescale(sum_v, sum, before, highest, rows, HSp);
+    exponentiate<Panel>(p, sum, scores, highest, factor, padded, see);
+    multiply_by_keys<Panel>(sum_v, p, v_panel, padded, HSp, see);
+  }
+  for (size_t r = 0; r < rows; ++r) {
+    const size_t t = t0 + r;
+    lse[(b * s.NH + h) * s.Tq + t] = highest[r] * kLn2 + __builtin_logf(sum[r]);
+    write_row(out + (b * s.Tq + t) * s.NH * HS + h * HS, sum_v + r * HSp, 1.0f / sum[r], HS);
+  }
+}
+
+/// sum of a b over HS numbers.
+template <class W>
+HWY_INLINE float dot_row(const float* a, const W* b, size_t HS) {
+  V32 sum = hn::Zero(F32());
+  for (size_t i = 0; i < HS; i += kLanes) sum = hn::MulAdd(load(a + i), load_n(b + i, HS - i), sum);
+  return sum_lanes(sum);
+}
+
+/// attention_forward for query t alone; scratch of row_scratch_size(Tk, HS). Reads keys and values where they
+/// are: for one query, packing them would cost more than it saves.
+template <class W>
+void forward_row(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s, size_t b,
+                 size_t h, size_t t, float* scratch) {
+  const F32 d;
+  const size_t HS = s.HS, kv = b * s.kv_batch_stride + h / (s.NH / s.NKV) * HS;
+  const size_t first = s.first_key == nullptr ? 0 : static_cast<size_t>(s.first_key[b * s.Tq + t]);
+  const size_t keys = s.q_start + t + 1 - first;
+  const W* k_first = k + kv + first * s.kv_stride;
+  const W* v_first = v + kv + first * s.kv_stride;
+  Scratch memory{scratch};
+  float* p = memory.take(round_up(s.Tk, kKeyPad));
+  float* q_row = memory.take(round_up(HS, kHeadPad));
+  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(HS));
+  pack_floats(q_row, q + (b * s.Tq + t) * s.q_stride + h * HS, s.q_stride, 1, 1, HS, round_up(HS, kHeadPad));
+  float highest = kLowest;
+  for (size_t j = 0; j < keys; ++j) {
+    p[j] = scale * kLog2e * dot_row(q_row, k_first + j * s.kv_stride, HS);
+    if (!(p[j] <= highest)) highest = p[j];
+  }
+  V32 total = hn::Zero(d);
+  for (size_t j = 0; j < keys; j += kLanes) {
+    const V32 e = exp2_nonpositive(hn::Sub(load(p + j), hn::Set(d, highest)));
+    const V32 kept = hn::IfThenElseZero(visible_lanes(j, 0, keys), e);
+    total = hn::Add(total, kept);
+    store(kept, p + j);
+  }
+  const float sum = sum_lanes(total);
+  lse[(b * s.NH + h) * s.Tq + t] = highest * kLn2 + __builtin_logf(sum);
+  W* out_row = out + (b * s.Tq + t) * s.NH * HS + h * HS;
+  for (size_t i = 0; i < HS; i += kLanes) {
+    V32 sum_v = hn::Zero(d);
+    for (size_t j = 0; j < keys; ++j)
+      sum_v = hn::MulAdd(hn::Set(d, p[j]), load_n(v_first + j * s.kv_stride + i, HS - i), sum_v);
+    store_n(hn::Div(sum_v, hn::Set(d, sum)), out_row + i, HS - i);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace fathom
+HWY_AFTER_NAMESPACE();
+#endif  // FATHOM_SIMD_PASS
+#endif  // per-target include guard

@@ -1,0 +1,37 @@
+#pragma once
+// What the attention's drivers and its SIMD code must agree on: block sizes and scratch memory.
+
+#include <cstddef>
+
+namespace fathom {
+
+/// Queries and keys a block: 64 x 64 scores are 16 KiB, so that scores, operands and output of a block stay
+/// in the cache of one core while they are used.
+constexpr size_t kAttentionBlock = 64;
+/// Keys and head sizes are padded with zeros to multiples of these: whole vectors, and whole pairs of them.
+constexpr size_t kKeyPad = 32, kHeadPad = 16;
+/// Rows of queries are padded to whole tiles.
+constexpr size_t kQueryPad = 8;
+
+constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/// Floats of scratch that a forward over one block of queries needs, whatever the number of keys.
+constexpr size_t forward_scratch_size(size_t HS) {
+  const size_t panel = kAttentionBlock * round_up(HS, kHeadPad);
+  return 5 * panel + 2 * kAttentionBlock * kAttentionBlock + 4 * kAttentionBlock;
+}
+
+/// Floats of scratch that a forward over one query row needs: its scores.
+constexpr size_t row_scratch_size(size_t Tk, size_t HS) {
+  return round_up(Tk, kKeyPad) + round_up(HS, kHeadPad);
+}
+
+/// Floats of scratch that a backward over one key/value head needs: five (T, HS) arrays (keys twice, values,
+/// two gradients) and the blocks. Linear in T.
+constexpr size_t backward_scratch_size(size_t T, size_t HS) {
+  const size_t HSp = round_up(HS, kHeadPad), panel = kAttentionBlock * HSp;
+  return 5 * round_up(T, kAttentionBlock) * HSp + 6 * panel + 5 * kAttentionBlock * kAttentionBlock +
+         2 * kAttentionBlock;
+}
+
+}  // namespace fathom

@@ -1,0 +1,255 @@
+#include "kernels/attention.h"
+
+#include "kernels/attention_plan.h"
+#include "kernels/kernel_testing.h"
+
+namespace fathom {
+namespace {
+
+using namespace testing;  // NOLINT: the helpers of these tests
+
+/// One attention problem; q, k and v stand side by side in rows, as the model's joint projection leaves them.
+template <class W>
+struct Problem {
+  size_t B, T, NH, NKV, HS;
+  std::vector<int32_t> first_key = {};
+  std::vector<W> qkv = {}, dout = {};
+
+  Problem(size_t B_, size_t T_, size_t NH_, size_t NKV_, size_t HS_)
+      : B(B_), T(T_), NH(NH_), NKV(NKV_), HS(HS_) {
+    qkv = random_values<W>(B * T * stride(), 1);
+    dout = random_values<W>(B * T * NH * HS, 2);
+  }
+  size_t stride() const { return (NH + 2 * NKV) * HS; }
+  const W* k() const { return qkv.data() + NH * HS; }
+  const W* v() const { return k() + NKV * HS; }
+  AttentionShape shape() const {
+    return {B,
+            T,
+            T,
+            NH,
+            NKV,
+            HS,
+            stride(),
+            stride(),
+            T * stride(),
+            0,
+            first_key.empty() ? nullptr : first_key.data()};
+  }
+};
+
+template <class W>
+struct Result {
+  std::vector<W> out, dqkv;
+  std::vector<Stream<W>> lse;
+};
+
+template <class W>
+void forward(Result<W>& r, const Problem<W>& p, bool reference) {
+  r.out.assign(p.B * p.T * p.NH * p.HS, W(Stream<W>(0)));
+  r.lse.assign(p.B * p.NH * p.T, 0);
+  const auto run = reference ? &attention_forward_ref<W> : &attention_forward<W>;
+  run(r.out.data(), r.lse.data(), p.qkv.data(), p.k(), p.v(), p.shape());
+}
+
+// Backward from r.out and r.lse.
+template <class W>
+void backward(Result<W>& r, const Problem<W>& p, bool reference) {
+  r.dqkv.assign(p.qkv.size(), W(Stream<W>(99)));  // what is left of it shows
+  W* dq = r.dqkv.data();
+  W* dk = dq + p.NH * p.HS;
+  W* dv = dk + p.NKV * p.HS;
+  const auto run = reference ? &attention_backward_ref<W> : &attention_backward<W>;
+  run(dq, dk, dv, p.dout.data(), r.out.data(), r.lse.data(), p.qkv.data(), p.k(), p.v(), p.shape());
+}
+
+// Inputs are standard normal: scores are then standard normal too (within 6), made of HS products below 40.
+//
+// fp32. A score is off by up to (HS + 4) u of its size times a typical |q||k| / sqrt(HS), below 16 here; so
+// is the logarithm of a probability. out is a mean of v (below 6); gradients are sums over up to T queries of
+// p (dp - delta) q, where p sums to 1 over keys but not over queries: factor T.
+//
+// bf16. The stored result rounds (kBf16Step). Where products are bf16 pairs, p and ds round to 2^-9 each: out
+// and dq are off by up to 2^-8 of a mean of |v| or |k| (6 at most); dk and dv by 2^-8 of a sum over queries.
+// The rounding of out enters delta: 2^-9 sum |dout| |out|, below 2^-9 HS.
+template <class W>
+void check(const Problem<W>& p) {
+  SCOPED_TRACE(::testing::Message() << "B " << p.B << " T " << p.T << " NH " << p.NH << " NKV " << p.NKV
+                                    << " HS " << p.HS << (p.first_key.empty() ? "" : " masked"));
+  const bool is_bf16 = std::is_same_v<W, bf16>;
+  Result<W> plain, fast;
+  forward(plain, p, true);
+  backward(plain, p, true);
+  forward(fast, p, false);
+  const double HS = static_cast<double>(p.HS), group = static_cast<double>(p.NH / p.NKV);
+  const double score = 16 * (HS + 4) * kFloatUnit;
+  expect_close(fast.lse, plain.lse, 4 * kFloatUnit, score, "lse");
+  expect_close(fast.out, plain.out, storage_step<W>(), 6 * score + (is_bf16 ? 0x1p-8 * 2 : 0), "out");
+  backward(fast, p, false);
+  double largest = 1;
+  for (const W& d : plain.dqkv) largest = std::max(largest, std::abs(static_cast<double>(d)));
+  const double gradient = is_bf16 ? 0x1p-8 * (2 + largest) : 8 * score * (group + largest);
+  expect_close(fast.dqkv, plain.dqkv, storage_step<W>(), gradient, "dqkv");
+}
+
+TEST(Attention, MatchesReferenceAtOddLengths) {
+  for_each_isa([] {
+    for (size_t T : {1u, 2u, 5u, 7u, 8u, 9u, 31u, 33u, 63u, 64u, 65u, 127u, 129u, 200u}) {
+      check(Problem<float>(2, T, 2, 1, 16));
+      check(Problem<bf16>(2, T, 2, 1, 16));
+    }
+  });
+}
+
+TEST(Attention, MatchesReferenceAtAllHeadSizes) {
+  for_each_isa([] {
+    for (size_t HS = 8; HS <= 256; HS += HS < 80 ? 8 : 56) {
+      check(Problem<float>(1, 70, 1, 1, HS));
+      check(Problem<bf16>(1, 70, 1, 1, HS));
+    }
+  });
+}
+
+TEST(Attention, MatchesReferenceWithGroupedHeads) {
+  for_each_isa([] {
+    for (auto [NH, NKV] : {std::pair<size_t, size_t>{6, 6}, {6, 2}, {6, 1}}) {
+      check(Problem<float>(2, 67, NH, NKV, 32));
+      check(Problem<bf16>(2, 67, NH, NKV, 32));
+    }
+  });
+}
+
+// Documents of random lengths, and a sliding window, and no order at all.
+template <class W>
+Problem<W> masked_problem(int kind) {
+  Problem<W> p(2, 210, 2, 1, 24);
+  p.first_key.resize(p.B * p.T);
+  Rng rng(5);
+  for (size_t b = 0; b < p.B; ++b) {
+    int32_t start = 0;
+    for (size_t t = 0; t < p.T; ++t) {
+      if (rng.below(40) == 0) start = static_cast<int32_t>(t);
+      const auto window = static_cast<int32_t>(t < 70 ? 0 : t - 70);
+      const auto any = static_cast<int32_t>(rng.below(t + 1));
+      p.first_key[b * p.T + t] = kind == 0 ? start : kind == 1 ? window : any;
+    }
+  }
+  return p;
+}
+
+TEST(Attention, MatchesReferenceWithFirstKeys) {
+  for_each_isa([] {
+    for (int kind : {0, 1, 2}) {
+      check(masked_problem<float>(kind));
+      check(masked_problem<bf16>(kind));
+    }
+  });
+}
+
+// Queries q_start.. against a cache with room for more positions than are filled.
+template <class W>
+void check_cache(size_t q_start, size_t Tq, bool windowed) {
+  SCOPED_TRACE(::testing::Message() << "q_start " << q_start << " Tq " << Tq);
+  const size_t B = 2, NH = 4, NKV = 2, HS = 40, Tk = q_start + Tq, room = Tk + 3;
+  const auto q = random_values<W>(B * Tq * NH * HS, 1);
+  auto k = random_values<W>(B * room * NKV * HS, 2), v = random_values<W>(B * room * NKV * HS, 3);
+  const W nan(std::numeric_limits<Stream<W>>::quiet_NaN());  // in the unused room
+  for (size_t b = 0; b < B; ++b) {
+    for (size_t i = (b * room + Tk) * NKV * HS; i < (b + 1) * room * NKV * HS; ++i) k[i] = v[i] = nan;
+  }
+  AttentionShape s{B, Tq, Tk, NH, NKV, HS, NH * HS, NKV * HS, room * NKV * HS, q_start, nullptr};
+  std::vector<int32_t> first_key(B * Tq);
+  for (size_t i = 0; i < B * Tq; ++i) first_key[i] = static_cast<int32_t>((q_start + i % Tq) / 2);
+  if (windowed) s.first_key = first_key.data();
+  std::vector<W> out(B * Tq * NH * HS), out_ref = out;
+  std::vector<float> lse(B * NH * Tq), lse_ref = lse;
+  attention_forward_ref(out_ref.data(), lse_ref.data(), q.data(), k.data(), v.data(), s);
+  attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), s);
+  const double score = 16 * 44 * kFloatUnit;
+  expect_close(lse, lse_ref, 4 * kFloatUnit, score, "lse");
+  expect_close(out, out_ref, storage_step<W>(), 6 * score + (std::is_same_v<W, bf16> ? 0x1p-8 * 2 : 0),
+               "out");
+}
+
+TEST(Attention, DecodesFromACache) {
+  for_each_isa([] {
+    for (size_t q_start : {0u, 1u, 30u, 63u, 64u, 100u, 257u}) {
+      for (size_t Tq : {1u, 3u, 4u, 5u, 66u}) {
+        for (bool windowed : {false, true}) {
+          check_cache<float>(q_start, Tq, windowed);
+          check_cache<bf16>(q_start, Tq, windowed);
+        }
+      }
+    }
+  });
+}
+
+TEST(Attention, BackwardMatchesFiniteDifferences) {
+  Problem<double> p(2, 6, 4, 2, 8);
+  p.first_key = {0, 0, 0, 2, 2, 3, 0, 1, 0, 0, 4, 4};
+  Result<double> r;
+  forward(r, p, false);
+  backward(r, p, false);
+  const auto gradient = r.dqkv;
+  const auto loss = [&] {
+    forward(r, p, false);
+    return weighted_sum(r.out, p.dout);
+  };
+  expect_finite_differences(p.qkv, gradient, loss, "dqkv");
+}
+
+TEST(Attention, SameBitsForAnyNumberOfThreads) {
+  const auto p = masked_problem<bf16>(0);
+  expect_same_bits_for_any_threads([&] {
+    Result<bf16> r;
+    forward(r, p, false);
+    backward(r, p, false);
+    r.dqkv.insert(r.dqkv.end(), r.out.begin(), r.out.end());
+    return r.dqkv;
+  });
+}
+
+TEST(Attention, NanReachesTheQueriesThatSeeIt) {
+  for_each_isa([] {
+    for (size_t at : {0u, 70u}) {
+      Problem<bf16> p(1, 130, 1, 1, 16);
+      p.qkv[at * p.stride() + 16] = bf16(std::numeric_limits<float>::quiet_NaN());  // in k of position `at`
+      Result<bf16> r;
+      forward(r, p, false);
+      for (size_t t = at; t < p.T; ++t) EXPECT_TRUE(std::isnan(static_cast<float>(r.out[t * 16]))) << t;
+      for (size_t t = 0; t < at / 64 * 64; ++t) EXPECT_FALSE(std::isnan(static_cast<float>(r.out[t * 16])));
+    }
+  });
+}
+
+TEST(Attention, LargeScoresDoNotOverflow) {
+  for_each_isa([] {
+    Problem<float> p(1, 70, 1, 1, 8);
+    for (float& x : p.qkv) x *= 100.0f;
+    Result<float> fast, plain;
+    forward(fast, p, false);
+    forward(plain, p, true);
+    // Scores are some 3e4, off by (HS + 4) u of that: the probabilities by up to 3e-2.
+    expect_close(fast.lse, plain.lse, 16 * kFloatUnit, 0, "lse");
+    expect_close(fast.out, plain.out, 0, 100 * 3e4 * 12 * kFloatUnit, "out");
+  });
+}
+
+TEST(Attention, ScratchIsLinearInLength) {
+  // By construction: the kernels take their memory from these sizes and from nowhere else. At T = 8192 one
+  // head's T x T scores alone would be 2^26 floats.
+  EXPECT_LT(forward_scratch_size(64), size_t{1} << 15);
+  EXPECT_LT(backward_scratch_size(8192, 64), size_t{1} << 22);
+  EXPECT_LE(backward_scratch_size(16384, 64), 2 * backward_scratch_size(8192, 64));
+  for_each_isa([] {
+    if (active_isa() == Isa::kScalar) return;  // the reference: the same memory, but a minute of time
+    Problem<bf16> p(1, 8192, 1, 1, 8);
+    Result<bf16> r;
+    forward(r, p, false);
+    backward(r, p, false);
+    for (float l : r.lse) ASSERT_TRUE(std::isfinite(l));
+  });
+}
+
+}  // namespace
+}  // namespace fathom
