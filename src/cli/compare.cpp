@@ -21,7 +21,7 @@ struct CompareOptions {
 
 void run_compare(const CompareOptions& options, const Common& common) {
   apply(common);
-  const Comparison comparison = compare_runs(options.runs);
+  const RunComparison comparison = compare_runs(options.runs);
   fmt::print("{}", summary_table(comparison).text());
   const std::vector<std::string> sentences = findings(comparison);
   if (!sentences.empty()) fmt::print("\n");

@@ -25,9 +25,9 @@ std::string tail_of(const fs::path& path, size_t components) {
 }
 
 /// Names each run by its folder, with as many of the folders above as it takes to tell them apart.
-void name_runs(std::vector<Run>& runs) {
+void name_runs(std::vector<RunRecord>& runs) {
   std::vector<fs::path> paths;
-  for (const Run& run : runs) {
+  for (const RunRecord& run : runs) {
     paths.push_back(fs::canonical(run.path));
     if (std::count(paths.begin(), paths.end(), paths.back()) > 1) {
       usage_error("the run '" + run.path.string() + "' is given twice", "name each run once");
@@ -54,19 +54,19 @@ double median(std::vector<double> values) {
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-std::string variance_cell(const Summary& s) {
+std::string variance_cell(const RunSummary& s) {
   if (std::isnan(s.variance_first)) return {};
   return fmt::format("{} -> {} ({}x)", number_text(s.variance_first, 3), number_text(s.variance_last, 3),
                      number_text(s.variance_last / s.variance_first, 3));
 }
 
-std::string depth_cell(const Run& run, const Summary& s) {
+std::string depth_cell(const RunRecord& run, const RunSummary& s) {
   if (!run.sweep) return {};
   if (std::isnan(s.effective_depth)) return "none";
   return fmt::format("{:.1f} of {} ({:.2f})", s.effective_depth, s.layers, s.effective_depth_ratio);
 }
 
-std::string pair_sentence(const Run& first, const Run& other, const Pairing& pairing) {
+std::string pair_sentence(const RunRecord& first, const RunRecord& other, const Pairing& pairing) {
   if (pairing.steps.empty()) {
     return fmt::format("{} and {} can't be paired: {}.", other.name, first.name, pairing.reason);
   }
@@ -88,11 +88,11 @@ nlohmann::json value_of(double value) {
 
 }  // namespace
 
-std::vector<Validation> validations(const Run& run) {
-  std::map<uint64_t, Validation> by_step;
+std::vector<ValidationPoint> validations(const RunRecord& run) {
+  std::map<uint64_t, ValidationPoint> by_step;
   const auto add = [&](const auto& source) {
     if (std::isnan(source.val_loss)) return;
-    Validation& v = by_step[source.step];
+    ValidationPoint& v = by_step[source.step];
     v.step = source.step;
     v.tokens = source.tokens;
     v.loss = source.val_loss;
@@ -100,21 +100,21 @@ std::vector<Validation> validations(const Run& run) {
     if (!std::isnan(source.val_loss_stderr)) v.loss_stderr = source.val_loss_stderr;
     v.perplexity_stderr = v.perplexity * v.loss_stderr;
   };
-  for (const MetricPoint& point : run.points) add(point);
-  for (const Evaluation& evaluation : run.evaluations) add(evaluation);
-  std::vector<Validation> out;
+  for (const MetricRecord& point : run.points) add(point);
+  for (const EvaluationRecord& evaluation : run.evaluations) add(evaluation);
+  std::vector<ValidationPoint> out;
   for (const auto& [step, validation] : by_step) out.push_back(validation);
   return out;
 }
 
-Summary summarize(const Run& run) {
-  Summary out;
+RunSummary summarize(const RunRecord& run) {
+  RunSummary out;
   out.step = run.points.back().step;
   out.tokens = run.points.back().tokens;
-  const std::vector<Validation> all = validations(run);
+  const std::vector<ValidationPoint> all = validations(run);
   if (!all.empty()) out.validation = all.back();
   std::vector<double> speeds;
-  for (const MetricPoint& point : run.points) {
+  for (const MetricRecord& point : run.points) {
     if (!std::isnan(point.tokens_per_second)) speeds.push_back(point.tokens_per_second);
     if (point.layer_variance.empty()) continue;
     out.variance_first = point.layer_variance.front();
@@ -129,16 +129,16 @@ Summary summarize(const Run& run) {
   return out;
 }
 
-Comparison compare_runs(const std::vector<fs::path>& folders) {
-  Comparison out;
+RunComparison compare_runs(const std::vector<fs::path>& folders) {
+  RunComparison out;
   for (const fs::path& folder : folders) out.runs.push_back(load_run(folder));
   name_runs(out.runs);
-  for (const Run& run : out.runs) out.summaries.push_back(summarize(run));
+  for (const RunRecord& run : out.runs) out.summaries.push_back(summarize(run));
   for (size_t i = 1; i < out.runs.size(); ++i) out.pairings.push_back(pair_runs(out.runs[0], out.runs[i]));
   return out;
 }
 
-Table summary_table(const Comparison& comparison) {
+Table summary_table(const RunComparison& comparison) {
   Table table({{"run", Align::kLeft},
                {"scheme", Align::kLeft},
                {"parameters"},
@@ -148,8 +148,8 @@ Table summary_table(const Comparison& comparison) {
                {"variance, first -> last layer"},
                {"effective depth"}});
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
-    const Run& run = comparison.runs[i];
-    const Summary& s = comparison.summaries[i];
+    const RunRecord& run = comparison.runs[i];
+    const RunSummary& s = comparison.summaries[i];
     table.add_row({run.name, run.norm, count_text(run.parameters), count_text(static_cast<double>(s.tokens)),
                    with_error(s.validation.perplexity, s.validation.perplexity_stderr, 2),
                    count_text(s.tokens_per_second), variance_cell(s), depth_cell(run, s)});
@@ -157,26 +157,26 @@ Table summary_table(const Comparison& comparison) {
   return table;
 }
 
-std::vector<std::string> findings(const Comparison& comparison) {
+std::vector<std::string> findings(const RunComparison& comparison) {
   std::vector<std::string> out;
   for (size_t i = 0; i < comparison.pairings.size(); ++i) {
     out.push_back(pair_sentence(comparison.runs[0], comparison.runs[i + 1], comparison.pairings[i]));
   }
   std::set<uint64_t> tokens;
-  for (const Summary& s : comparison.summaries) {
+  for (const RunSummary& s : comparison.summaries) {
     if (s.validation.tokens > 0) tokens.insert(s.validation.tokens);
   }
   if (tokens.size() > 1) {
     std::string at;
     for (size_t i = 0; i < comparison.runs.size(); ++i) {
-      const Validation& v = comparison.summaries[i].validation;
+      const ValidationPoint& v = comparison.summaries[i].validation;
       if (v.tokens == 0) continue;
       at += fmt::format("{}{} after {}", at.empty() ? "" : ", ", comparison.runs[i].name,
                         count_text(static_cast<double>(v.tokens)));
     }
     out.push_back("The perplexities are not of the same number of tokens: " + at + ".");
   }
-  for (const Run& run : comparison.runs) {
+  for (const RunRecord& run : comparison.runs) {
     if (run.sweep) continue;
     out.push_back(fmt::format("{} has no removal sweep yet: fathom prune {} --text FILE --sweep --json {}",
                               run.name, run.path.string(), (run.path / "sweep.json").string()));
@@ -184,11 +184,11 @@ std::vector<std::string> findings(const Comparison& comparison) {
   return out;
 }
 
-nlohmann::json comparison_json(const Comparison& comparison) {
+nlohmann::json comparison_json(const RunComparison& comparison) {
   nlohmann::json out{{"runs", nlohmann::json::array()}, {"paired", nlohmann::json::array()}};
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
-    const Run& run = comparison.runs[i];
-    const Summary& s = comparison.summaries[i];
+    const RunRecord& run = comparison.runs[i];
+    const RunSummary& s = comparison.summaries[i];
     const bool evaluated = !std::isnan(s.validation.loss);
     out["runs"].push_back({{"name", run.name},
                            {"path", valid_utf8(run.path.string())},

@@ -16,15 +16,15 @@ namespace fathom {
 
 /// The last validation of a run. Losses in nats a token; the standard errors are over sequences, that of the
 /// perplexity by the delta method (perplexity times that of the loss). Step 0 and NaN where there was none.
-struct Validation {
+struct ValidationPoint {
   uint64_t step = 0, tokens = 0;
   double loss = kMissing, loss_stderr = kMissing, perplexity = kMissing, perplexity_stderr = kMissing;
 };
 
 /// One row of the table. NaN: the run does not have it.
-struct Summary {
+struct RunSummary {
   uint64_t step = 0, tokens = 0;  ///< Trained so far.
-  Validation validation;
+  ValidationPoint validation;
   double tokens_per_second = kMissing;  ///< Median over the logged steps.
   double variance_first = kMissing,
          variance_last = kMissing;  ///< Of the first and the last layer, at the last probe.
@@ -32,26 +32,26 @@ struct Summary {
   double effective_depth = kMissing, effective_depth_ratio = kMissing;
 };
 
-struct Comparison {
-  std::vector<Run> runs;  ///< With names that differ.
-  std::vector<Summary> summaries;
+struct RunComparison {
+  std::vector<RunRecord> runs;  ///< With names that differ.
+  std::vector<RunSummary> summaries;
   std::vector<Pairing> pairings;  ///< pairings[i] is runs[i + 1] against runs[0].
 };
 
 /// Reads the runs and sums them up. Errors: those of load_run; usage error where a run is given twice.
-Comparison compare_runs(const std::vector<std::filesystem::path>& folders);
+RunComparison compare_runs(const std::vector<std::filesystem::path>& folders);
 
-Summary summarize(const Run& run);
+RunSummary summarize(const RunRecord& run);
 
 /// All validations of a run, by step: those of metrics.jsonl, with what evals/ adds.
-std::vector<Validation> validations(const Run& run);
+std::vector<ValidationPoint> validations(const RunRecord& run);
 
 /// The table of the runs.
-Table summary_table(const Comparison& comparison);
+Table summary_table(const RunComparison& comparison);
 
 /// One sentence a pair, and what a reader must know before comparing the rows (other numbers of tokens, a
 /// sweep that is missing).
-std::vector<std::string> findings(const Comparison& comparison);
+std::vector<std::string> findings(const RunComparison& comparison);
 
 /// What `fathom compare --json` writes:
 /// {"runs": [{"name", "path", "norm", "seed", "parameters", "step", "tokens", "val_step", "val_loss",
@@ -59,6 +59,6 @@ std::vector<std::string> findings(const Comparison& comparison);
 /// "layers", "effective_depth", "effective_depth_ratio"}], "paired": [{"run", "versus", "reason", "steps":
 /// [{"step", "tokens", "sequences", "val_loss_difference", "val_loss_difference_stderr", "verdict"}]}]}; null
 /// where a run lacks a value.
-nlohmann::json comparison_json(const Comparison& comparison);
+nlohmann::json comparison_json(const RunComparison& comparison);
 
 }  // namespace fathom

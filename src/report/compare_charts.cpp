@@ -39,13 +39,13 @@ Curve by_layer(const std::vector<double>& values) {
 }
 
 /// The last probe of each run, one series a run; null where no run was probed.
-json probe_chart(const Comparison& c, const std::string& title, const std::string& unit,
-                 const std::string& note, std::vector<double> MetricPoint::*values) {
+json probe_chart(const RunComparison& c, const std::string& title, const std::string& unit,
+                 const std::string& note, std::vector<double> MetricRecord::*values) {
   json series = json::array();
   for (size_t i = 0; i < c.runs.size(); ++i) {
     const auto& points = c.runs[i].points;
     const auto last = std::find_if(points.rbegin(), points.rend(),
-                                   [&](const MetricPoint& p) { return !(p.*values).empty(); });
+                                   [&](const MetricRecord& p) { return !(p.*values).empty(); });
     if (last == points.rend()) continue;
     series.push_back({{"run", i},
                       {"label", c.runs[i].name},
@@ -65,15 +65,15 @@ json probe_chart(const Comparison& c, const std::string& title, const std::strin
 
 }  // namespace
 
-json loss_chart(const Comparison& c) {
+json loss_chart(const RunComparison& c) {
   json series = json::array();
   size_t window = 1;
   for (size_t i = 0; i < c.runs.size(); ++i) {
     Curve train, valid;
-    for (const MetricPoint& p : c.runs[i].points) {
+    for (const MetricRecord& p : c.runs[i].points) {
       if (!std::isnan(p.loss) || !train.empty()) train.emplace_back(static_cast<double>(p.tokens), p.loss);
     }
-    for (const Validation& v : validations(c.runs[i])) {
+    for (const ValidationPoint& v : validations(c.runs[i])) {
       valid.emplace_back(static_cast<double>(v.tokens), v.loss);
     }
     const size_t own_window = std::max<size_t>(1, train.size() / 100) | 1;  // Odd: centred.
@@ -110,7 +110,7 @@ json loss_chart(const Comparison& c) {
                smoothing}};
 }
 
-json difference_chart(const Comparison& c) {
+json difference_chart(const RunComparison& c) {
   json series = json::array();
   for (size_t i = 0; i < c.pairings.size(); ++i) {
     const std::vector<PairedDifference>& steps = c.pairings[i].steps;
@@ -122,6 +122,7 @@ json difference_chart(const Comparison& c) {
     }
     series.push_back({{"run", i + 1},
                       {"label", c.runs[i + 1].name + " minus " + c.runs[0].name},
+                      {"legend", c.runs[i + 1].name},
                       {"dots", true},
                       {"points", points},
                       {"errors", errors}});
@@ -130,7 +131,7 @@ json difference_chart(const Comparison& c) {
   return {{"kind", "chart"},
           {"type", "line"},
           {"wide", true},
-          {"title", "Difference in validation loss, paired"},
+          {"title", "Difference in validation loss from " + c.runs[0].name + ", paired"},
           {"x", {{"title", "tokens trained"}, {"unit", "tokens"}}},
           {"y", {{"title", "nats per token"}, {"zero", true}}},
           {"toggles", {"log-x", "tail"}},
@@ -141,24 +142,24 @@ json difference_chart(const Comparison& c) {
                "noise."}};
 }
 
-json variance_chart(const Comparison& c) {
+json variance_chart(const RunComparison& c) {
   return probe_chart(
       c, "Variance of the residual stream", "variance",
       "After each layer, at the last probe. A steep rise means that each further layer changes the "
       "stream by less and less, relative to what is there.",
-      &MetricPoint::layer_variance);
+      &MetricRecord::layer_variance);
 }
 
-json gradient_chart(const Comparison& c) {
+json gradient_chart(const RunComparison& c) {
   return probe_chart(c, "Gradient norm", "norm", "Over all parameters of the layer, at the last probe.",
-                     &MetricPoint::layer_grad_norm);
+                     &MetricRecord::layer_grad_norm);
 }
 
-json variance_map(const Comparison& c) {
+json variance_map(const RunComparison& c) {
   json maps = json::array();
   for (size_t i = 0; i < c.runs.size(); ++i) {
-    std::vector<const MetricPoint*> probes;
-    for (const MetricPoint& p : c.runs[i].points) {
+    std::vector<const MetricRecord*> probes;
+    for (const MetricRecord& p : c.runs[i].points) {
       if (!p.layer_variance.empty()) probes.push_back(&p);
     }
     if (probes.size() < 2) continue;
@@ -180,12 +181,12 @@ json variance_map(const Comparison& c) {
            "Time runs to the right, depth downwards; all runs share one colour scale. One column a probe."}};
 }
 
-json removal_chart(const Comparison& c) {
+json removal_chart(const RunComparison& c) {
   json series = json::array();
   for (size_t i = 0; i < c.runs.size(); ++i) {
     if (!c.runs[i].sweep) continue;
     json points = json::array(), errors = json::array();
-    for (const Removal& r : c.runs[i].sweep->removed) {
+    for (const RemovalRecord& r : c.runs[i].sweep->removed) {
       points.push_back({r.layer, compact(r.delta_loss)});
       errors.push_back(compact(r.delta_loss_stderr));
     }
@@ -206,10 +207,10 @@ json removal_chart(const Comparison& c) {
            "sweep has them. On the log axis, layers whose removal does not hurt are not drawn."}};
 }
 
-json depth_meters(const Comparison& c) {
+json depth_meters(const RunComparison& c) {
   json items = json::array();
   for (size_t i = 0; i < c.runs.size(); ++i) {
-    const Summary& s = c.summaries[i];
+    const RunSummary& s = c.summaries[i];
     if (!c.runs[i].sweep) continue;
     const bool none = std::isnan(s.effective_depth);
     items.push_back({{"run", i},

@@ -35,7 +35,7 @@ std::string joined(const std::vector<std::string>& names) {
 
 class PageBuilder {
  public:
-  explicit PageBuilder(const Comparison& comparison) : c_(comparison) {}
+  explicit PageBuilder(const RunComparison& comparison) : c_(comparison) {}
 
   json build() const {
     json sections = json::array();
@@ -52,7 +52,7 @@ class PageBuilder {
  private:
   std::string title() const {
     std::vector<std::string> names;
-    for (const Run& run : c_.runs) names.push_back(run.name);
+    for (const RunRecord& run : c_.runs) names.push_back(run.name);
     if (names.size() > 4) return fmt::format("{} runs, side by side", names.size());
     return joined(names) + (names.size() > 1 ? ", side by side" : "");
   }
@@ -77,7 +77,7 @@ class PageBuilder {
   json summary() const {
     const Table table = summary_table(c_);
     json head = json::array(), right = json::array(), rows = json::array();
-    for (const Column& column : table.columns()) {
+    for (const TableColumn& column : table.columns()) {
       head.push_back(typeset(column.head));
       right.push_back(column.align == Align::kRight);
     }
@@ -109,21 +109,22 @@ class PageBuilder {
     }
     return {{"title", "Layer by layer"},
             {"intro", missing("No probe was logged by ",
-                              [](const Run& run) {
+                              [](const RunRecord& run) {
                                 return std::none_of(
                                     run.points.begin(), run.points.end(),
-                                    [](const MetricPoint& p) { return !p.layer_variance.empty(); });
+                                    [](const MetricRecord& p) { return !p.layer_variance.empty(); });
                               })},
             {"blocks", blocks.empty() ? words("No run has been probed: train with --probe-every.") : blocks}};
   }
 
   json removal() const {
     json blocks = json::array();
-    if (std::any_of(c_.runs.begin(), c_.runs.end(), [](const Run& run) { return run.sweep.has_value(); })) {
+    if (std::any_of(c_.runs.begin(), c_.runs.end(),
+                    [](const RunRecord& run) { return run.sweep.has_value(); })) {
       blocks = json::array({removal_chart(c_), depth_meters(c_)});
     }
     return {{"title", "Which layers carry weight"},
-            {"intro", missing("No removal sweep yet for ", [](const Run& run) { return !run.sweep; })},
+            {"intro", missing("No removal sweep yet for ", [](const RunRecord& run) { return !run.sweep; })},
             {"blocks", blocks.empty()
                            ? words("No run has a removal sweep: fathom prune RUN --text FILE --sweep --json "
                                    "RUN/sweep.json makes one.")
@@ -132,18 +133,18 @@ class PageBuilder {
 
   json settings() const {
     std::vector<std::string> keys;
-    for (const Run& run : c_.runs) {
+    for (const RunRecord& run : c_.runs) {
       for (const auto& [key, value] : run.settings) {
         if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
       }
     }
     json head = json::array({"setting"});
-    for (const Run& run : c_.runs) head.push_back(run.name);
+    for (const RunRecord& run : c_.runs) head.push_back(run.name);
     json differing = json::array(), shared = json::array();
     for (const std::string& key : keys) {
       json cells = json::array({key});
       std::set<std::string> values;
-      for (const Run& run : c_.runs) {
+      for (const RunRecord& run : c_.runs) {
         const auto it = std::find_if(run.settings.begin(), run.settings.end(),
                                      [&](const auto& setting) { return setting.first == key; });
         cells.push_back(it == run.settings.end() ? "" : it->second);
@@ -237,7 +238,7 @@ class PageBuilder {
   template <class Predicate>
   std::string missing(const std::string& words, Predicate lacks) const {
     std::vector<std::string> names;
-    for (const Run& run : c_.runs) {
+    for (const RunRecord& run : c_.runs) {
       if (lacks(run)) names.push_back(run.name);
     }
     return names.empty() || names.size() == c_.runs.size() ? std::string() : words + joined(names) + ".";
@@ -247,12 +248,12 @@ class PageBuilder {
     return json::array({{{"kind", "findings"}, {"items", json::array({text})}}});
   }
 
-  const Comparison& c_;
+  const RunComparison& c_;
 };
 
 }  // namespace
 
-std::string comparison_page(const Comparison& comparison) {
+std::string comparison_page(const RunComparison& comparison) {
   return render_page(PageBuilder(comparison).build());
 }
 

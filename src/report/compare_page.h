@@ -10,6 +10,6 @@ namespace fathom {
 /// The comparison as one HTML page that needs no network: the table, the curves, each layer's variance,
 /// gradient norm and removal cost, the settings, and what the numbers mean and can't show. What a run lacks
 /// is left out and named.
-std::string comparison_page(const Comparison& comparison);
+std::string comparison_page(const RunComparison& comparison);
 
 }  // namespace fathom

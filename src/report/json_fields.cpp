@@ -81,7 +81,7 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
     fail({.what = "is not JSON (" + std::string(e.what()) + ")",
           .path = path.string(),
           .tensor = {},
-          .offset = e.byte,
+          .offset = e.byte > 0 ? e.byte - 1 : 0,  // It counts from 1.
           .line = {},
           .hint = "was it cut short?"});
   }

@@ -10,7 +10,7 @@ namespace fathom {
 namespace {
 
 /// Why two evaluations of one step can't be paired, or "".
-std::string mismatch(const Evaluation& a, const Evaluation& b) {
+std::string mismatch(const EvaluationRecord& a, const EvaluationRecord& b) {
   if (a.data_fingerprint.empty()) return "the evaluations do not name their data";
   if (a.data_fingerprint != b.data_fingerprint) return "the validation data differ";
   if (a.seq != b.seq) return fmt::format("evaluated at sequence lengths {} and {}", a.seq, b.seq);
@@ -27,7 +27,7 @@ std::string PairedDifference::verdict() const {
   return std::abs(difference) <= 2 * standard_error ? "within noise" : "beyond noise";
 }
 
-PairedDifference paired_difference(const Evaluation& first, const Evaluation& other) {
+PairedDifference paired_difference(const EvaluationRecord& first, const EvaluationRecord& other) {
   if (first.count != other.count) throw std::invalid_argument("paired_difference: other sequences");
   const size_t n = first.count.size();
   double sum = 0, tokens = 0;
@@ -48,7 +48,7 @@ PairedDifference paired_difference(const Evaluation& first, const Evaluation& ot
   return out;
 }
 
-Pairing pair_runs(const Run& first, const Run& other) {
+Pairing pair_runs(const RunRecord& first, const RunRecord& other) {
   Pairing out;
   if (first.seed.empty() || other.seed.empty()) {
     out.reason = "run.toml does not name the seed";
@@ -61,9 +61,9 @@ Pairing pair_runs(const Run& first, const Run& other) {
   }
   if (!out.reason.empty()) return out;
   out.reason = "never evaluated at the same step";
-  for (const Evaluation& b : other.evaluations) {
+  for (const EvaluationRecord& b : other.evaluations) {
     const auto a = std::find_if(first.evaluations.begin(), first.evaluations.end(),
-                                [&](const Evaluation& e) { return e.step == b.step; });
+                                [&](const EvaluationRecord& e) { return e.step == b.step; });
     if (a == first.evaluations.end()) continue;
     std::string reason = mismatch(*a, b);
     if (reason.empty()) {

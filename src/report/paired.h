@@ -29,7 +29,7 @@ struct PairedDifference {
 /// correction for a finite population); where all c_i are equal it is the usual standard error of a mean. It
 /// covers the choice of validation text, not the luck of the seed. Needs: both evaluations scored the same
 /// sequences (equal `count`). Throws std::invalid_argument otherwise.
-PairedDifference paired_difference(const Evaluation& first, const Evaluation& other);
+PairedDifference paired_difference(const EvaluationRecord& first, const EvaluationRecord& other);
 
 /// The paired differences at all steps at which both runs were evaluated, or why there are none.
 struct Pairing {
@@ -39,6 +39,6 @@ struct Pairing {
 
 /// Runs are paired where they share the seed and the data, and were evaluated at the same step, after as many
 /// tokens, on the same sequences.
-Pairing pair_runs(const Run& first, const Run& other);
+Pairing pair_runs(const RunRecord& first, const RunRecord& other);
 
 }  // namespace fathom

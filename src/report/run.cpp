@@ -61,7 +61,7 @@ void flatten(const toml::table& table, const std::string& prefix,
   }
 }
 
-void read_settings(const fs::path& path, Run& run) {
+void read_settings(const fs::path& path, RunRecord& run) {
   const std::string text = read_text_file(path);
   try {
     flatten(toml::parse(text, path.string()), "", run.settings);
@@ -84,7 +84,7 @@ void read_settings(const fs::path& path, Run& run) {
 }
 
 /// The model's shape belongs to what one wants to see side by side.
-void read_shape(const fs::path& path, Run& run) {
+void read_shape(const fs::path& path, RunRecord& run) {
   if (!fs::exists(path)) return;
   const nlohmann::json config = read_json_file(path);
   const JsonFields fields(config, path);
@@ -95,7 +95,7 @@ void read_shape(const fs::path& path, Run& run) {
   }
 }
 
-MetricPoint point_of(const JsonFields& fields) {
+MetricRecord point_of(const JsonFields& fields) {
   return {.step = fields.whole("step"),
           .tokens = fields.whole("tokens"),
           .loss = fields.number("loss"),
@@ -111,18 +111,18 @@ MetricPoint point_of(const JsonFields& fields) {
 }
 
 /// Two lines of one step, such as a step and its evaluation: what the later one has wins.
-void merge(MetricPoint& into, const MetricPoint& later) {
-  for (const auto field :
-       {&MetricPoint::loss, &MetricPoint::lr, &MetricPoint::grad_norm, &MetricPoint::tokens_per_second,
-        &MetricPoint::mfu, &MetricPoint::val_loss, &MetricPoint::val_ppl, &MetricPoint::val_loss_stderr}) {
+void merge(MetricRecord& into, const MetricRecord& later) {
+  for (const auto field : {&MetricRecord::loss, &MetricRecord::lr, &MetricRecord::grad_norm,
+                           &MetricRecord::tokens_per_second, &MetricRecord::mfu, &MetricRecord::val_loss,
+                           &MetricRecord::val_ppl, &MetricRecord::val_loss_stderr}) {
     if (!std::isnan(later.*field)) into.*field = later.*field;
   }
-  for (const auto list : {&MetricPoint::layer_variance, &MetricPoint::layer_grad_norm}) {
+  for (const auto list : {&MetricRecord::layer_variance, &MetricRecord::layer_grad_norm}) {
     if (!(later.*list).empty()) into.*list = later.*list;
   }
 }
 
-void add_point(std::vector<MetricPoint>& points, MetricPoint point) {
+void add_point(std::vector<MetricRecord>& points, MetricRecord point) {
   while (!points.empty() && points.back().step > point.step) points.pop_back();
   if (!points.empty() && points.back().step == point.step) {
     merge(points.back(), point);
@@ -131,7 +131,7 @@ void add_point(std::vector<MetricPoint>& points, MetricPoint point) {
   }
 }
 
-void read_metrics(const fs::path& path, Run& run) {
+void read_metrics(const fs::path& path, RunRecord& run) {
   const std::string text = read_text_file(path);
   const size_t last = text.find_last_not_of(" \r\n");
   size_t layers = 0;
@@ -150,7 +150,7 @@ void read_metrics(const fs::path& path, Run& run) {
       break;
     }
     const JsonFields fields(object, path, line_number);
-    MetricPoint point = point_of(fields);
+    MetricRecord point = point_of(fields);
     for (const auto* list : {&point.layer_variance, &point.layer_grad_norm}) {
       if (list->empty()) continue;
       if (layers != 0 && list->size() != layers) {
@@ -163,18 +163,18 @@ void read_metrics(const fs::path& path, Run& run) {
   if (run.points.empty()) refuse(path, "has no step yet", "let the run reach its first step, then compare");
 }
 
-Evaluation read_evaluation(const fs::path& path) {
+EvaluationRecord read_evaluation(const fs::path& path) {
   const nlohmann::json object = read_json_file(path);
   const JsonFields fields(object, path);
-  Evaluation out{.step = fields.whole("step"),
-                 .tokens = fields.whole("tokens"),
-                 .seq = fields.whole("seq"),
-                 .val_loss = fields.number("val_loss"),
-                 .val_ppl = fields.number("val_ppl"),
-                 .val_loss_stderr = fields.number("val_loss_stderr"),
-                 .data_fingerprint = fields.text("data_fingerprint"),
-                 .nll = fields.numbers("nll"),
-                 .count = fields.wholes("count")};
+  EvaluationRecord out{.step = fields.whole("step"),
+                       .tokens = fields.whole("tokens"),
+                       .seq = fields.whole("seq"),
+                       .val_loss = fields.number("val_loss"),
+                       .val_ppl = fields.number("val_ppl"),
+                       .val_loss_stderr = fields.number("val_loss_stderr"),
+                       .data_fingerprint = fields.text("data_fingerprint"),
+                       .nll = fields.numbers("nll"),
+                       .count = fields.wholes("count")};
   if (out.nll.size() != out.count.size()) {
     fields.refuse(fmt::format("'nll' has {} sequences, 'count' has {}", out.nll.size(), out.count.size()));
   }
@@ -184,7 +184,7 @@ Evaluation read_evaluation(const fs::path& path) {
   return out;
 }
 
-void read_evaluations(const fs::path& folder, Run& run) {
+void read_evaluations(const fs::path& folder, RunRecord& run) {
   std::error_code error;  // No folder: no evaluation yet.
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
@@ -193,18 +193,18 @@ void read_evaluations(const fs::path& folder, Run& run) {
       run.evaluations.push_back(read_evaluation(entry.path()));
   }
   std::sort(run.evaluations.begin(), run.evaluations.end(),
-            [](const Evaluation& a, const Evaluation& b) { return a.step < b.step; });
+            [](const EvaluationRecord& a, const EvaluationRecord& b) { return a.step < b.step; });
 }
 
-void read_sweep(const fs::path& path, Run& run) {
+void read_sweep(const fs::path& path, RunRecord& run) {
   if (!fs::exists(path)) return;
   const nlohmann::json object = read_json_file(path);
   const JsonFields fields(object, path);
-  Sweep sweep{.loss = fields.number("loss"),
-              .perplexity = fields.number("perplexity"),
-              .removed = {},
-              .effective_depth = fields.number("effective_depth"),
-              .effective_depth_ratio = fields.number("effective_depth_ratio")};
+  SweepRecord sweep{.loss = fields.number("loss"),
+                    .perplexity = fields.number("perplexity"),
+                    .removed = {},
+                    .effective_depth = fields.number("effective_depth"),
+                    .effective_depth_ratio = fields.number("effective_depth_ratio")};
   for (const nlohmann::json& item : fields.list("removed")) {
     const JsonFields removal(item, path);
     const std::vector<uint64_t> layers = removal.wholes("layers");
@@ -219,14 +219,14 @@ void read_sweep(const fs::path& path, Run& run) {
     sweep.effective_depth_ratio = sweep.effective_depth / static_cast<double>(sweep.removed.size());
   }
   std::sort(sweep.removed.begin(), sweep.removed.end(),
-            [](const Removal& a, const Removal& b) { return a.layer < b.layer; });
+            [](const RemovalRecord& a, const RemovalRecord& b) { return a.layer < b.layer; });
   run.sweep = std::move(sweep);
 }
 
 }  // namespace
 
-Run load_run(const fs::path& folder) {
-  Run run;
+RunRecord load_run(const fs::path& folder) {
+  RunRecord run;
   run.path = folder;
   const std::string hint = "give the --out folder of a fathom train";
   if (!fs::is_directory(folder))

@@ -15,7 +15,7 @@ namespace fathom {
 inline constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
 /// One step of metrics.jsonl. Losses in nats a token.
-struct MetricPoint {
+struct MetricRecord {
   uint64_t step = 0, tokens = 0;
   double loss = kMissing, lr = kMissing, grad_norm = kMissing, tokens_per_second = kMissing, mfu = kMissing;
   double val_loss = kMissing, val_ppl = kMissing, val_loss_stderr = kMissing;
@@ -24,7 +24,7 @@ struct MetricPoint {
 };
 
 /// One evals/step-N.json.
-struct Evaluation {
+struct EvaluationRecord {
   uint64_t step = 0, tokens = 0, seq = 0;
   double val_loss = kMissing, val_ppl = kMissing, val_loss_stderr = kMissing;
   std::string data_fingerprint;
@@ -33,19 +33,19 @@ struct Evaluation {
 };
 
 /// What removing one layer costs. Nats a token.
-struct Removal {
+struct RemovalRecord {
   uint64_t layer = 0;  ///< 1-based.
   double loss = kMissing, delta_loss = kMissing, delta_loss_stderr = kMissing;
 };
 
 /// sweep.json.
-struct Sweep {
+struct SweepRecord {
   double loss = kMissing, perplexity = kMissing;
-  std::vector<Removal> removed;  ///< Single layers only, in the order of their index.
+  std::vector<RemovalRecord> removed;  ///< Single layers only, in the order of their index.
   double effective_depth = kMissing, effective_depth_ratio = kMissing;  ///< NaN: no removal hurts.
 };
 
-struct Run {
+struct RunRecord {
   std::string name;  ///< The folder's name; compare_runs lengthens it where two are alike.
   std::filesystem::path path;
   std::string norm;                    ///< The scheme.
@@ -53,15 +53,15 @@ struct Run {
   double parameters = kMissing;
   /// Every setting of run.toml, and the model's shape from config.json, in the order of the files, as text.
   std::vector<std::pair<std::string, std::string>> settings;
-  std::vector<MetricPoint> points;      ///< By step; not empty.
-  std::vector<Evaluation> evaluations;  ///< By step; may be empty.
-  std::optional<Sweep> sweep;
+  std::vector<MetricRecord> points;           ///< By step; not empty.
+  std::vector<EvaluationRecord> evaluations;  ///< By step; may be empty.
+  std::optional<SweepRecord> sweep;
 };
 
 /// Reads the run directory `folder`. A run that was killed and resumed has steps twice in metrics.jsonl: what
 /// was written before a jump back is dropped from that step on; two lines of one step are one point. A last
 /// line that was cut short is ignored with a warning (log_warning). Errors: Error, naming file and line or
 /// key: not a run directory, no metrics yet, a file that is not what it should be.
-Run load_run(const std::filesystem::path& folder);
+RunRecord load_run(const std::filesystem::path& folder);
 
 }  // namespace fathom

@@ -6,7 +6,7 @@
 
 namespace fathom {
 
-Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+Table::Table(std::vector<TableColumn> columns) : columns_(std::move(columns)) {}
 
 void Table::add_row(std::vector<std::string> cells) {
   if (cells.size() != columns_.size())

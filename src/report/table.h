@@ -9,7 +9,7 @@ namespace fathom {
 enum class Align { kLeft, kRight };
 
 /// One column's head and the side on which its cells stand.
-struct Column {
+struct TableColumn {
   std::string head;
   Align align = Align::kRight;
 };
@@ -21,14 +21,14 @@ struct Column {
 ///   fmt::print("{}", table.text());
 class Table {
  public:
-  explicit Table(std::vector<Column> columns);
+  explicit Table(std::vector<TableColumn> columns);
 
   /// One cell a column; an empty cell is shown as "-". Throws std::invalid_argument where the number of cells
   /// differs from that of the columns (a mistake of the caller, not of any input).
   void add_row(std::vector<std::string> cells);
 
   size_t rows() const { return rows_.size(); }
-  const std::vector<Column>& columns() const { return columns_; }
+  const std::vector<TableColumn>& columns() const { return columns_; }
   const std::vector<std::string>& row(size_t i) const { return rows_.at(i); }
 
   /// The heads, a rule, and the rows; columns two spaces apart, no trailing blanks, each line ended by a
@@ -36,7 +36,7 @@ class Table {
   std::string text() const;
 
  private:
-  std::vector<Column> columns_;
+  std::vector<TableColumn> columns_;
   std::vector<std::vector<std::string>> rows_;
 };
 
