@@ -86,9 +86,9 @@ class DataWriter {
 };
 
 struct BuildDataOptions {
-  std::vector<std::filesystem::path> inputs;
-  std::vector<std::filesystem::path> valid_inputs;  ///< if any, all of the validation split
-  std::filesystem::path out;
+  std::vector<std::filesystem::path> inputs = {};
+  std::vector<std::filesystem::path> valid_inputs = {};  ///< if any, all of the validation split
+  std::filesystem::path out = {};
   double valid_fraction = 0.01;  ///< of the documents of `inputs`, where there are no valid_inputs
   uint64_t seed = 0;
   uint64_t tokens_per_shard = uint64_t{1} << 27;

@@ -96,12 +96,13 @@ class Lines final : public sentencepiece::SentenceIterator {
 /// thread.
 class Ticker {
  public:
-  explicit Ticker(Progress& progress)
-      : thread_([this, &progress](const std::stop_token& stop) {
+  Ticker(Progress& progress, uint64_t done)
+      : thread_([this, &progress, done](const std::stop_token& stop) {
           std::unique_lock lock(mutex_);
-          while (
-              !changed_.wait_for(lock, stop, std::chrono::seconds(1), [&] { return stop.stop_requested(); }))
-            progress.update(0);
+          while (!stop.stop_requested()) {
+            changed_.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+            progress.update(done);
+          }
         }) {}
 
  private:
@@ -133,6 +134,18 @@ size_t smallest_vocabulary(const std::vector<std::string>& lines, double coverag
   return kFirstPieceId + n;
 }
 
+/// SentencePiece says "<source line> Vocabulary size too high (32000). Please set it to a value <= 594."
+[[noreturn]] void fail_training(size_t vocab_size, const std::string& message) {
+  const size_t most = message.find("<= ");
+  if (message.find("too high") != std::string::npos && most != std::string::npos) {
+    fail(fmt::format("a vocabulary of {} is more than this text can fill", vocab_size),
+         "give more text, or a --vocab of at most " +
+             message.substr(most + 3, message.find('.', most) - most - 3));
+  }
+  fail(fmt::format("cannot learn a vocabulary of {}: {}", vocab_size, message),
+       "give more text or a smaller --vocab");
+}
+
 std::vector<std::string> learn_pieces(const std::vector<std::string>& lines,
                                       const TokenizerTrainOptions& options) {
   Lines iterator(lines);
@@ -155,11 +168,7 @@ std::vector<std::string> learn_pieces(const std::vector<std::string>& lines,
        {"pad_id", "-1"},
        {"minloglevel", "2"}},
       &iterator, &model);
-  if (!status.ok()) {
-    fail("cannot learn a vocabulary of " + std::to_string(options.vocab_size) + ": " +
-             std::string(status.message()),
-         "give more text or a smaller --vocab");
-  }
+  if (!status.ok()) fail_training(options.vocab_size, std::string(status.message()));
   return parse_sentencepiece_model(model, "the trained model");
 }
 
@@ -184,10 +193,10 @@ TokenizerTrainResult train_tokenizer(CorpusReader& corpus, const TokenizerTrainO
              " is too small: bytes and characters alone take " + std::to_string(least),
          "give a larger --vocab");
   }
-  progress.begin(fmt::format("learning {} pieces from", options.vocab_size), 0, fmt::format("lines"));
+  progress.begin(fmt::format("learning {} pieces from", options.vocab_size), 0, "lines");
   std::vector<std::string> pieces;
   {
-    const Ticker ticker(progress);
+    const Ticker ticker(progress, lines.size());
     pieces = learn_pieces(lines, options);
   }
   progress.end();
