@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   try {
     // COMMANDS: one line each, in the order of --help.
     fathom::cli::add_compare(app);
+    fathom::cli::add_bench(app);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {
