@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
     fathom::cli::add_compare(app);
     fathom::cli::add_inspect(app);
     fathom::cli::add_generate(app);
+    fathom::cli::add_bench(app);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {

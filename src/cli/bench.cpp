@@ -1,0 +1,70 @@
+// fathom bench: how fast this machine is, and how near to that our code comes.
+
+#include "cli/bench.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/threads.h"
+#include "kernels/isa.h"
+#include "kernels/peak.h"
+
+namespace fathom::cli {
+namespace {
+
+double seconds_of(const std::function<void()>& fn) {
+  const auto start = std::chrono::steady_clock::now();
+  fn();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+Timing time_calls(const std::function<void()>& fn, int samples, double sample_s) {
+  fn();
+  const double once = seconds_of(fn);
+  const int calls = std::max(1, static_cast<int>(sample_s / std::max(once, 1e-9)));
+  std::vector<double> times;
+  for (int s = 0; s < samples; ++s) {
+    times.push_back(seconds_of([&] {
+                      for (int c = 0; c < calls; ++c) fn();
+                    }) /
+                    calls);
+  }
+  std::sort(times.begin(), times.end());
+  return {times[times.size() / 2], times.front(), times.back()};
+}
+
+double peak_flops(DType compute, size_t threads) {
+  constexpr size_t kSteps = 20000;
+  constexpr double kSample_s = 0.005;
+  const double once = seconds_of([&] { spin_products(compute, kSteps); });
+  const size_t steps = std::max(kSteps, static_cast<size_t>(kSteps * kSample_s / std::max(once, 1e-6)));
+  double best = 0;
+  for (int sample = 0; sample < 40; ++sample) {
+    std::vector<double> done(threads);
+    const double elapsed = seconds_of(
+        [&] { parallel_for(threads, [&](size_t t) { done[t] = spin_products(compute, steps); }); });
+    double sum = 0;
+    for (double d : done) sum += d;
+    best = std::max(best, sum / elapsed);
+  }
+  return best;
+}
+
+nlohmann::json bench_result(double peak) {
+  return {{"isa", isa_name(active_isa())},
+          {"peak_tflops", peak / 1e12},
+          {"threads", num_threads()},
+          {"results", nlohmann::json::array()}};
+}
+
+void add_bench(CLI::App& app) {
+  CLI::App* bench = app.add_subcommand("bench", "Measure this machine, and our code against it");
+  bench->require_subcommand(1);
+  bench->footer("Example:\n  fathom bench gemm --shapes 130m");
+  add_bench_peak(*bench);
+  add_bench_gemm(*bench);
+}
+
+}  // namespace fathom::cli

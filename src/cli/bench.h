@@ -1,0 +1,37 @@
+#pragma once
+// What the benchmarks share: timing, the machine's peak, the shape of their results.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "core/types.h"
+
+namespace fathom::cli {
+
+/// Adds `fathom bench peak` and `fathom bench gemm` below `bench`.
+void add_bench_peak(CLI::App& bench);
+void add_bench_gemm(CLI::App& bench);
+
+/// Seconds that one call takes: median, least and largest of the samples.
+struct Timing {
+  double median_s, least_s, largest_s;
+  /// (largest - least) / median: how far other load disturbed the measurement.
+  double spread() const { return (largest_s - least_s) / median_s; }
+};
+
+/// Times `fn` after one call that is not counted. Short calls are repeated, so that a sample takes
+/// `sample_s` seconds or one call.
+Timing time_calls(const std::function<void()>& fn, int samples = 5, double sample_s = 0.02);
+
+/// Operations a second of products on registers alone (kernels/peak.h), on `threads` threads of the pool; the
+/// best of 40 samples of 5 ms, since other load can only lower it.
+double peak_flops(DType compute, size_t threads);
+
+/// The result's frame: {"isa", "peak_tflops", "threads", "results": []}.
+nlohmann::json bench_result(double peak);
+
+}  // namespace fathom::cli
