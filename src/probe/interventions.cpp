@@ -1,0 +1,149 @@
+#include "probe/interventions.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/threads.h"
+
+namespace fathom {
+namespace {
+
+// Adds the ratio of two per-row quantities, summed over each sequence's scored rows.
+void add_ratio(SequenceMean& mean, const double* y, const double* n, const Batch& batch) {
+  for (size_t b = 0; b < batch.B; ++b) {
+    double sum_y = 0, sum_n = 0;
+    bool any = false;
+    for (size_t row = b * batch.T; row < (b + 1) * batch.T; ++row) {
+      if (!is_scored(batch, row)) continue;
+      sum_y += y[row];
+      sum_n += n[row];
+      any = true;
+    }
+    if (any) mean.add(sum_y, sum_n);
+  }
+}
+
+}  // namespace
+
+template <class W>
+void losses_from(Transformer<W>& model, double* nll, const Stream<W>* start,
+                 std::span<const ProgramStep<Stream<W>>> program, const Batch& batch,
+                 const Observer<Stream<W>>& observer) {
+  const size_t n = batch.rows() * model.config().hidden_size;
+  Buffer<Stream<W>> x(n);
+  std::copy(start, start + n, x.data());
+  model.run(x.data(), program, batch, observer);
+  model.losses(nll, x.data(), batch.targets, batch.rows());
+}
+
+template <class W>
+void losses_without_layer(Transformer<W>& model, double* nll, size_t s, const StreamRecorder<Stream<W>>& record,
+                          const Batch& batch, const Observer<Stream<W>>& observer) {
+  const Program<Stream<W>> whole = whole_program<Stream<W>>(record.num_layers());
+  losses_from<W>(model, nll, record.stream(s), std::span(whole).subspan(s + 1), batch, observer);
+}
+
+template <class W>
+void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
+                      const StreamRecorder<Stream<W>>& record, const Batch& batch) {
+  Program<Stream<W>> program = whole_program<Stream<W>>(record.num_layers());
+  std::swap(program[i], program[j]);
+  losses_from<W>(model, nll, record.stream(i), std::span<const ProgramStep<Stream<W>>>(program).subspan(i), batch);
+}
+
+template <class S>
+LayerRemoval<S>::LayerRemoval(size_t num_layers)
+    : loss_without(num_layers),
+      delta(num_layers),
+      causal_score(num_layers, std::vector<SequenceMean>(num_layers)) {}
+
+template <class S>
+template <class W>
+void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
+                          const Batch& batch) {
+  const size_t rows = batch.rows(), C = model.config().hidden_size;
+  std::vector<double> without(rows), difference(rows);
+  loss.add_rows(nll, batch);
+  for (size_t s = 0; s < delta.size(); ++s) {
+    const S* input = nullptr;
+    losses_without_layer<W>(model, without.data(), s, record, batch, [&](const Tap<S>& tap) {
+      if (tap.point == TapPoint::kAttention) input = tap.before;
+      if (tap.point == TapPoint::kMlp) add_causal(s, tap, input, record, batch, C);
+    });
+    for (size_t r = 0; r < rows; ++r) difference[r] = without[r] - nll[r];
+    loss_without[s].add_rows(without.data(), batch);
+    delta[s].add_rows(difference.data(), batch);
+  }
+}
+
+template <class S>
+void LayerRemoval<S>::add_causal(size_t s, const Tap<S>& tap, const S* input, const StreamRecorder<S>& record,
+                                 const Batch& batch, size_t C) {
+  const S *before = record.stream(tap.layer), *after = record.stream(tap.layer + 1);
+  std::vector<double> change(batch.rows()), difference(batch.rows());
+  parallel_ranges(batch.rows(), 16, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      double whole_sum = 0, difference_sum = 0;
+      for (size_t c = r * C; c < (r + 1) * C; ++c) {
+        const double whole = static_cast<double>(after[c]) - static_cast<double>(before[c]);
+        const double skipped = static_cast<double>(tap.after[c]) - static_cast<double>(input[c]);
+        whole_sum += whole * whole;
+        difference_sum += (whole - skipped) * (whole - skipped);
+      }
+      change[r] = std::sqrt(whole_sum);
+      difference[r] = std::sqrt(difference_sum);
+    }
+  });
+  add_ratio(causal_score[s][tap.layer], difference.data(), change.data(), batch);
+}
+
+template <class S>
+LayerPermutation<S>::LayerPermutation(size_t num_layers)
+    : relative_change_(num_layers, std::vector<SequenceMean>(num_layers)) {}
+
+template <class S>
+template <class W>
+void LayerPermutation<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
+                              const Batch& batch) {
+  std::vector<double> swapped(batch.rows());
+  for (size_t i = 0; i < relative_change_.size(); ++i) {
+    for (size_t j = i + 1; j < relative_change_.size(); ++j) {
+      losses_with_swap<W>(model, swapped.data(), i, j, record, batch);
+      for (size_t r = 0; r < batch.rows(); ++r) swapped[r] -= nll[r];
+      add_ratio(relative_change_[i][j], swapped.data(), nll, batch);
+    }
+  }
+}
+
+template <class S>
+double LayerPermutation<S>::score(size_t i, size_t j) const {
+  return i == j ? 0 : std::abs(relative_change_[std::min(i, j)][std::max(i, j)].mean());
+}
+
+template <class S>
+double LayerPermutation<S>::score_standard_error(size_t i, size_t j) const {
+  return i == j ? 0 : relative_change_[std::min(i, j)][std::max(i, j)].standard_error();
+}
+
+template class LayerRemoval<double>;
+template class LayerRemoval<float>;
+template class LayerPermutation<double>;
+template class LayerPermutation<float>;
+#define FATHOM_INSTANTIATE(W)                                                                                     \
+  template void losses_from<W>(Transformer<W>&, double*, const Stream<W>*, std::span<const ProgramStep<Stream<W>>>, \
+                               const Batch&, const Observer<Stream<W>>&);                                          \
+  template void losses_without_layer<W>(Transformer<W>&, double*, size_t, const StreamRecorder<Stream<W>>&,        \
+                                        const Batch&, const Observer<Stream<W>>&);                                 \
+  template void losses_with_swap<W>(Transformer<W>&, double*, size_t, size_t, const StreamRecorder<Stream<W>>&,    \
+                                    const Batch&);                                                                 \
+  template void LayerRemoval<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&, const double*,  \
+                                                const Batch&);                                                     \
+  template void LayerPermutation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,             \
+                                                    const double*, const Batch&);
+FATHOM_INSTANTIATE(double)
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
+
+}  // namespace fathom

@@ -1,0 +1,67 @@
+#pragma once
+// What becomes of the loss when layers are left out or change places. Each intervention starts from the stream
+// that a whole pass left before the first layer concerned (prefix reuse), and runs what follows.
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "model/transformer.h"
+#include "probe/stream_metrics.h"
+
+namespace fathom {
+
+/// nll (rows) of the batch when `program` runs on `start` (rows, C), which stays as it is.
+template <class W>
+void losses_from(Transformer<W>& model, double* nll, const Stream<W>* start,
+                 std::span<const ProgramStep<Stream<W>>> program, const Batch& batch,
+                 const Observer<Stream<W>>& observer = {});
+
+/// nll (rows) without layer s (0-based); `record` holds the whole pass over the same batch.
+template <class W>
+void losses_without_layer(Transformer<W>& model, double* nll, size_t s, const StreamRecorder<Stream<W>>& record,
+                          const Batch& batch, const Observer<Stream<W>>& observer = {});
+
+/// nll (rows) with layers i < j (0-based) in each other's place; each keeps its own weights and wiring.
+template <class W>
+void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
+                      const StreamRecorder<Stream<W>>& record, const Batch& batch);
+
+/// Leaving out one layer at a time. Cost of add(): (L - 1) / 2 whole passes and L heads.
+template <class S>
+class LayerRemoval {
+ public:
+  explicit LayerRemoval(size_t num_layers);
+  /// `record` and `nll` (rows) are of the whole pass over `batch`.
+  template <class W>
+  void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch);
+
+  SequenceMean loss;                       ///< of the whole model
+  std::vector<SequenceMean> loss_without;  ///< without layer s
+  std::vector<SequenceMean> delta;         ///< the difference, paired by sequence
+  /// [s][l], l > s: mean norm of the difference of layer l's change with and without layer s, over the mean
+  /// norm of layer l's change; nothing is added for l <= s.  Csordas et al. 2025, arXiv:2505.13898, as a ratio
+  /// of means.
+  std::vector<std::vector<SequenceMean>> causal_score;
+
+ private:
+  void add_causal(size_t s, const Tap<S>& tap, const S* input, const StreamRecorder<S>& record,
+                  const Batch& batch, size_t C);
+};
+
+/// abs(loss with layers i and j swapped - loss) / loss. Cost of add(): about L^2 / 3 whole passes.
+template <class S>
+class LayerPermutation {
+ public:
+  explicit LayerPermutation(size_t num_layers);
+  template <class W>
+  void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch);
+  /// Symmetric; 0 on the diagonal.
+  double score(size_t i, size_t j) const;
+  double score_standard_error(size_t i, size_t j) const;
+
+ private:
+  std::vector<std::vector<SequenceMean>> relative_change_;  // [i][j], i < j
+};
+
+}  // namespace fathom

@@ -1,0 +1,182 @@
+#include "probe/stream_metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+#include "core/threads.h"
+
+namespace fathom {
+namespace {
+
+constexpr size_t kRowGrain = 16;
+
+// values[row] = fn(row), on all threads.
+template <class Fn>
+std::vector<double> each_row(size_t rows, const Fn& fn) {
+  std::vector<double> values(rows);
+  parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) values[r] = fn(r);
+  });
+  return values;
+}
+
+// Squared norms and the inner product of two vectors, in one pass.
+struct PairSums {
+  double aa = 0, bb = 0, ab = 0;
+};
+
+template <class S>
+PairSums pair_sums(const S* a, const S* b, size_t C) {
+  PairSums s;
+  for (size_t c = 0; c < C; ++c) {
+    const auto x = static_cast<double>(a[c]), y = static_cast<double>(b[c]);
+    s.aa += x * x;
+    s.bb += y * y;
+    s.ab += x * y;
+  }
+  return s;
+}
+
+double cosine_of(const PairSums& s) {
+  // One square root of the product: sqrt(x x) is x exactly, so that equal vectors give exactly 1.
+  const double norms = std::sqrt(s.aa * s.bb);
+  if (norms == 0) return 0;
+  const double c = s.ab / norms;
+  return c > 1 ? 1 : c < -1 ? -1 : c;  // a NaN stays one
+}
+
+template <class S>
+double variance_of(const S* x, size_t C) {
+  double mean = 0, sum = 0;
+  for (size_t c = 0; c < C; ++c) mean += static_cast<double>(x[c]);
+  mean /= static_cast<double>(C);
+  for (size_t c = 0; c < C; ++c) {
+    const double d = static_cast<double>(x[c]) - mean;
+    sum += d * d;
+  }
+  return sum / static_cast<double>(C);
+}
+
+template <class S>
+double rms_of(const S* x, size_t C) {
+  double sum = 0;
+  for (size_t c = 0; c < C; ++c) sum += static_cast<double>(x[c]) * static_cast<double>(x[c]);
+  return std::sqrt(sum / static_cast<double>(C));
+}
+
+}  // namespace
+
+template <class S>
+double cosine(const S* a, const S* b, size_t C) {
+  return cosine_of(pair_sums(a, b, C));
+}
+
+template <class S>
+double angular_distance(const S* a, const S* b, size_t C) {
+  return std::acos(cosine(a, b, C)) / std::numbers::pi;
+}
+
+template <class S>
+Observer<S> observer_of(std::vector<StreamMetric<S>*> metrics, const Batch& batch, size_t C) {
+  return [metrics = std::move(metrics), &batch, C](const Tap<S>& tap) {
+    for (StreamMetric<S>* metric : metrics) metric->observe(tap, batch, C);
+  };
+}
+
+template <class S>
+void StreamStatistics<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
+  if (tap.point == TapPoint::kAttention) return;
+  const size_t l = tap.point == TapPoint::kEmbedding ? 0 : tap.layer + 1, rows = batch.rows();
+  variance[l].add_rows(each_row(rows, [&](size_t r) { return variance_of(tap.after + r * C, C); }).data(), batch);
+  rms[l].add_rows(each_row(rows, [&](size_t r) { return rms_of(tap.after + r * C, C); }).data(), batch);
+}
+
+template <class S>
+void BlockInfluence<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
+  if (tap.point == TapPoint::kAttention) input_ = tap.before;
+  if (tap.point != TapPoint::kMlp) return;
+  // A layer that is replaced by a linear map has no attention tap.
+  const S* before = std::exchange(input_, nullptr);
+  if (before == nullptr) before = tap.before;
+  influence[tap.layer].add_rows(each_row(batch.rows(),
+                                         [&](size_t r) {
+                                           return 1 - cosine(before + r * C, tap.after + r * C, C);
+                                         })
+                                    .data(),
+                                batch);
+}
+
+template <class S>
+void StepContributions<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
+  if (tap.point == TapPoint::kEmbedding) return;
+  const size_t rows = batch.rows();
+  std::vector<double> contribution(rows), cosines(rows);
+  parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
+    std::vector<double> change(C), stream(C);
+    for (size_t r = begin; r < end; ++r) {
+      for (size_t c = 0; c < C; ++c) {
+        stream[c] = static_cast<double>(tap.before[r * C + c]);
+        change[c] = static_cast<double>(tap.after[r * C + c]) - stream[c];
+      }
+      const PairSums s = pair_sums(change.data(), stream.data(), C);
+      contribution[r] = std::sqrt(s.aa / s.bb);
+      cosines[r] = cosine_of(s);
+    }
+  });
+  const bool attn = tap.point == TapPoint::kAttention;
+  (attn ? attn_contribution : mlp_contribution)[tap.layer].add_rows(contribution.data(), batch);
+  (attn ? attn_cosine : mlp_cosine)[tap.layer].add_rows(cosines.data(), batch);
+}
+
+template <class S>
+void StreamRecorder<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
+  if (tap.point == TapPoint::kAttention) return;
+  Buffer<S>& stream = streams_[tap.point == TapPoint::kEmbedding ? 0 : tap.layer + 1];
+  const size_t n = batch.rows() * C;
+  if (stream.size() != n) stream = Buffer<S>(n);
+  std::copy(tap.after, tap.after + n, stream.data());
+}
+
+template <class S>
+AngularDistances<S>::AngularDistances(size_t num_layers) {
+  for (size_t n = 1; n <= num_layers; ++n) {
+    all_tokens.emplace_back(num_layers + 1 - n);
+    last_token.emplace_back(num_layers + 1 - n);
+  }
+}
+
+template <class S>
+void AngularDistances<S>::add(const StreamRecorder<S>& record, const Batch& batch, size_t C) {
+  for (size_t n = 1; n <= all_tokens.size(); ++n) {
+    for (size_t l = 0; l + n <= all_tokens.size(); ++l) {
+      const S *a = record.stream(l), *b = record.stream(l + n);
+      const std::vector<double> values =
+          each_row(batch.rows(), [&](size_t r) { return angular_distance(a + r * C, b + r * C, C); });
+      all_tokens[n - 1][l].add_rows(values.data(), batch);
+      for (size_t s = 0; s < batch.B; ++s) {
+        for (size_t row = (s + 1) * batch.T; row-- > s * batch.T;) {
+          if (!is_scored(batch, row)) continue;
+          last_token[n - 1][l].add(values[row], 1);
+          break;
+        }
+      }
+    }
+  }
+}
+
+#define FATHOM_INSTANTIATE(S)                                                                 \
+  template double cosine<S>(const S*, const S*, size_t);                                      \
+  template double angular_distance<S>(const S*, const S*, size_t);                            \
+  template Observer<S> observer_of<S>(std::vector<StreamMetric<S>*>, const Batch&, size_t);   \
+  template class StreamStatistics<S>;                                                         \
+  template class BlockInfluence<S>;                                                           \
+  template class StepContributions<S>;                                                        \
+  template class StreamRecorder<S>;                                                           \
+  template class AngularDistances<S>;
+FATHOM_INSTANTIATE(double)
+FATHOM_INSTANTIATE(float)
+#undef FATHOM_INSTANTIATE
+
+}  // namespace fathom
