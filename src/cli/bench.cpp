@@ -65,6 +65,8 @@ void add_bench(CLI::App& app) {
   bench->footer("Example:\n  fathom bench gemm --shapes 130m");
   add_bench_peak(*bench);
   add_bench_gemm(*bench);
+  add_bench_train(*bench);
+  add_bench_forward(*bench);
 }
 
 }  // namespace fathom::cli

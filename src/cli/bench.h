@@ -12,9 +12,11 @@
 
 namespace fathom::cli {
 
-/// Adds `fathom bench peak` and `fathom bench gemm` below `bench`.
+/// Each adds one subcommand below `bench`.
 void add_bench_peak(CLI::App& bench);
 void add_bench_gemm(CLI::App& bench);
+void add_bench_train(CLI::App& bench);
+void add_bench_forward(CLI::App& bench);
 
 /// Seconds that one call takes: median, least and largest of the samples.
 struct Timing {

@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
     fathom::cli::add_inspect(app);
     fathom::cli::add_generate(app);
     fathom::cli::add_bench(app);
+    fathom::cli::add_logits(app);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {

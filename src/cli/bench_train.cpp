@@ -1,0 +1,139 @@
+// fathom bench train | forward: whole steps of a model of a given shape on random tokens, everything
+// included, in tokens a second and as a fraction of the peak measured in the same run.
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "cli/bench.h"
+#include "cli/model_loading.h"
+#include "core/error.h"
+#include "core/rng.h"
+#include "core/threads.h"
+#include "kernels/vector_ops.h"
+#include "train/optimizer.h"
+
+namespace fathom::cli {
+namespace {
+
+struct Settings {
+  std::shared_ptr<Common> common = std::make_shared<Common>();
+  std::string model = "configs/llama-130m.json", norm, dtype = "bf16";
+  size_t batch = 8, seq = 256, grad_accum = 2, steps = 5;
+  bool recompute = false;
+};
+
+// Random tokens and targets of one micro-batch.
+struct RandomBatch {
+  std::vector<int32_t> tokens, targets;
+  Batch batch;
+  RandomBatch(const ModelConfig& config, size_t B, size_t T, uint64_t seed) : tokens(B * T), targets(B * T) {
+    Rng rng(seed);
+    for (int32_t& t : tokens) t = static_cast<int32_t>(rng.below(config.vocab_size));
+    for (int32_t& t : targets) t = static_cast<int32_t>(rng.below(config.vocab_size));
+    batch = {B, T, tokens.data(), targets.data(), nullptr};
+  }
+};
+
+ModelConfig shape_of(const Settings& s) {
+  ModelConfig config = read_config(s.model);
+  if (!s.norm.empty()) config.norm = NormScheme{.type = parse_norm(s.norm)};
+  if (s.batch == 0 || s.seq == 0 || s.grad_accum == 0 || s.steps == 0) {
+    usage_error("--batch, --seq, --grad-accum and --steps must be 1 or more");
+  }
+  return config;
+}
+
+void report(const Settings& s, const std::string& name, const Timing& t, double tokens, double flops) {
+  const double peak = peak_flops(parse_dtype(s.dtype), num_threads());
+  const double rate = tokens / t.median_s;
+  fmt::print(
+      "{}: {:.0f} tokens/s (median of {}, spread {:.0f}%), {:.1f} GFLOP/s, {:.1f}% of the {} peak of {:.1f} "
+      "GFLOP/s\n",
+      name, rate, s.steps, 100 * t.spread(), flops * rate / 1e9, 100 * flops * rate / peak, s.dtype,
+      peak / 1e9);
+  nlohmann::json result = bench_result(peak);
+  result["results"].push_back({{"name", name},
+                               {"tflops", flops * rate / 1e12},
+                               {"fraction_of_peak", flops * rate / peak},
+                               {"tokens_per_second", rate},
+                               {"spread", t.spread()}});
+  write_result(*s.common, result);
+}
+
+template <class W>
+void bench_train(const Settings& s) {
+  using S = Stream<W>;
+  const ModelConfig config = shape_of(s);
+  ResidentWeights<W> weights(config);
+  initialize(weights.values(), weights.list(), 1);
+  weights.refresh();
+  Transformer<W> model(config, weights);
+  Gradients<S> gradients(config, weights.list());
+  AdamW<S> optimizer(weights.list(), OptimizerSettings{});
+  const RandomBatch random(config, s.batch, s.seq, 1);
+  const double tokens = static_cast<double>(random.batch.rows() * s.grad_accum);
+  const auto step = [&] {
+    gradients.zero();
+    for (size_t i = 0; i < s.grad_accum; ++i) {
+      model.forward_backward(random.batch, gradients, 1.0 / tokens, {.recompute = s.recompute});
+    }
+    const double norm = std::sqrt(sum_squares(gradients.values(), gradients.count()));
+    optimizer.update(weights.values(), weights.copy(), gradients.values(), 1e-4, clip_factor(norm, 1.0));
+  };
+  const Timing t = time_calls(step, static_cast<int>(s.steps), 0.0);
+  report(s, "train " + std::filesystem::path(s.model).stem().string(), t, tokens,
+         train_flops_per_token(config, s.seq));
+}
+
+template <class W>
+void bench_forward(const Settings& s) {
+  const ModelConfig config = shape_of(s);
+  ResidentWeights<W> weights(config);
+  initialize(weights.values(), weights.list(), 1);
+  weights.refresh();
+  Transformer<W> model(config, weights);
+  const RandomBatch random(config, s.batch, s.seq, 1);
+  std::vector<double> nll(random.batch.rows());
+  const Timing t =
+      time_calls([&] { model.forward(nll.data(), random.batch); }, static_cast<int>(s.steps), 0.0);
+  report(s, "forward " + std::filesystem::path(s.model).stem().string(), t, static_cast<double>(nll.size()),
+         train_flops_per_token(config, s.seq) / 3);
+}
+
+CLI::App* add_model_bench(CLI::App& bench, const std::string& name, const std::string& description,
+                          const std::shared_ptr<Settings>& s) {
+  CLI::App* c = add_command(bench, name, description,
+                            "fathom bench " + name + " --model configs/llama-130m.json", s->common);
+  c->add_option("--model", s->model, "config.json of the shape")->capture_default_str();
+  c->add_option("--norm", s->norm, "Normalization scheme (default: the config's)");
+  c->add_option("--dtype", s->dtype, "bf16 or fp32")->capture_default_str();
+  c->add_option("--batch", s->batch, "Sequences a micro-batch")->capture_default_str();
+  c->add_option("--seq", s->seq, "Tokens a sequence")->capture_default_str();
+  c->add_option("--steps", s->steps, "Timed steps")->capture_default_str();
+  return c;
+}
+
+}  // namespace
+
+void add_bench_train(CLI::App& bench) {
+  auto s = std::make_shared<Settings>();
+  CLI::App* c = add_model_bench(bench, "train", "Training steps: forward, backward, clipping, AdamW", s);
+  c->add_option("--grad-accum", s->grad_accum, "Micro-batches a step")->capture_default_str();
+  c->add_flag("--recompute", s->recompute, "Recompute activations in the backward pass");
+  c->callback([s] {
+    apply(*s->common);
+    with_dtype(parse_dtype(s->dtype), [&]<class W>() { bench_train<W>(*s); });
+  });
+}
+
+void add_bench_forward(CLI::App& bench) {
+  auto s = std::make_shared<Settings>();
+  CLI::App* c = add_model_bench(bench, "forward", "The forward pass with its loss (perplexity)", s);
+  c->callback([s] {
+    apply(*s->common);
+    with_dtype(parse_dtype(s->dtype), [&]<class W>() { bench_forward<W>(*s); });
+  });
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,52 @@
+// fathom logits: the logits of given token ids, for comparison with other programs (tests/parity).
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/model_loading.h"
+#include "text/windows.h"
+
+namespace fathom::cli {
+namespace {
+
+struct Options {
+  std::shared_ptr<Common> common = std::make_shared<Common>();
+  std::string model, token_ids, dtype = "fp32";
+};
+
+template <class W>
+void run(const Options& o) {
+  LoadedModel<W> m = load_model<W>(o.model);
+  nlohmann::json all = nlohmann::json::array();
+  for (const std::vector<int32_t>& ids : read_token_ids_json(o.token_ids)) {
+    const Batch batch{1, ids.size(), ids.data(), nullptr, nullptr};
+    Buffer<float> x(ids.size() * m.config.hidden_size);
+    std::vector<float> logits(ids.size() * m.config.vocab_size);
+    m.transformer->embed(x.data(), batch);
+    m.transformer->run(x.data(), whole_program<float>(m.config.num_hidden_layers), batch);
+    m.transformer->logits(logits.data(), x.data(), ids.size());
+    all.push_back(logits);
+  }
+  const nlohmann::json result{{"vocab_size", m.config.vocab_size}, {"logits", all}};
+  if (o.common->json_path.empty()) fmt::print("{}\n", result.dump());
+  write_result(*o.common, result);
+}
+
+}  // namespace
+
+void add_logits(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c = add_command(app, "logits",
+                            "Print the logits of given token ids as JSON, to compare with other programs",
+                            "fathom logits runs/lns --token-ids ids.json --json logits.json", o->common);
+  c->add_option("MODEL", o->model, "Hugging Face folder or run folder")->required();
+  c->add_option("--token-ids", o->token_ids, "JSON array of sequences of ids")->required();
+  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
+  c->callback([o] {
+    apply(*o->common);
+    with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
+  });
+}
+
+}  // namespace fathom::cli
