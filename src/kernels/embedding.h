@@ -17,4 +17,9 @@ void embedding_forward(Stream<W>* x, const W* table, const int32_t* tokens, size
 template <class S>
 void embedding_backward(S* dtable, const S* dx, const int32_t* tokens, size_t rows, size_t C);
 
+template <class W>
+void embedding_forward_ref(Stream<W>* x, const W* table, const int32_t* tokens, size_t rows, size_t C);
+template <class S>
+void embedding_backward_ref(S* dtable, const S* dx, const int32_t* tokens, size_t rows, size_t C);
+
 }  // namespace fathom

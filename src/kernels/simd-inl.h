@@ -51,7 +51,7 @@ HWY_INLINE hn::Vec<U32> bf16_bits(V32 v) {
   const auto odd = hn::And(high, hn::Set(u, 1u));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7fffu))));
   const auto quiet = hn::Or(high, hn::Set(u, 0x40u));
-  return hn::IfThenElse(hn::RebindMask(u, hn::Ne(v, v)), quiet, rounded);
+  return hn::IfThenElse(hn::RebindMask(u, hn::Eq(v, v)), rounded, quiet);  // Highway's Ne is false for NaN
 }
 
 HWY_INLINE void store(V32 v, float* p) { hn::StoreU(v, F32(), p); }

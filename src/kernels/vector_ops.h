@@ -44,4 +44,24 @@ double sum_squares(const S* x, size_t n);
 template <class S>
 size_t first_non_finite(const S* x, size_t n);
 
+// The same by plain loops, on one thread, in the order of the elements.
+template <class S>
+void residual_add_ref(S* out, const S* x, const S* y, S alpha, size_t n);
+template <class S>
+void scaled_copy_ref(S* out, const S* x, S alpha, size_t n);
+template <class S>
+void gain_forward_ref(S* y, const S* x, const S* gain, size_t rows, size_t C);
+template <class S>
+void gain_backward_ref(S* dx, S* dgain, const S* dy, const S* x, const S* gain, size_t rows, size_t C);
+template <class W>
+void bias_forward_ref(W* x, const Stream<W>* bias, size_t rows, size_t stride, size_t C);
+template <class W>
+void bias_backward_ref(Stream<W>* dbias, const W* dx, size_t rows, size_t stride, size_t C);
+template <class To, class From>
+void convert_ref(To* to, const From* from, size_t n);
+template <class S>
+double sum_squares_ref(const S* x, size_t n);
+template <class S>
+size_t first_non_finite_ref(const S* x, size_t n);
+
 }  // namespace fathom
