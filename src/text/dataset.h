@@ -68,7 +68,8 @@ class TokenData {
   std::unique_ptr<TokenStream> train_, valid_;
 };
 
-/// Builds a data folder.
+/// Builds a data folder; destroyed without finish() it leaves nothing behind. (A killed process leaves <folder>.partial,
+/// which the next run into the same folder removes.)
 class DataWriter {
  public:
   /// Errors: Error where `folder` holds something already.

@@ -73,6 +73,7 @@ struct DataWriter::State {
   fs::path folder, partial;
   Tokenizer tokenizer;
   uint64_t tokens_per_shard;
+  bool finished = false;
   std::array<Split, 2> splits{Split{"train", {}, nullptr}, Split{"valid", {}, nullptr}};
 
   void close(Split& split) {
@@ -96,7 +97,12 @@ DataWriter::DataWriter(const fs::path& folder, const Tokenizer& tokenizer, uint6
   if (error) fail_in(state_->partial, "cannot create the folder: " + error.message(), "choose another --out");
 }
 
-DataWriter::~DataWriter() = default;
+DataWriter::~DataWriter() {
+  if (state_->finished) return;
+  for (State::Split& split : state_->splits) split.writer.reset();
+  std::error_code ignored;
+  fs::remove_all(state_->partial, ignored);
+}
 
 void DataWriter::add(bool valid, std::span<const int32_t> ids, uint64_t bytes) {
   State::Split& split = state_->splits[valid];
@@ -137,6 +143,7 @@ DataInfo DataWriter::finish(DataInfo info) {
   fs::rename(s.partial, s.folder, error);  // an empty folder of this name is replaced
   if (error)
     fail_in(s.folder, "cannot move " + s.partial.string() + " here: " + error.message(), "move it by hand");
+  s.finished = true;
   sync_folder(s.folder.has_parent_path() ? s.folder.parent_path() : ".");
   return info;
 }
