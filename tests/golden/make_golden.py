@@ -51,6 +51,8 @@ CASES = {
                  "rope_theta": 500000.0},
     "peri": {"norm_scheme": {"type": "peri"}, "rms_norm_eps": 1e-5},
     "layerscale": {"norm_scheme": {"type": "layerscale"}, "tie_word_embeddings": True, "num_key_value_heads": 3},
+    "pre-window": {"norm_scheme": {"type": "pre"}, "sliding_window": 4, "model_type": "mistral",
+                   "architectures": ["MistralForCausalLM"]},
 }
 STEPS, BATCH, SEQ = 20, 2, 9
 
@@ -128,8 +130,10 @@ class Model:
         v = split(self.linear(x, prefix + "v_proj"), self.kv_heads)
         k, v = (y.repeat_interleave(self.heads // self.kv_heads, dim=1) for y in (k, v))
         scores = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
-        future = torch.ones(length, length).triu(1).bool()
-        mixed = scores.masked_fill(future, -math.inf).softmax(-1) @ v
+        hidden = torch.ones(length, length).triu(1).bool()
+        if window := self.config.get("sliding_window"):  # keys that a query sees, itself included
+            hidden |= torch.ones(length, length).tril(-window).bool()
+        mixed = scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
         return self.linear(mixed.transpose(1, 2).reshape(batch, length, -1), prefix + "o_proj")
 
     def mlp(self, x, prefix):
