@@ -4,7 +4,8 @@
 Independent of Fathom's C++ on purpose: plain matrix products under PyTorch's autograd (any version from 1.13, so
 Debian's python3-torch serves), formulas as the papers write them, nothing fused and nothing shared.
 
-    make_golden.py check DIR...   recompute DIR/expected.json from its checkpoint and tokens; exit 1 if it differs
+    make_golden.py check DIR...   recompute DIR/expected.json from its checkpoint and tokens; exit 1 if it differs,
+                                  77 with "SKIPPED: reason" without PyTorch
     make_golden.py make OUT       write the folders of CASES below under OUT (tests/golden/data is made so)
 
 A folder holds config.json, model.safetensors (float32, Hugging Face names) and expected.json:
@@ -20,8 +21,12 @@ import struct
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
+try:
+    import numpy as np
+    import torch
+except ImportError as error:
+    print(f"SKIPPED: {error} (Debian: python3-torch, python3-numpy)")
+    sys.exit(77)
 
 SCHEMES = ("pre", "lns", "post", "deepnorm", "mix", "sandwich", "peri", "layerscale")
 OPTIMIZER = {"type": "adamw", "lr": 3e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay_on_2d": 0.1,
