@@ -50,8 +50,8 @@ class FathomConfig(PretrainedConfig):
     def __init__(self, vocab_size=32000, hidden_size=768, intermediate_size=2048, num_hidden_layers=12,
                  num_attention_heads=12, num_key_value_heads=None, head_dim=None, hidden_act="silu",
                  max_position_embeddings=1024, initializer_range=0.02, rms_norm_eps=1e-6, rope_theta=10000.0,
-                 rope_scaling=None, attention_bias=False, mlp_bias=False, tie_word_embeddings=False, use_cache=True,
-                 norm_scheme=None, **kwargs):
+                 rope_scaling=None, attention_bias=False, mlp_bias=False, sliding_window=None, tie_word_embeddings=False,
+                 use_cache=True, norm_scheme=None, **kwargs):
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.intermediate_size = intermediate_size
@@ -65,6 +65,7 @@ class FathomConfig(PretrainedConfig):
         self.rms_norm_eps = rms_norm_eps
         self.rope_theta = rope_theta
         self.attention_bias = attention_bias  # on q, k and v, as Qwen2; never on o
+        self.sliding_window = sliding_window  # keys that a query sees, itself included, as Mistral; None or 0: all
         self.use_cache = use_cache
         self.norm_scheme = dict(norm_scheme or {"type": "pre"})
 
@@ -145,7 +146,8 @@ class FathomAttention(nn.Module):
         k, v = k.repeat_interleave(self.groups, dim=1), v.repeat_interleave(self.groups, dim=1)
         scores = (q @ k.transpose(-1, -2)) / math.sqrt(self.head_dim)
         # The lowest number, not -inf: a row of left padding looks nowhere, and would be NaN.
-        scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        # A cache for a sliding window keeps the latest keys only.
+        scores = scores.masked_fill(hidden[..., -k.shape[2] :], torch.finfo(scores.dtype).min)
         mixed = scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
 
@@ -203,6 +205,7 @@ class FathomModel(nn.Module):
 
     def __init__(self, config):
         super().__init__()
+        self.window = config.sliding_window
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         peri = config.norm_scheme["type"] == "peri"
         self.embed_norm = FathomRMSNorm(config.hidden_size, config.rms_norm_eps) if peri else None
@@ -214,6 +217,8 @@ class FathomModel(nn.Module):
         key = torch.arange(past + x.shape[1], device=x.device)
         query = key[past:]
         hidden = (key > query[:, None])[None, None]
+        if self.window:
+            hidden = hidden | (key <= query[:, None] - self.window)
         if attention_mask is not None:
             hidden = hidden | (attention_mask == 0)[:, None, None, :]
         if position_ids is None:

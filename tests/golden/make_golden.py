@@ -4,7 +4,8 @@
 Independent of Fathom's C++ on purpose: plain matrix products under PyTorch's autograd (any version from 1.13, so
 Debian's python3-torch serves), formulas as the papers write them, nothing fused and nothing shared.
 
-    make_golden.py check DIR...   recompute DIR/expected.json from its checkpoint and tokens; exit 1 if it differs
+    make_golden.py check DIR...   recompute DIR/expected.json from its checkpoint and tokens; exit 1 if it differs,
+                                  77 with "SKIPPED: reason" without PyTorch
     make_golden.py make OUT       write the folders of CASES below under OUT (tests/golden/data is made so)
 
 A folder holds config.json, model.safetensors (float32, Hugging Face names) and expected.json:
@@ -20,8 +21,12 @@ import struct
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
+try:
+    import numpy as np
+    import torch
+except ImportError as error:
+    print(f"SKIPPED: {error} (Debian: python3-torch, python3-numpy)")
+    sys.exit(77)
 
 SCHEMES = ("pre", "lns", "post", "deepnorm", "mix", "sandwich", "peri", "layerscale")
 OPTIMIZER = {"type": "adamw", "lr": 3e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay_on_2d": 0.1,
@@ -51,6 +56,8 @@ CASES = {
                  "rope_theta": 500000.0},
     "peri": {"norm_scheme": {"type": "peri"}, "rms_norm_eps": 1e-5},
     "layerscale": {"norm_scheme": {"type": "layerscale"}, "tie_word_embeddings": True, "num_key_value_heads": 3},
+    "pre-window": {"norm_scheme": {"type": "pre"}, "sliding_window": 4, "model_type": "mistral",
+                   "architectures": ["MistralForCausalLM"]},
 }
 STEPS, BATCH, SEQ = 20, 2, 9
 
@@ -128,8 +135,10 @@ class Model:
         v = split(self.linear(x, prefix + "v_proj"), self.kv_heads)
         k, v = (y.repeat_interleave(self.heads // self.kv_heads, dim=1) for y in (k, v))
         scores = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
-        future = torch.ones(length, length).triu(1).bool()
-        mixed = scores.masked_fill(future, -math.inf).softmax(-1) @ v
+        hidden = torch.ones(length, length).triu(1).bool()
+        if window := self.config.get("sliding_window"):  # keys that a query sees, itself included
+            hidden |= torch.ones(length, length).tril(-window).bool()
+        mixed = scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
         return self.linear(mixed.transpose(1, 2).reshape(batch, length, -1), prefix + "o_proj")
 
     def mlp(self, x, prefix):

@@ -7,7 +7,8 @@
 
 A golden of `pre` opens as the stock model that its config.json names; any other as `model_type` "fathom", with
 modeling_fathom.py beside it, as Fathom writes it. Logits must agree to 1e-4 of the largest, in float32. Exit code 0
-if all do, 1 if not, 77 with "SKIPPED: reason" where `transformers` is absent (`make parity-venv` installs it).
+if all do, 1 if not, 77 with "SKIPPED: reason" where `transformers` is absent (`make parity-venv` installs it, in a
+virtual environment that this script finds by itself).
 """
 
 import argparse
@@ -22,15 +23,19 @@ from pathlib import Path
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="fathom-parity-")
 os.environ.update(HF_HOME=SCRATCH.name, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
+REPOSITORY = Path(__file__).resolve().parents[2]
+VENV = REPOSITORY / ".venv-parity"
 try:
     import torch
     import transformers
     from transformers import AutoModelForCausalLM
 except ImportError as error:
+    if VENV.exists() and Path(sys.prefix) != VENV:
+        SCRATCH.cleanup()
+        os.execv(VENV / "bin/python", [str(VENV / "bin/python"), *sys.argv])
     print(f"SKIPPED: {error}; `make parity-venv` installs what is needed")
     sys.exit(77)
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MODELING = REPOSITORY / "src" / "io" / "modeling_fathom.py"
 SCHEMES = ("pre", "lns", "post", "deepnorm", "mix", "sandwich", "peri", "layerscale")
 TOLERANCE = 1e-4
