@@ -50,8 +50,8 @@ class FathomConfig(PretrainedConfig):
     def __init__(self, vocab_size=32000, hidden_size=768, intermediate_size=2048, num_hidden_layers=12,
                  num_attention_heads=12, num_key_value_heads=None, head_dim=None, hidden_act="silu",
                  max_position_embeddings=1024, initializer_range=0.02, rms_norm_eps=1e-6, rope_theta=10000.0,
-                 rope_scaling=None, attention_bias=False, mlp_bias=False, sliding_window=None, tie_word_embeddings=False,
-                 use_cache=True, norm_scheme=None, **kwargs):
+                 rope_scaling=None, attention_bias=False, mlp_bias=False, sliding_window=None,
+                 tie_word_embeddings=False, use_cache=True, norm_scheme=None, **kwargs):
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.intermediate_size = intermediate_size
