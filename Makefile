@@ -50,5 +50,14 @@ format: deps
 install: build
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
+# The environment in which Hugging Face's transformers opens our checkpoints (pinned versions over Debian's torch).
+parity-venv:
+	@scripts/install-packages.sh bench parity
+	@/usr/bin/python3 -m venv --system-site-packages .venv-parity
+	@.venv-parity/bin/pip install -q --disable-pip-version-check -r tests/parity/requirements.txt
+
+parity: build
+	@/usr/bin/python3 tests/parity/check_logits.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
+
 clean:
 	@rm -rf build
