@@ -97,47 +97,70 @@ void multiply_by_keys(float* c, const float* p, const float* b, size_t rows, siz
   }
 }
 
+/// The largest visible score of one row, lane by lane.
+HWY_INLINE V32 row_maxima(const float* row, size_t first, size_t last) {
+  const F32 d;
+  V32 most = hn::Set(d, kLowest);
+  for (size_t c = first / kLanes * kLanes; c < last; c += kLanes) {
+    V32 score = load(row + c);
+    if (c < first || c + kLanes > last)
+      score = hn::IfThenElse(visible_lanes(c, first, last), score, hn::Set(d, kLowest));
+    most = hn::Max(most, score);
+  }
+  return most;
+}
+
 /// highest[r] <- max(highest[r], factor * the row's visible scores).
 inline void update_maxima(float* highest, const float* scores, float factor, size_t rows,
                           const Visibility& see) {
-  const F32 d;
-  for (size_t r = 0; r < rows; ++r) {
-    const size_t first = see.first(r), last = see.last(r);
-    const float* row = scores + r * kAttentionBlock;
-    V32 most = hn::Set(d, kLowest);
-    for (size_t c = first / kLanes * kLanes; c < last; c += kLanes) {
-      const auto see_lane = visible_lanes(c, first, last);
-      most = hn::Max(most, hn::IfThenElse(see_lane, load(row + c), hn::Set(d, kLowest)));
-    }
-    const float now = factor * max_lanes(most);
-    if (!(now <= highest[r])) highest[r] = now;  // NaN goes on
+  const Quad d;
+  for (size_t r = 0; r < rows; r += 4) {  // rows are padded to whole tiles
+    V32 most[4];
+    for (size_t x = 0; x < 4; ++x)
+      most[x] = row_maxima(scores + (r + x) * kAttentionBlock, see.first(r + x), see.last(r + x));
+    const auto now = hn::Mul(hn::Set(d, factor), reduce_rows<Maximum>(most[0], most[1], most[2], most[3]));
+    hn::StoreU(hn::Max(hn::LoadU(d, highest + r), now), d, highest + r);
   }
 }
 
-/// p = 2^(factor * scores - highest), 0 where not visible, and sum[r] += the row's sum.
+/// p = 2^(factor * scores - highest) for one row, 0 where not visible, in [0, columns); returns the sum, lane
+/// by lane.
+template <class Panel>
+HWY_INLINE V32 exponentiate_row(float* p, const float* scores, float highest, float factor, size_t first,
+                                size_t last, size_t columns) {
+  const F32 d;
+  const V32 vfactor = hn::Set(d, factor), shift = hn::Set(d, highest);
+  V32 total = hn::Zero(d);
+  for (size_t c = 0; c < columns; c += kLanes * Panel::kPer) {
+    V32 e[Panel::kPer];
+    for (size_t y = 0; y < Panel::kPer; ++y) {
+      const size_t column = c + y * kLanes;
+      e[y] = exp2_nonpositive(hn::MulSub(vfactor, load(scores + column), shift));
+      if (column < first || column + kLanes > last)
+        e[y] = hn::IfThenElseZero(visible_lanes(column, first, last), e[y]);
+      total = hn::Add(total, e[y]);
+    }
+    Panel::store_along(e, p, c);
+  }
+  return total;
+}
+
+/// The same for all rows of a block; sum[r] += the row's sum.
 template <class Panel>
 void exponentiate(float* p, float* sum, const float* scores, const float* highest, float factor, size_t rows,
                   const Visibility& see) {
-  const F32 d;
-  const V32 vfactor = hn::Set(d, factor);
-  for (size_t r = 0; r < rows; ++r) {
-    const size_t first = see.first(r), last = see.last(r);
+  const Quad d;
+  for (size_t r = 0; r < rows; r += 4) {
     const size_t columns = see.columns<Panel>(r / kTileRows * kTileRows);
-    const float* row = scores + r * kAttentionBlock;
-    const V32 shift = hn::Set(d, highest[r]);
-    V32 total = hn::Zero(d);
-    for (size_t c = 0; c < columns; c += kLanes * Panel::kPer) {
-      V32 e[Panel::kPer];
-      for (size_t y = 0; y < Panel::kPer; ++y) {
-        const size_t column = c + y * kLanes;
-        e[y] = exp2_nonpositive(hn::MulSub(vfactor, load(row + column), shift));
-        if (column < first || column + kLanes > last)
-          e[y] = hn::IfThenElseZero(visible_lanes(column, first, last), e[y]);
-        total = hn::Add(total, e[y]);
-      }
-      Panel::store_along(e, p + r * (kAttentionBlock / Panel::kPer), c);
+    V32 total[4];
+    for (size_t x = 0; x < 4; ++x) {
+      const size_t row = r + x;
+      total[x] =
+          exponentiate_row<Panel>(p + row * (kAttentionBlock / Panel::kPer), scores + row * kAttentionBlock,
+                                  highest[row], factor, see.first(row), see.last(row), columns);
     }
-    sum[r] += sum_lanes(total);
+    const auto block_sum = reduce_rows<Sum>(total[0], total[1], total[2], total[3]);
+    hn::StoreU(hn::Add(hn::LoadU(d, sum + r), block_sum), d, sum + r);
   }
 }
 
@@ -149,7 +172,7 @@ inline void rescale(float* out, float* sum, const float* before, const float* hi
   for (size_t r = 0; r < kAttentionBlock; r += kLanes)
     store(exp2_nonpositive(hn::Sub(load(before + r), load(highest + r))), factor + r);
   for (size_t r = 0; r < rows; ++r) {
-    if (factor[r] == 1.0f) continue;
+    if (factor[r] == 1.0f || sum[r] == 0.0f) continue;
     sum[r] *= factor[r];
     const V32 vfactor = hn::Set(d, factor[r]);
     for (size_t i = 0; i < HSp; i += kLanes)
@@ -206,7 +229,7 @@ void forward_block(W* out, float* lse, const W* q, const W* k, const W* v, const
 
     multiply_scores<Panel>(scores, q_panel, q_row, k_columns, elements, padded, see);
     std::memcpy(before, highest, kAttentionBlock * sizeof(float));
-    update_maxima(highest, scores, factor, rows, see);
+    update_maxima(highest, scores, factor, padded, see);
     rescale(sum_v, sum, before, highest, rows, HSp);
     exponentiate<Panel>(p, sum, scores, highest, factor, padded, see);
     multiply_by_keys<Panel>(sum_v, p, v_panel, padded, HSp, see);
