@@ -40,7 +40,8 @@ TEST_F(CompareCommand, NeedsARunAndRefusesWhatIsNone) {
   EXPECT_THROW(run(""), CLI::RequiredError);
   EXPECT_THAT(error_of([&] { run((folder_ / "none").string()); }), HasSubstr("none: no such folder"));
   const std::string a = make_run("pre", "pre", {30});
-  EXPECT_THAT(error_of([&] { run(a + " --html " + (folder_ / "no/page.html").string()); }), HasSubstr("no/page.html"));
+  EXPECT_THAT(error_of([&] { run(a + " --html " + (folder_ / "no/page.html").string()); }),
+              HasSubstr("no/page.html"));
 }
 
 }  // namespace
