@@ -22,12 +22,15 @@ inline std::vector<std::string> golden_names(const std::filesystem::path& parent
   std::vector<std::string> names;
   if (!std::filesystem::is_directory(parent)) return names;
   for (const auto& entry : std::filesystem::directory_iterator(parent)) {
-    if (std::filesystem::exists(entry.path() / "expected.json")) names.push_back(entry.path().filename().string());
+    if (std::filesystem::exists(entry.path() / "expected.json"))
+      names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
   return names;
 }
 
-inline std::filesystem::path own_goldens() { return std::filesystem::path(FATHOM_TEST_DATA) / "golden" / "data"; }
+inline std::filesystem::path own_goldens() {
+  return std::filesystem::path(FATHOM_TEST_DATA) / "golden" / "data";
+}
 
 }  // namespace fathom

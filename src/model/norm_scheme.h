@@ -19,7 +19,7 @@ struct NormScheme {
   size_t post_layers = kDefault;    ///< mix: the number of post-type layers; default floor(L/4).
   double layerscale_init = 0.1;     ///< layerscale: initial gain.
   size_t num_layers_original = 0;   ///< L of the formulas for a pruned model; 0: the number of layers.
-  std::vector<size_t> layer_index;  ///< 1-based original indices of the kept layers; empty: 1..L.
+  std::vector<size_t> layer_index = {};  ///< 1-based original indices of the kept layers; empty: 1..L.
 
   static constexpr size_t kDefault = static_cast<size_t>(-1);
 };

@@ -19,12 +19,14 @@ namespace {
 using nlohmann::json;
 
 [[noreturn]] void bad_golden(const std::filesystem::path& path, const std::string& what) {
-  fail({.what = what,
-        .path = path.string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
-        .hint = "a golden directory's file has \"tokens\" [steps][batch][seq+1], \"optimizer\" and \"expected\""});
+  fail(
+      {.what = what,
+       .path = path.string(),
+       .tensor = {},
+       .offset = {},
+       .line = {},
+       .hint =
+           "a golden directory's file has \"tokens\" [steps][batch][seq+1], \"optimizer\" and \"expected\""});
 }
 
 // tokens [steps][batch][seq + 1] -> inputs and targets; all sequences must be of one length.
@@ -82,7 +84,8 @@ json means(const std::vector<std::vector<SequenceMean>>& rows) {
 }
 
 template <class W>
-void add_gradient_keys(json& keys, Transformer<W>& model, const ResidentWeights<W>& weights, const Batch& batch) {
+void add_gradient_keys(json& keys, Transformer<W>& model, const ResidentWeights<W>& weights,
+                       const Batch& batch) {
   using S = Stream<W>;
   Gradients<S> gradients(weights.config(), weights.list());
   model.forward_backward(batch, gradients, 1.0 / static_cast<double>(batch.rows()));
@@ -169,7 +172,8 @@ std::vector<double> adamw_losses(Transformer<W>& model, ResidentWeights<W>& weig
     losses.push_back(model.forward_backward(batch, gradients, scale) * scale);
     AdamWSettings settings = golden.optimizer;
     settings.step = step + 1;
-    if (clip > 0) settings.grad_scale = std::min(1.0, clip / (std::sqrt(sum_squares(gradients.values(), n)) + 1e-6));
+    if (clip > 0)
+      settings.grad_scale = std::min(1.0, clip / (std::sqrt(sum_squares(gradients.values(), n)) + 1e-6));
     for (const ParamSpec& spec : weights.list()) {
       settings.weight_decay = spec.decay ? golden.optimizer.weight_decay : 0.0;
       bf16* copy = weights.copy() != nullptr ? weights.copy() + spec.offset : nullptr;
@@ -210,7 +214,8 @@ struct Leaf {
 };
 
 // Pairs the numbers of two values of the same shape; returns what is wrong with the shape, or "".
-std::string collect(std::vector<Leaf>& leaves, const json& expected, const json& computed, const std::string& place) {
+std::string collect(std::vector<Leaf>& leaves, const json& expected, const json& computed,
+                    const std::string& place) {
   if (expected.is_number() && computed.is_number()) {
     leaves.push_back({place, expected.get<double>(), computed.get<double>()});
     return {};
@@ -234,7 +239,8 @@ std::string collect(std::vector<Leaf>& leaves, const json& expected, const json&
            ", expected.json " + std::to_string(expected.size());
   }
   for (size_t i = 0; i < expected.size(); ++i) {
-    const std::string problem = collect(leaves, expected[i], computed[i], place + "[" + std::to_string(i) + "]");
+    const std::string problem =
+        collect(leaves, expected[i], computed[i], place + "[" + std::to_string(i) + "]");
     if (!problem.empty()) return problem;
   }
   return {};
@@ -277,8 +283,8 @@ Golden read_golden(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "expected.json";
   const json file = json::parse(read_text_file(path), nullptr, /*allow_exceptions=*/false);
   if (file.is_discarded()) bad_golden(path, "is not valid JSON");
-  if (!file.is_object() || !file.contains("tokens") || !file.contains("optimizer") || !file.contains("expected") ||
-      !file["expected"].is_object())
+  if (!file.is_object() || !file.contains("tokens") || !file.contains("optimizer") ||
+      !file.contains("expected") || !file["expected"].is_object())
     bad_golden(path, "is not a golden file");
   Golden golden;
   read_tokens(golden, file["tokens"], path);

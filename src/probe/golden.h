@@ -1,7 +1,7 @@
 #pragma once
 // Golden directories: a checkpoint with expected.json, what an independent program computes from it. The live
-// model computes the same keys here, through the observers and programs that everything else uses, and is held
-// to them.
+// model computes the same keys here, through the observers and programs that everything else uses, and is
+// held to them.
 //
 // expected.json: {"tokens": [steps][batch][seq + 1], "optimizer": {...}, "expected": {key: value}}. All keys
 // but the two AdamW trajectories are of step 0's batch and the weights as stored.
@@ -30,18 +30,18 @@ struct Golden {
 /// Reads folder/expected.json. Errors: Error naming the file and what is missing or malformed.
 Golden read_golden(const std::filesystem::path& folder);
 
-/// Every key of a golden, computed by `model`, which runs on `weights`. The weights are trained on the way and
-/// put back.
+/// Every key of a golden, computed by `model`, which runs on `weights`. The weights are trained on the way
+/// and put back.
 template <class W>
 nlohmann::json compute_golden(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden);
 
 /// How far a computed key is from the expected one.
 struct KeyDeviation {
   std::string key;
-  double deviation = 0;   ///< largest abs(computed - expected) / what is allowed times `tolerance`
-  double tolerance = 0;   ///< 0: the key is shown, not held
-  std::string worst;      ///< where in the key, "[3][1]" or "[model.norm.weight]"
-  std::string problem;    ///< a fault that no number tells: missing, unknown, another shape, not finite
+  double deviation = 0;  ///< largest abs(computed - expected) / what is allowed times `tolerance`
+  double tolerance = 0;  ///< 0: the key is shown, not held
+  std::string worst;     ///< where in the key, "[3][1]" or "[model.norm.weight]"
+  std::string problem;   ///< a fault that no number tells: missing, unknown, another shape, not finite
   bool passed() const { return problem.empty() && (tolerance == 0 || deviation <= tolerance); }
 };
 

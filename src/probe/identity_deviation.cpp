@@ -25,8 +25,8 @@ double squared_distance(const S* a, const S* b, size_t n) {
 }  // namespace
 
 template <class W>
-double exact_identity_deviation(Transformer<W>& model, size_t layer, const Stream<W>* x, const int32_t* tokens,
-                                size_t T) {
+double exact_identity_deviation(Transformer<W>& model, size_t layer, const Stream<W>* x,
+                                const int32_t* tokens, size_t T) {
   using S = Stream<W>;
   const size_t n = T * model.config().hidden_size;
   std::vector<int32_t> copied_tokens;
@@ -99,9 +99,9 @@ double IdentityDeviation<S>::standard_error(size_t layer) const {
 
 template class IdentityDeviation<double>;
 template class IdentityDeviation<float>;
-#define FATHOM_INSTANTIATE(W)                                                                          \
+#define FATHOM_INSTANTIATE(W)                                                                            \
   template double exact_identity_deviation<W>(Transformer<W>&, size_t, const Stream<W>*, const int32_t*, \
-                                              size_t);                                                  \
+                                              size_t);                                                   \
   template void IdentityDeviation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,  \
                                                      const Batch&);
 FATHOM_INSTANTIATE(double)

@@ -1,6 +1,6 @@
 #pragma once
-// How far a layer is from the identity map: ||J - I||_F / sqrt(T d), J the Jacobian of the layer as a map of a
-// whole sequence (T d numbers). 0: the layer passes its input on.
+// How far a layer is from the identity map: ||J - I||_F / sqrt(T d), J the Jacobian of the layer as a map of
+// a whole sequence (T d numbers). 0: the layer passes its input on.
 
 #include <cstdint>
 #include <vector>
@@ -13,8 +13,8 @@ namespace fathom {
 /// Exact, by one vector-Jacobian product a number of the sequence (T C of them, several at a time).
 /// Shapes: tokens (T); x (T, C) the stream that enters layer `layer` (0-based).
 template <class W>
-double exact_identity_deviation(Transformer<W>& model, size_t layer, const Stream<W>* x, const int32_t* tokens,
-                                size_t T);
+double exact_identity_deviation(Transformer<W>& model, size_t layer, const Stream<W>* x,
+                                const int32_t* tokens, size_t T);
 
 /// Estimated with random sign vectors v, one draw a sequence and probe: E |(J^T - I) v|^2 / |v|^2 is
 /// ||J - I||_F^2 / (T d).  Hutchinson 1990. Padding at a sequence's end is left out: v is 0 there, and causal

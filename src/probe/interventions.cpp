@@ -38,8 +38,9 @@ void losses_from(Transformer<W>& model, double* nll, const Stream<W>* start,
 }
 
 template <class W>
-void losses_without_layer(Transformer<W>& model, double* nll, size_t s, const StreamRecorder<Stream<W>>& record,
-                          const Batch& batch, const Observer<Stream<W>>& observer) {
+void losses_without_layer(Transformer<W>& model, double* nll, size_t s,
+                          const StreamRecorder<Stream<W>>& record, const Batch& batch,
+                          const Observer<Stream<W>>& observer) {
   const Program<Stream<W>> whole = whole_program<Stream<W>>(record.num_layers());
   losses_from<W>(model, nll, record.stream(s), std::span(whole).subspan(s + 1), batch, observer);
 }
@@ -49,7 +50,8 @@ void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
                       const StreamRecorder<Stream<W>>& record, const Batch& batch) {
   Program<Stream<W>> program = whole_program<Stream<W>>(record.num_layers());
   std::swap(program[i], program[j]);
-  losses_from<W>(model, nll, record.stream(i), std::span<const ProgramStep<Stream<W>>>(program).subspan(i), batch);
+  losses_from<W>(model, nll, record.stream(i), std::span<const ProgramStep<Stream<W>>>(program).subspan(i),
+                 batch);
 }
 
 template <class S>
@@ -130,16 +132,17 @@ template class LayerRemoval<double>;
 template class LayerRemoval<float>;
 template class LayerPermutation<double>;
 template class LayerPermutation<float>;
-#define FATHOM_INSTANTIATE(W)                                                                                     \
-  template void losses_from<W>(Transformer<W>&, double*, const Stream<W>*, std::span<const ProgramStep<Stream<W>>>, \
-                               const Batch&, const Observer<Stream<W>>&);                                          \
-  template void losses_without_layer<W>(Transformer<W>&, double*, size_t, const StreamRecorder<Stream<W>>&,        \
-                                        const Batch&, const Observer<Stream<W>>&);                                 \
-  template void losses_with_swap<W>(Transformer<W>&, double*, size_t, size_t, const StreamRecorder<Stream<W>>&,    \
-                                    const Batch&);                                                                 \
-  template void LayerRemoval<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&, const double*,  \
-                                                const Batch&);                                                     \
-  template void LayerPermutation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,             \
+#define FATHOM_INSTANTIATE(W)                                                                               \
+  template void losses_from<W>(Transformer<W>&, double*, const Stream<W>*,                                  \
+                               std::span<const ProgramStep<Stream<W>>>, const Batch&,                       \
+                               const Observer<Stream<W>>&);                                                 \
+  template void losses_without_layer<W>(Transformer<W>&, double*, size_t, const StreamRecorder<Stream<W>>&, \
+                                        const Batch&, const Observer<Stream<W>>&);                          \
+  template void losses_with_swap<W>(Transformer<W>&, double*, size_t, size_t,                               \
+                                    const StreamRecorder<Stream<W>>&, const Batch&);                        \
+  template void LayerRemoval<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,          \
+                                                const double*, const Batch&);                               \
+  template void LayerPermutation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,      \
                                                     const double*, const Batch&);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)

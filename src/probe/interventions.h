@@ -1,6 +1,6 @@
 #pragma once
-// What becomes of the loss when layers are left out or change places. Each intervention starts from the stream
-// that a whole pass left before the first layer concerned (prefix reuse), and runs what follows.
+// What becomes of the loss when layers are left out or change places. Each intervention starts from the
+// stream that a whole pass left before the first layer concerned (prefix reuse), and runs what follows.
 
 #include <cstddef>
 #include <span>
@@ -19,8 +19,9 @@ void losses_from(Transformer<W>& model, double* nll, const Stream<W>* start,
 
 /// nll (rows) without layer s (0-based); `record` holds the whole pass over the same batch.
 template <class W>
-void losses_without_layer(Transformer<W>& model, double* nll, size_t s, const StreamRecorder<Stream<W>>& record,
-                          const Batch& batch, const Observer<Stream<W>>& observer = {});
+void losses_without_layer(Transformer<W>& model, double* nll, size_t s,
+                          const StreamRecorder<Stream<W>>& record, const Batch& batch,
+                          const Observer<Stream<W>>& observer = {});
 
 /// nll (rows) with layers i < j (0-based) in each other's place; each keeps its own weights and wiring.
 template <class W>
@@ -40,8 +41,8 @@ class LayerRemoval {
   std::vector<SequenceMean> loss_without;  ///< without layer s
   std::vector<SequenceMean> delta;         ///< the difference, paired by sequence
   /// [s][l], l > s: mean norm of the difference of layer l's change with and without layer s, over the mean
-  /// norm of layer l's change; nothing is added for l <= s.  Csordas et al. 2025, arXiv:2505.13898, as a ratio
-  /// of means.
+  /// norm of layer l's change; nothing is added for l <= s.  Csordas et al. 2025, arXiv:2505.13898, as a
+  /// ratio of means.
   std::vector<std::vector<SequenceMean>> causal_score;
 
  private:

@@ -90,7 +90,8 @@ void LogitLens<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, c
 
 template class LogitLens<double>;
 template class LogitLens<float>;
-template void LogitLens<double>::add<double>(Transformer<double>&, const StreamRecorder<double>&, const Batch&);
+template void LogitLens<double>::add<double>(Transformer<double>&, const StreamRecorder<double>&,
+                                             const Batch&);
 template void LogitLens<float>::add<float>(Transformer<float>&, const StreamRecorder<float>&, const Batch&);
 template void LogitLens<float>::add<bf16>(Transformer<bf16>&, const StreamRecorder<float>&, const Batch&);
 

@@ -33,7 +33,9 @@ void SequenceMean::add_rows(const double* values, const Batch& batch) {
   }
 }
 
-double SequenceMean::mean() const { return sequences_ > 0 ? y_ / n_ : std::numeric_limits<double>::quiet_NaN(); }
+double SequenceMean::mean() const {
+  return sequences_ > 0 ? y_ / n_ : std::numeric_limits<double>::quiet_NaN();
+}
 
 double SequenceMean::standard_error() const {
   if (sequences_ < 2) return std::numeric_limits<double>::quiet_NaN();

@@ -89,7 +89,8 @@ template <class S>
 void StreamStatistics<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
   if (tap.point == TapPoint::kAttention) return;
   const size_t l = tap.point == TapPoint::kEmbedding ? 0 : tap.layer + 1, rows = batch.rows();
-  variance[l].add_rows(each_row(rows, [&](size_t r) { return variance_of(tap.after + r * C, C); }).data(), batch);
+  variance[l].add_rows(each_row(rows, [&](size_t r) { return variance_of(tap.after + r * C, C); }).data(),
+                       batch);
   rms[l].add_rows(each_row(rows, [&](size_t r) { return rms_of(tap.after + r * C, C); }).data(), batch);
 }
 
@@ -100,12 +101,10 @@ void BlockInfluence<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C)
   // A layer that is replaced by a linear map has no attention tap.
   const S* before = std::exchange(input_, nullptr);
   if (before == nullptr) before = tap.before;
-  influence[tap.layer].add_rows(each_row(batch.rows(),
-                                         [&](size_t r) {
-                                           return 1 - cosine(before + r * C, tap.after + r * C, C);
-                                         })
-                                    .data(),
-                                batch);
+  influence[tap.layer].add_rows(
+      each_row(batch.rows(), [&](size_t r) { return 1 - cosine(before + r * C, tap.after + r * C, C); })
+          .data(),
+      batch);
 }
 
 template <class S>
@@ -166,14 +165,14 @@ void AngularDistances<S>::add(const StreamRecorder<S>& record, const Batch& batc
   }
 }
 
-#define FATHOM_INSTANTIATE(S)                                                                 \
-  template double cosine<S>(const S*, const S*, size_t);                                      \
-  template double angular_distance<S>(const S*, const S*, size_t);                            \
-  template Observer<S> observer_of<S>(std::vector<StreamMetric<S>*>, const Batch&, size_t);   \
-  template class StreamStatistics<S>;                                                         \
-  template class BlockInfluence<S>;                                                           \
-  template class StepContributions<S>;                                                        \
-  template class StreamRecorder<S>;                                                           \
+#define FATHOM_INSTANTIATE(S)                                                               \
+  template double cosine<S>(const S*, const S*, size_t);                                    \
+  template double angular_distance<S>(const S*, const S*, size_t);                          \
+  template Observer<S> observer_of<S>(std::vector<StreamMetric<S>*>, const Batch&, size_t); \
+  template class StreamStatistics<S>;                                                       \
+  template class BlockInfluence<S>;                                                         \
+  template class StepContributions<S>;                                                      \
+  template class StreamRecorder<S>;                                                         \
   template class AngularDistances<S>;
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)

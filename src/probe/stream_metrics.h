@@ -31,8 +31,8 @@ class StreamMetric {
 template <class S>
 Observer<S> observer_of(std::vector<StreamMetric<S>*> metrics, const Batch& batch, size_t C);
 
-/// Entry 0 is the embedding, entry l the output of layer l: population variance over the hidden dimension, and
-/// root mean square, each as mean over tokens.
+/// Entry 0 is the embedding, entry l the output of layer l: population variance over the hidden dimension,
+/// and root mean square, each as mean over tokens.
 template <class S>
 class StreamStatistics final : public StreamMetric<S> {
  public:

@@ -24,8 +24,8 @@ std::vector<KeyDeviation> hold(const fs::path& folder) {
 void expect_passed(const std::vector<KeyDeviation>& keys) {
   EXPECT_EQ(keys.size(), 23u);
   for (const KeyDeviation& k : keys) {
-    EXPECT_TRUE(k.passed()) << k.key << " " << k.problem << " deviates by " << k.deviation << " at " << k.worst
-                            << ", tolerance " << k.tolerance;
+    EXPECT_TRUE(k.passed()) << k.key << " " << k.problem << " deviates by " << k.deviation << " at "
+                            << k.worst << ", tolerance " << k.tolerance;
   }
 }
 
@@ -44,7 +44,8 @@ INSTANTIATE_TEST_SUITE_P(Golden, OwnGolden, testing::ValuesIn(golden_names(own_g
 class SharedGolden : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    if (shared_folder().empty()) GTEST_SKIP() << "FATHOM_SHARED is unset and there is no ../shared beside the checkout";
+    if (shared_folder().empty())
+      GTEST_SKIP() << "FATHOM_SHARED is unset and there is no ../shared beside the checkout";
   }
   fs::path folder() const { return shared_folder() / "golden" / GetParam(); }
 };
@@ -52,8 +53,8 @@ TEST_P(SharedGolden, ReferencePathAgreesTo1e9) { expect_passed(hold<double>(fold
 TEST_P(SharedGolden, Fp32Agrees) { expect_passed(hold<float>(folder())); }
 TEST_P(SharedGolden, Bf16Agrees) { expect_passed(hold<bf16>(folder())); }
 INSTANTIATE_TEST_SUITE_P(Golden, SharedGolden,
-                         testing::Values("deepnorm", "layerscale", "lns", "mix", "peri", "post", "pre", "sandwich",
-                                         "scaled-init"),
+                         testing::Values("deepnorm", "layerscale", "lns", "mix", "peri", "post", "pre",
+                                         "sandwich", "scaled-init"),
                          name_of);
 
 }  // namespace

@@ -1,0 +1,131 @@
+// The gradient of every tensor against finite differences, in double, under every scheme.
+
+#include <cmath>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "kernels/cross_entropy.h"
+#include "support/tiny_model.h"
+
+namespace fathom {
+namespace {
+
+using test::all_norms;
+using test::tiny_config;
+using test::TinyBatch;
+using test::TinyModel;
+
+double loss_of(TinyModel<double>& m, const Batch& batch) {
+  std::vector<double> nll(batch.rows());
+  m.model.forward(nll.data(), batch);
+  double sum = 0;
+  for (const double v : nll) sum += v;
+  return sum;
+}
+
+// Along a random direction of each tensor: central differences of order h^2, so that truncation (h^2 times a
+// third derivative) and rounding (1e-16 / h) are both far below the tolerance.
+void expect_gradients_match(const ModelConfig& config, const TrainOptions& options, const TinyBatch& data) {
+  TinyModel<double> m(config);
+  const Batch batch = data.view();
+  Gradients<double> gradients(config, m.weights.list());
+  const double sum = m.model.forward_backward(batch, gradients, 1.0, options);
+  EXPECT_NEAR(sum, loss_of(m, batch), 1e-9);
+  constexpr double kStep = 1e-5;
+  for (const ParamSpec& spec : m.weights.list()) {
+    Rng rng(11, spec.offset);
+    std::vector<double> direction(spec.size()),
+        original(m.weights.values(spec), m.weights.values(spec) + spec.size());
+    double analytic = 0, norm = 0;
+    for (size_t i = 0; i < spec.size(); ++i) {
+      direction[i] = rng.normal();
+      const double g = gradients.values()[spec.offset + i];
+      analytic += g * direction[i];
+      norm += g * g;
+    }
+    const auto moved = [&](double h) {
+      for (size_t i = 0; i < spec.size(); ++i) m.weights.values(spec)[i] = original[i] + h * direction[i];
+      return loss_of(m, batch);
+    };
+    const double numeric = (moved(kStep) - moved(-kStep)) / (2 * kStep);
+    moved(0);
+    EXPECT_GT(norm, 0) << spec.name;
+    EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(1.0, std::sqrt(norm))) << spec.name;
+  }
+}
+
+class GradientsOf : public testing::TestWithParam<NormType> {};
+
+TEST_P(GradientsOf, EveryTensorMatchesFiniteDifferences) {
+  expect_gradients_match(tiny_config(GetParam()), {}, TinyBatch(2, 7, 37));
+}
+
+TEST_P(GradientsOf, AlsoWithRecomputeTiedEmbeddingBiasesAndDocumentMasks) {
+  ModelConfig config = tiny_config(GetParam());
+  config.tie_word_embeddings = true;
+  config.attention_bias = true;
+  TinyBatch data(2, 7, config.vocab_size);
+  data.first_key = {0, 0, 0, 3, 3, 5, 5, 0, 1, 1, 1, 1, 1, 6};  // documents of 3, 2, 2 and of 1, 5, 1 tokens
+  data.targets[4] = kIgnoredTarget;
+  expect_gradients_match(config, {.recompute = true}, data);
+}
+
+TEST_P(GradientsOf, RecomputeHasTheSameBits) {
+  const ModelConfig config = tiny_config(GetParam());
+  TinyModel<float> m(config);
+  const TinyBatch data(2, 9, config.vocab_size);
+  Gradients<float> kept(config, m.weights.list()), recomputed(config, m.weights.list());
+  EXPECT_EQ(m.model.forward_backward(data.view(), kept, 0.5),
+            m.model.forward_backward(data.view(), recomputed, 0.5, {.recompute = true}));
+  for (size_t i = 0; i < kept.count(); ++i) ASSERT_EQ(kept.values()[i], recomputed.values()[i]) << i;
+}
+
+TEST_P(GradientsOf, VectorJacobianProductMatchesFiniteDifferences) {
+  const ModelConfig config = tiny_config(GetParam());
+  TinyModel<double> m(config);
+  const TinyBatch data(2, 5, config.vocab_size);
+  const Batch batch = data.view();
+  const size_t n = batch.rows() * config.hidden_size;
+  Rng rng(4);
+  std::vector<double> x(n), v(n), u(n);
+  for (size_t i = 0; i < n; ++i) x[i] = rng.normal(), v[i] = rng.normal(), u[i] = rng.normal();
+  for (size_t l = 0; l < config.num_hidden_layers; ++l) {
+    // v . (J u) by differences, (J^T v) . u by vjp.
+    const auto along = [&](double h) {
+      std::vector<double> moved(n);
+      for (size_t i = 0; i < n; ++i) moved[i] = x[i] + h * u[i];
+      const ProgramStep<double> step{l, nullptr};
+      m.model.run(moved.data(), {&step, 1}, batch);
+      double dot = 0;
+      for (size_t i = 0; i < n; ++i) dot += v[i] * moved[i];
+      return dot;
+    };
+    const double numeric = (along(1e-5) - along(-1e-5)) / 2e-5;
+    std::vector<double> product = v;
+    m.model.linearize(l, x.data(), batch);
+    m.model.vjp(product.data());
+    double analytic = 0;
+    for (size_t i = 0; i < n; ++i) analytic += product[i] * u[i];
+    EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(1.0, std::abs(numeric))) << "layer " << l;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Norms, GradientsOf, testing::ValuesIn(all_norms()),
+                         [](const auto& info) { return std::string(norm_name(info.param)); });
+
+TEST(Gradients, AddUpOverMicrobatches) {
+  const ModelConfig config = tiny_config(NormType::kLns);
+  TinyModel<double> m(config);
+  const TinyBatch data(2, 6, config.vocab_size);
+  Gradients<double> whole(config, m.weights.list()), parts(config, m.weights.list());
+  m.model.forward_backward(data.view(), whole, 0.25);
+  for (size_t b = 0; b < 2; ++b) {
+    const Batch one{1, 6, data.tokens.data() + b * 6, data.targets.data() + b * 6, nullptr};
+    m.model.forward_backward(one, parts, 0.25);
+  }
+  for (size_t i = 0; i < whole.count(); ++i) ASSERT_NEAR(whole.values()[i], parts.values()[i], 1e-12);
+}
+
+}  // namespace
+}  // namespace fathom
