@@ -20,6 +20,7 @@ namespace {
 // any other shape that fits (12 x 2 takes 14).
 constexpr size_t kRows = 8, kVectors = 3, kLanes = 16;
 constexpr size_t kColumns = kVectors * kLanes;
+static_assert(kRows * kColumns <= kMaxTile);
 
 __m512bh as_bf16(__m512i v) { return reinterpret_cast<__m512bh>(v); }
 
@@ -164,7 +165,12 @@ void pack_across_of(uint32_t* to, size_t width, Source from, size_t k, size_t co
     const std::byte* even = from.at(2 * u, 0);
     const bool has_odd = 2 * u + 1 < k;
     const std::byte* odd = has_odd ? from.at(2 * u + 1, 0) : even;
+    const std::byte* ahead = from.at(2 * u + kLinesAhead < k ? 2 * u + kLinesAhead : 0, 0);
     for (size_t j = 0; j < padded; j += kLanes) {
+      if (j * size % 64 == 0) {
+        _mm_prefetch(ahead + j * size, _MM_HINT_T0);
+        _mm_prefetch(ahead + from.ld * size + j * size, _MM_HINT_T0);
+      }
       const __mmask16 mask = j < cols ? mask16(cols - j) : __mmask16(0);
       const __m512i v = interleave(load_bf16<type>(even + j * size, mask),
                                    load_bf16<type>(odd + j * size, has_odd ? mask : __mmask16(0)));

@@ -5,6 +5,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_float.cpp"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "kernels/gemm_float-inl.h"
 #include "kernels/gemm_targets.h"
@@ -22,6 +23,7 @@ constexpr size_t kRows = 6, kVectors = 2;
 #endif
 
 constexpr size_t kColumns = kVectors * kLanes;
+static_assert(kRows * kColumns <= kMaxTile);
 
 template <size_t R>
 HWY_INLINE void multiply_rows(size_t units, const std::byte* a, size_t row_stride, size_t unit_stride,
@@ -108,13 +110,27 @@ void pack_lines_of(float* to, size_t to_ld, Source from, size_t lines, size_t k)
   }
 }
 
+HWY_INLINE void prefetch(const std::byte* p, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) hwy::Prefetch(p + i);
+}
+
 template <DType type, bool round>
 void pack_across_of(float* to, size_t width, Source from, size_t k, size_t cols) {
+  const Floats d;
   for (size_t first = 0; first < cols; first += width, to += k * width) {
     const size_t valid = cols - first < width ? cols - first : width;
+    // Whole vectors, even where a panel is narrower than one: what they write past its line is overwritten by
+    // the next line or panel.
+    const bool whole = first + (width + kLanes - 1) / kLanes * kLanes <= cols;
     for (size_t u = 0; u < k; ++u) {
       const std::byte* p = from.at(u, first);
       float* line = to + u * width;
+      if (u + kLinesAhead < k) prefetch(from.at(u + kLinesAhead, first), valid * dtype_size(type));
+      if (whole) {
+        for (size_t j = 0; j < width; j += kLanes)
+          hn::StoreU(load_unit<type, round>(p + j * dtype_size(type), kLanes), d, line + j);
+        continue;
+      }
       for_vectors(valid, [&](size_t j, size_t n) HWY_ATTR {
         const V v = load_unit<type, round>(p + j * dtype_size(type), n);
         save_part<DType::kF32>(v, reinterpret_cast<std::byte*>(line + j), n);

@@ -12,6 +12,9 @@
 
 namespace fathom::gemm_detail {
 
+/// The largest MR * NR.
+constexpr size_t kMaxTile = 8 * 48;
+
 /// A corner of an operand, as a packing function reads it: line l, position p is data[(l * ld + p)].
 struct Source {
   const std::byte* data;
@@ -22,6 +25,14 @@ struct Source {
     return data + (line * ld + position) * dtype_size(dtype);
   }
 };
+
+/// How far ahead packing prefetches lines that run across K. The hardware's prefetchers follow a line, but
+/// not from one to the next, which begins on another page; without this, packing waits for memory (a quarter
+/// of the time of a weight gradient at hidden size 192).
+constexpr size_t kLinesAhead = 32;
+
+/// Units in the widest vector register.
+constexpr size_t kMaxLanes = 16;
 
 /// What becomes of a tile of products: out = tile + acc + scale * addend; acc and addend may be null.
 struct Store {
@@ -51,7 +62,8 @@ struct Kernels {
   /// `round` rounds floats to bf16 (float units only; pairs are bf16 anyway).
   void (*pack_lines)(uint32_t* to, size_t to_ld, Source from, size_t lines, size_t k, bool round);
   /// Lines run across K: k lines of `cols` positions -> panels of `width` columns, each (units, width), one
-  /// after the other; columns past `cols` in the last panel are zero.
+  /// after the other; columns past `cols` in the last panel are zero. May write up to kMaxLanes units past
+  /// the end where `width` is not a multiple of that.
   void (*pack_across)(uint32_t* to, size_t width, Source from, size_t k, size_t cols, bool round);
 };
 
