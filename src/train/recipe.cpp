@@ -39,12 +39,22 @@ std::string plain_text(const toml::node& node, const std::string& origin, std::s
               "a recipe is flat: lines such as lr = 1e-3");
 }
 
-// One line `key = value`, quoted and escaped by the TOML library.
-template <class T>
-void write_line(std::ostringstream& out, std::string_view key, const T& value) {
-  toml::table line;
-  line.insert(key, value);
-  out << line << '\n';
+// Lines `key = value`. Strings are quoted and escaped by the TOML library; numbers are written by hand, in the
+// fewest digits that read back the same.
+std::string line_of(std::string_view key, const std::string& value) {
+  std::ostringstream out;
+  out << toml::table{{key, value}} << '\n';
+  return out.str();
+}
+
+std::string line_of(std::string_view key, uint64_t value) { return fmt::format("{} = {}\n", key, value); }
+
+std::string line_of(std::string_view key, bool value) { return fmt::format("{} = {}\n", key, value); }
+
+std::string line_of(std::string_view key, double value) {
+  const std::string digits = fmt::format("{}", value);
+  const bool is_real = digits.find_first_of(".e") != std::string::npos;
+  return fmt::format("{} = {}{}\n", key, digits, is_real ? "" : ".0");
 }
 
 }  // namespace
@@ -63,27 +73,15 @@ void read_recipe(TrainSettings& settings, const std::filesystem::path& path) {
 }
 
 std::string format_run_toml(const TrainSettings& settings, const RunFacts& facts) {
-  std::ostringstream out;
+  std::string text;
   for (const Setting& row : settings_table()) {
-    const std::string text = text_of(settings, row);
-    if (text.empty() || row.name == "tokens") continue;
-    if (const auto* s = std::get_if<std::string TrainSettings::*>(&row.member))
-      write_line(out, row.name, settings.*(*s));
-    if (const auto* n = std::get_if<uint64_t TrainSettings::*>(&row.member))
-      write_line(out, row.name, static_cast<int64_t>(settings.*(*n)));
-    if (const auto* x = std::get_if<double TrainSettings::*>(&row.member))
-      write_line(out, row.name, settings.*(*x));
-    if (const auto* b = std::get_if<bool TrainSettings::*>(&row.member))
-      write_line(out, row.name, settings.*(*b));
+    if (text_of(settings, row).empty() || row.name == "tokens") continue;
+    std::visit([&](auto member) { text += line_of(row.name, settings.*member); }, row.member);
   }
-  write_line(out, "data_fingerprint", facts.data_fingerprint);
-  write_line(out, "parameters", static_cast<int64_t>(facts.parameters));
-  write_line(out, "started", facts.started);
-  write_line(out, "fathom_version", facts.fathom_version);
-  write_line(out, "cpu", facts.cpu);
-  write_line(out, "isa", facts.isa);
-  write_line(out, "threads", static_cast<int64_t>(facts.threads));
-  return out.str();
+  return text + line_of("data_fingerprint", facts.data_fingerprint) +
+         line_of("parameters", facts.parameters) + line_of("started", facts.started) +
+         line_of("fathom_version", facts.fathom_version) + line_of("cpu", facts.cpu) +
+         line_of("isa", facts.isa) + line_of("threads", facts.threads);
 }
 
 RunFacts read_facts(const std::filesystem::path& path) {
