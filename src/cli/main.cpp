@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
     // COMMANDS: one line each, in the order of --help.
     fathom::cli::add_data(app);
     fathom::cli::add_tokenizer(app);
+    fathom::cli::add_train(app);
     fathom::cli::add_compare(app);
     fathom::cli::add_inspect(app);
     fathom::cli::add_generate(app);

@@ -1,0 +1,46 @@
+#include "train/batches.h"
+
+#include <algorithm>
+
+#include "kernels/cross_entropy.h"
+
+namespace fathom {
+
+BatchBuffer::BatchBuffer(size_t B, size_t T, bool mask_documents)
+    : T_(T), tokens_(B * T), targets_(B * T), first_key_(mask_documents ? B * T : 0) {}
+
+void BatchBuffer::read_window(const TokenLoader& loader, size_t b, uint64_t index) {
+  loader.window(index, tokens_.data() + b * T_, targets_.data() + b * T_, first_key(b));
+}
+
+void BatchBuffer::read_validation_window(const TokenLoader& loader, size_t b, uint64_t index) {
+  loader.validation_window(index, tokens_.data() + b * T_, targets_.data() + b * T_, first_key(b));
+}
+
+Batch BatchBuffer::view(size_t first, size_t B) const {
+  const size_t at = first * T_;
+  return {B, T_, tokens_.data() + at, targets_.data() + at,
+          first_key_.empty() ? nullptr : first_key_.data() + at};
+}
+
+uint64_t BatchBuffer::scored() const {
+  return targets_.size() -
+         static_cast<uint64_t>(std::count(targets_.begin(), targets_.end(), kIgnoredTarget));
+}
+
+template <class W>
+SequenceLoss evaluate(Transformer<W>& model, const TokenLoader& loader, BatchBuffer& buffer, size_t B,
+                      uint64_t sequences) {
+  SequenceLoss loss;
+  for (uint64_t begin = 0; begin < sequences; begin += B) {
+    const auto n = static_cast<size_t>(std::min<uint64_t>(B, sequences - begin));
+    for (size_t b = 0; b < n; ++b) buffer.read_validation_window(loader, b, begin + b);
+    append_losses(loss, model, buffer.view(0, n));
+  }
+  return loss;
+}
+
+template SequenceLoss evaluate(Transformer<float>&, const TokenLoader&, BatchBuffer&, size_t, uint64_t);
+template SequenceLoss evaluate(Transformer<bf16>&, const TokenLoader&, BatchBuffer&, size_t, uint64_t);
+
+}  // namespace fathom

@@ -1,0 +1,217 @@
+#include "train/checkpoints.h"
+
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "io/checkpoint.h"
+#include "io/safetensors.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kStep = "step-", kTemporary = ".tmp-", kOld = ".old-";
+
+std::optional<uint64_t> step_of(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  if (!name.starts_with(kStep)) return {};
+  uint64_t step = 0;
+  const char* end = name.data() + name.size();
+  const auto [at, error] = std::from_chars(name.data() + kStep.size(), end, step);
+  if (error != std::errc() || at != end) return {};
+  return step;
+}
+
+// Steps of the complete checkpoints, rising.
+std::vector<uint64_t> saved_steps(const fs::path& folder) {
+  std::vector<uint64_t> steps;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (const auto step = step_of(entry.path())) steps.push_back(*step);
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+std::string folder_name(uint64_t step) { return std::string(kStep) + std::to_string(step); }
+
+// Removes a folder that was not finished, on the way out of a failed save.
+class UnfinishedFolder {
+ public:
+  explicit UnfinishedFolder(fs::path path) : path_(std::move(path)) {
+    fs::remove_all(path_);
+    fs::create_directory(path_);
+  }
+  UnfinishedFolder(const UnfinishedFolder&) = delete;
+  UnfinishedFolder& operator=(const UnfinishedFolder&) = delete;
+  ~UnfinishedFolder() {
+    std::error_code error;
+    if (!path_.empty()) fs::remove_all(path_, error);
+  }
+  const fs::path& path() const { return path_; }
+  void finish(const fs::path& name) {
+    sync_folder(path_);
+    fs::rename(path_, name);
+    path_.clear();
+    sync_folder(name.parent_path());
+  }
+
+ private:
+  fs::path path_;
+};
+
+template <class S>
+void write_state_tensors(const fs::path& path, const std::vector<ParamSpec>& list, const S* values,
+                         const S* m, const S* v, bool with_masters) {
+  std::vector<TensorToWrite> tensors;
+  const auto add = [&](const char* prefix, const S* flat) {
+    for (const ParamSpec& spec : list) {
+      tensors.push_back({prefix + spec.name, spec.shape, flat + spec.offset, dtype_of<S>(), dtype_of<S>()});
+    }
+  };
+  if (with_masters) add("master.", values);
+  add("m.", m);
+  add("v.", v);
+  write_safetensors(path, tensors);
+}
+
+nlohmann::ordered_json state_json(const TrainState& s) {
+  return {{"format", "fathom-train-state"},
+          {"version", 1},
+          {"step", s.step},
+          {"tokens", s.tokens},
+          {"next_window", s.next_window},
+          {"seed", s.seed},
+          {"data_seed", s.data_seed},
+          {"data_fingerprint", s.data_fingerprint},
+          {"settings_fingerprint", s.settings_fingerprint}};
+}
+
+template <class S>
+void read_flat(S* flat, const SafetensorsFile& file, const char* prefix, const std::vector<ParamSpec>& list) {
+  for (const ParamSpec& spec : list) {
+    const std::string name = prefix + spec.name;
+    const TensorView& tensor = file.at(name);
+    if (tensor.shape != spec.shape) {
+      fail({.what = "is of another shape than the model's parameter",
+            .path = file.path().string(),
+            .tensor = name,
+            .offset = tensor.offset,
+            .line = {},
+            .hint = "does the folder mix two runs?"});
+    }
+    read_tensor(flat + spec.offset, tensor, name, file.path());
+  }
+}
+
+}  // namespace
+
+Checkpoints::Checkpoints(fs::path folder, fs::path tokenizer, DType stored, uint64_t keep)
+    : folder_(std::move(folder)), tokenizer_(std::move(tokenizer)), stored_(stored), keep_(keep) {
+  fs::create_directories(folder_);
+  remove_leftovers();
+}
+
+void Checkpoints::remove_leftovers() {
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kTemporary) || name.starts_with(kOld)) stale.push_back(entry.path());
+  }
+  for (const fs::path& path : stale) fs::remove_all(path);
+}
+
+void Checkpoints::remove_old() {
+  if (keep_ == 0) return;
+  const std::vector<uint64_t> steps = saved_steps(folder_);
+  for (size_t i = 0; i + keep_ < steps.size(); ++i) {
+    const fs::path old = folder_ / (std::string(kOld) + folder_name(steps[i]));
+    fs::rename(folder_ / folder_name(steps[i]), old);
+    fs::remove_all(old);
+  }
+}
+
+std::optional<fs::path> Checkpoints::last() const {
+  const std::vector<uint64_t> steps = saved_steps(folder_);
+  if (steps.empty()) return {};
+  return folder_ / folder_name(steps.back());
+}
+
+template <class W>
+fs::path Checkpoints::save(const TrainState& state, const ModelConfig& config, ResidentWeights<W>& weights,
+                           AdamW<Stream<W>>& optimizer) {
+  using S = Stream<W>;
+  const fs::path name = folder_ / folder_name(state.step);
+  if (fs::exists(name)) return name;
+  UnfinishedFolder unfinished(folder_ / (std::string(kTemporary) + folder_name(state.step)));
+  const fs::path& path = unfinished.path();
+  const S* values = weights.values();
+  save_model(path, config, weights.list(), values, stored_);
+  copy_tokenizer_files(tokenizer_, path);
+  write_state_tensors<S>(path / "state.safetensors", weights.list(), values, optimizer.m(), optimizer.v(),
+                         stored_ != dtype_of<S>());
+  write_text_file(path / "state.json", state_json(state).dump(2) + "\n");
+  unfinished.finish(name);
+  remove_old();
+  return name;
+}
+
+TrainState read_train_state(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / "state.json";
+  try {
+    const nlohmann::json json = nlohmann::json::parse(read_text_file(path));
+    if (json.at("format") != "fathom-train-state" || json.at("version") != 1) {
+      fail({.what = "is of another version of Fathom",
+            .path = path.string(),
+            .tensor = {},
+            .offset = {},
+            .line = {},
+            .hint = "resume with the version that wrote it"});
+    }
+    return {.step = json.at("step").get<uint64_t>(),
+            .tokens = json.at("tokens").get<uint64_t>(),
+            .next_window = json.at("next_window").get<uint64_t>(),
+            .seed = json.at("seed").get<uint64_t>(),
+            .data_seed = json.at("data_seed").get<uint64_t>(),
+            .data_fingerprint = json.at("data_fingerprint").get<std::string>(),
+            .settings_fingerprint = json.at("settings_fingerprint").get<std::string>()};
+  } catch (const nlohmann::json::exception& e) {
+    fail({.what = "is damaged: " + std::string(e.what()).substr(0, 120),
+          .path = path.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = "remove this checkpoint and resume from the one before"});
+  }
+}
+
+template <class W>
+void load_training_state(const fs::path& checkpoint, ResidentWeights<W>& weights,
+                         AdamW<Stream<W>>& optimizer) {
+  load_weights(weights, checkpoint);
+  const SafetensorsFile file(checkpoint / "state.safetensors");
+  const std::vector<ParamSpec>& list = weights.list();
+  read_flat(optimizer.m(), file, "m.", list);
+  read_flat(optimizer.v(), file, "v.", list);
+  if (file.tensors().contains("master." + list.front().name)) {
+    read_flat(weights.values(), file, "master.", list);
+    weights.refresh();
+  }
+  optimizer.set_updates(read_train_state(checkpoint).step);
+}
+
+#define FATHOM_INSTANTIATE(W)                                                                     \
+  template fs::path Checkpoints::save(const TrainState&, const ModelConfig&, ResidentWeights<W>&, \
+                                      AdamW<Stream<W>>&);                                         \
+  template void load_training_state(const fs::path&, ResidentWeights<W>&, AdamW<Stream<W>>&);
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
+
+}  // namespace fathom

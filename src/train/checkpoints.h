@@ -1,0 +1,60 @@
+#pragma once
+// Checkpoints of a run: checkpoints/step-N, a Hugging Face folder with the state that training needs on top
+// of it. A folder of that name is complete: it is written as .tmp-step-N, every file flushed to the disk, and
+// renamed; one that goes is renamed to .old-step-N before it is deleted.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "model/transformer.h"
+#include "train/optimizer.h"
+
+namespace fathom {
+
+/// state.json: where the run stands.
+struct TrainState {
+  uint64_t step = 0;         ///< updates done
+  uint64_t tokens = 0;       ///< trained on
+  uint64_t next_window = 0;  ///< of the loader
+  uint64_t seed = 0, data_seed = 0;
+  std::string data_fingerprint;
+  std::string settings_fingerprint;  ///< of the settings that a resumed run may not change
+};
+
+class Checkpoints {
+ public:
+  /// `folder`: the run's checkpoints/, made where missing; what unfinished saves and deletions left in it is
+  /// removed. `tokenizer`: a folder whose tokenizer files go into each checkpoint.
+  Checkpoints(std::filesystem::path folder, std::filesystem::path tokenizer, DType stored, uint64_t keep);
+
+  /// The last complete checkpoint, if any.
+  std::optional<std::filesystem::path> last() const;
+
+  /// Writes step-<state.step> and then deletes the oldest beyond `keep`; does nothing where it stands
+  /// already. Returns its folder. Errors: Error (a full disk is named); then nothing of the new one remains
+  /// and the old ones do.
+  template <class W>
+  std::filesystem::path save(const TrainState& state, const ModelConfig& config, ResidentWeights<W>& weights,
+                             AdamW<Stream<W>>& optimizer);
+
+ private:
+  void remove_leftovers();
+  void remove_old();
+
+  std::filesystem::path folder_, tokenizer_;
+  DType stored_;
+  uint64_t keep_;
+};
+
+/// Errors: Error where the file is missing or damaged.
+TrainState read_train_state(const std::filesystem::path& checkpoint);
+
+/// Reads masters and moments of `checkpoint`, and sets the optimizer's count of updates. Errors: Error naming
+/// the tensor.
+template <class W>
+void load_training_state(const std::filesystem::path& checkpoint, ResidentWeights<W>& weights,
+                         AdamW<Stream<W>>& optimizer);
+
+}  // namespace fathom

@@ -1,0 +1,23 @@
+#pragma once
+// What the machine at hand has: memory left, its processor's name, its measured speed in matrix products.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/types.h"
+
+namespace fathom {
+
+/// Bytes that a process can still take: MemAvailable of /proc/meminfo, or what is left under the control
+/// group's limit where that is less. Nothing where neither is readable.
+std::optional<uint64_t> available_memory();
+
+/// The model name of /proc/cpuinfo, or "unknown".
+std::string cpu_name();
+
+/// TFLOP/s of gemm on square matrices of `compute`'s type: the best of the products that fit in about
+/// `seconds`. What mfu is a share of.
+double measure_peak_tflops(DType compute, double seconds);
+
+}  // namespace fathom

@@ -1,0 +1,254 @@
+#include "train/run_plan.h"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/rng.h"
+#include "core/threads.h"
+#include "io/checkpoint.h"
+#include "kernels/isa.h"
+#include "model/parameters.h"
+#include "text/loader.h"
+#include "train/machine.h"
+#include "train/run_folder.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kKeepsSettings =
+    "a resumed run keeps its settings; start a new one (--from takes its weights)";
+
+void require(const std::string& value, const char* flag, const char* hint) {
+  if (value.empty()) usage_error(fmt::format("{} is missing", flag), hint);
+}
+
+std::string absolute(const std::string& path) {
+  return path.empty() ? path : fs::absolute(path).lexically_normal().string();
+}
+
+// The scheme that the settings ask for; constants that they leave open are the config's own, where it is of
+// the same scheme.
+void apply_norm(TrainSettings& s, ModelConfig& config) {
+  if (!s.norm.empty()) {
+    const NormType type = parse_norm(s.norm);
+    if (type != config.norm.type) {
+      config.norm = NormScheme{};
+      config.norm.type = type;
+    }
+  }
+  s.norm = norm_name(config.norm.type);
+  const bool mix = config.norm.type == NormType::kMix, gain = config.norm.type == NormType::kLayerScale;
+  if (s.mix_post_layers != kUnset && !mix)
+    usage_error("--mix-post-layers goes with --norm mix, not " + s.norm, "leave it out");
+  if (s.layerscale_init != 0 && !gain)
+    usage_error("--layerscale-init goes with --norm layerscale, not " + s.norm, "leave it out");
+  if (mix) {
+    if (s.mix_post_layers != kUnset) config.norm.post_layers = s.mix_post_layers;
+    s.mix_post_layers = resolved(config.norm, config.num_hidden_layers).post_layers;
+  }
+  if (gain) {
+    if (s.layerscale_init != 0) config.norm.layerscale_init = s.layerscale_init;
+    s.layerscale_init = config.norm.layerscale_init;
+  }
+}
+
+ModelConfig read_model(const TrainSettings& s) {
+  if (s.model.empty()) return read_config(resolve_model(s.from));
+  if (!fs::exists(s.model)) {
+    fail({.what = "no such model config",
+          .path = s.model,
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = "--model takes a config.json, such as configs/llama-130m.json"});
+  }
+  return read_config(s.model);
+}
+
+void check_from(const TrainSettings& s, const ModelConfig& config) {
+  const fs::path folder = resolve_model(s.from);
+  const std::string difference = config_difference(read_config(folder), config);
+  if (difference.empty()) return;
+  fail({.what = "is a checkpoint of another model: its " + difference,
+        .path = (folder / "config.json").string(),
+        .tensor = {},
+        .offset = {},
+        .line = {},
+        .hint = "give the --model and --norm of the checkpoint, or leave --model out"});
+}
+
+void check_data(const TrainSettings& s, const ModelConfig& config, const TokenData& data) {
+  if (data.info().vocab_size != config.vocab_size) {
+    fail({.what = fmt::format("the data's vocabulary has {} entries, the model's {}", data.info().vocab_size,
+                              config.vocab_size),
+          .path = s.data,
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = "set vocab_size in the model's config, or make the data with another tokenizer"});
+  }
+  if (s.seq > config.max_position_embeddings) {
+    usage_error(
+        fmt::format("--seq {} does not fit the model's context of {}", s.seq, config.max_position_embeddings),
+        "give a smaller --seq, or raise max_position_embeddings in the config");
+  }
+}
+
+// Windows of an evaluation. Without validation text there is none; a run that was told to evaluate says so.
+uint64_t plan_evaluation(TrainSettings& s, const TokenData& data) {
+  const TokenLoader loader(data, s.seq, 0);
+  const uint64_t windows = loader.validation_windows();
+  if (windows == 0) {
+    if (s.eval_every != kUnset && s.eval_every != 0) {
+      fail({.what = "has no validation tokens for --eval-every",
+            .path = s.data,
+            .tensor = {},
+            .offset = {},
+            .line = {},
+            .hint = "make the data with a larger --valid-fraction or --valid-input, or give --eval-every 0"});
+    }
+    s.eval_every = 0;
+    return 0;
+  }
+  return std::min<uint64_t>(windows, (s.eval_tokens + s.seq - 1) / s.seq);
+}
+
+// What a resumed run was told must be what it is told now.
+void check_resumed_settings(const TrainSettings& s, const TrainSettings& stored) {
+  for (const Setting& row : settings_table()) {
+    const std::string now = text_of(s, row), before = text_of(stored, row);
+    if (row.fixed && now != before) {
+      usage_error(fmt::format("{} is '{}', the run was started with '{}'", row.flag(), now, before),
+                  kKeepsSettings);
+    }
+  }
+}
+
+void check_resumed_data(const RunPlan& plan, const RunFacts& before) {
+  if (plan.facts.data_fingerprint == before.data_fingerprint) return;
+  fail({.what = fmt::format("holds other tokens (fingerprint {}) than the run was started with ({})",
+                            plan.facts.data_fingerprint, before.data_fingerprint),
+        .path = plan.settings.data,
+        .tensor = {},
+        .offset = {},
+        .line = {},
+        .hint = "give the --data of the run"});
+}
+
+uint64_t hash_text(const std::string& text) {
+  uint64_t hash = 0xcbf29ce484222325ull;  // FNV-1a
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
+  return mix64(hash);
+}
+
+std::string fingerprint_settings(const RunPlan& plan) {
+  std::string text = config_to_json(plan.config, DType::kF32).dump() + plan.facts.data_fingerprint;
+  for (const Setting& row : settings_table()) {
+    if (row.fixed) text += fmt::format("\n{}={}", row.name, text_of(plan.settings, row));
+  }
+  return fingerprint_text(hash_text(text));
+}
+
+ModelConfig config_of_run(TrainSettings& s) {
+  const fs::path own = fs::path(s.out) / "config.json";
+  // A run that was killed early may not have its config yet.
+  ModelConfig config = s.resume && fs::exists(own) ? read_config(own) : read_model(s);
+  apply_norm(s, config);
+  return config;
+}
+
+// The model that is named must be the run's, where its file still stands.
+void check_resumed_model(const RunPlan& plan) {
+  TrainSettings again = plan.settings;
+  if (again.model.empty() || !fs::exists(again.model)) return;
+  ModelConfig given = read_model(again);
+  apply_norm(again, given);
+  if (given.eos_token_id < 0) given.eos_token_id = plan.data.info().eos_id;
+  const std::string difference = config_difference(given, plan.config);
+  if (difference.empty()) return;
+  fail({.what = "differs from the run's model: " + difference,
+        .path = again.model,
+        .tensor = {},
+        .offset = {},
+        .line = {},
+        .hint = kKeepsSettings});
+}
+
+void check_resume(RunPlan& plan) {
+  const fs::path path = fs::path(plan.settings.out) / "run.toml";
+  TrainSettings stored;
+  read_recipe(stored, path);
+  const RunFacts before = read_facts(path);
+  check_resumed_settings(plan.settings, stored);
+  check_resumed_data(plan, before);
+  check_resumed_model(plan);
+  plan.facts.started = before.started;
+  // Another machine has another peak.
+  const RunFacts& now = plan.facts;
+  if (before.cpu != now.cpu || before.isa != now.isa || before.threads != now.threads)
+    plan.settings.mfu_peak_tflops = 0;
+}
+
+}  // namespace
+
+std::string config_difference(const ModelConfig& config, const ModelConfig& expected) {
+  const nlohmann::json a = config_to_json(config, DType::kF32), b = config_to_json(expected, DType::kF32);
+  for (const auto& [key, value] : b.items()) {
+    if (!a.contains(key)) return fmt::format("{} is absent, not {}", key, value.dump());
+    if (a[key] != value) return fmt::format("{} is {}, not {}", key, a[key].dump(), value.dump());
+  }
+  for (const auto& [key, value] : a.items()) {
+    if (!b.contains(key)) return fmt::format("{} is {}, not absent", key, value.dump());
+  }
+  return "";
+}
+
+std::string data_fingerprint(const TokenData& data) {
+  const DataInfo& info = data.info();
+  uint64_t hash = mix64(info.tokenizer_fingerprint ^ info.vocab_size);
+  const auto add = [&](uint64_t value) { hash = mix64(hash * 0x9e3779b97f4a7c15ull + value); };
+  for (const TokenStream* stream : {&data.train(), &data.valid()}) {
+    add(stream->size());
+    for (const Shard& shard : stream->shards()) add(shard.info().checksum);
+  }
+  return fingerprint_text(hash);
+}
+
+RunPlan plan_run(const TrainSettings& given) {
+  TrainSettings s = given;
+  require(s.out, "--out", "name the run folder to make");
+  require(s.data, "--data", "give a folder made by `fathom data`");
+  if (s.model.empty() && s.from.empty())
+    usage_error("--model is missing", "give a config.json, such as configs/llama-130m.json");
+  check_run_folder(s.out, s.resume);
+  for (std::string* path : {&s.model, &s.data, &s.out, &s.from}) *path = absolute(*path);
+
+  ModelConfig config = config_of_run(s);
+  TokenData data(s.data);
+  data.verify();
+  check_data(s, config, data);
+  if (config.eos_token_id < 0) config.eos_token_id = data.info().eos_id;
+  validate(config, s.model.empty() ? s.from : s.model);
+  if (!s.from.empty() && !s.resume) check_from(s, config);
+  const uint64_t eval_sequences = plan_evaluation(s, data);
+  resolve_settings(s, data.train().size());
+
+  RunPlan plan{s, config, std::move(data), {}, {}, eval_sequences};
+  plan.facts = {.data_fingerprint = data_fingerprint(plan.data),
+                .parameters = parameter_count(parameter_list(config)),
+                .started = utc_now(),
+                .fathom_version = FATHOM_VERSION,
+                .cpu = cpu_name(),
+                .isa = std::string(isa_name(active_isa())),
+                .threads = num_threads()};
+  if (s.resume) check_resume(plan);
+  plan.settings_fingerprint = fingerprint_settings(plan);
+  return plan;
+}
+
+}  // namespace fathom

@@ -1,0 +1,190 @@
+#include "train/settings.h"
+
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "model/norm_scheme.h"
+#include "model/parameters.h"
+#include "train/schedule.h"
+
+namespace fathom {
+namespace {
+
+using T = TrainSettings;
+
+constexpr double kHuge = 1e18;
+constexpr bool kFixed = true, kFree = false;
+
+// THE table.
+const std::vector<Setting> kTable = {
+    {"model", &T::model, 0, 0, kFree, "The model's config.json, or a folder that holds one"},
+    {"data", &T::data, 0, 0, kFree, "A folder made by `fathom data`"},
+    {"out", &T::out, 0, 0, kFree, "The run folder to make (with --resume: to continue)"},
+    {"from", &T::from, 0, 0, kFixed, "Start from the weights of this checkpoint or run"},
+    {"norm", &T::norm, 0, 0, kFixed,
+     "Normalization scheme: pre, lns, post, deepnorm, mix, sandwich, peri, layerscale"},
+    {"init", &T::init, 0, 0, kFixed, "Initial weights: normal, or scaled (o and down over sqrt(2L))"},
+    {"mix_post_layers", &T::mix_post_layers, 0, 4096, kFixed,
+     "With --norm mix: how many of the first layers are post (a quarter)"},
+    {"layerscale_init", &T::layerscale_init, 0, 1e3, kFixed,
+     "With --norm layerscale: the initial gain (0.1)"},
+    {"steps", &T::steps, 0, kHuge, kFixed, "Updates of the weights (one pass over the data)"},
+    {"tokens", &T::tokens, 0, kHuge, kFree,
+     "Train on this many tokens, e.g. 20M or 2.2B; instead of --steps"},
+    {"batch", &T::batch, 1, 1 << 24, kFixed, "Sequences that go through the model at a time"},
+    {"grad_accum", &T::grad_accum, 1, 1 << 24, kFixed, "Batches whose gradients make one step"},
+    {"seq", &T::seq, 1, 1 << 24, kFixed, "Tokens of a sequence"},
+    {"lr", &T::lr, 0, 1e30, kFixed, "Peak learning rate"},
+    {"warmup", &T::warmup, 0, kHuge, kFixed, "Steps over which the rate rises from 0 (a tenth of all)"},
+    {"schedule", &T::schedule, 0, 0, kFixed, "How the rate falls after warmup: cosine, wsd, linear"},
+    {"min_lr_ratio", &T::min_lr_ratio, 0, 1, kFixed, "Rate at the end, as a share of the peak"},
+    {"wsd_decay", &T::wsd_decay, 0, 1, kFixed,
+     "With --schedule wsd: share of all steps at the end that decay"},
+    {"weight_decay", &T::weight_decay, 0, 1e3, kFixed, "Decoupled weight decay of the matrices"},
+    {"clip", &T::clip, 0, 1e30, kFixed, "Clip the gradient to this global norm (0: never)"},
+    {"beta1", &T::beta1, 0, 0.999999, kFixed, "AdamW: decay of the first moment"},
+    {"beta2", &T::beta2, 0, 0.9999999, kFixed, "AdamW: decay of the second moment"},
+    {"adam_eps", &T::adam_eps, 1e-30, 1, kFixed, "AdamW: epsilon"},
+    {"seed", &T::seed, 0, kHuge, kFixed, "Decides the initial weights and the order of the data"},
+    {"data_seed", &T::data_seed, 0, kHuge, kFixed, "Decides the order of the data (the seed)"},
+    {"dtype", &T::dtype, 0, 0, kFixed, "Numbers that products are made of: bf16 (fp32 masters) or fp32"},
+    {"recompute", &T::recompute, 0, 0, kFree, "Keep only each layer's input: less memory, a third more time"},
+    {"mask_documents", &T::mask_documents, 0, 0, kFixed, "Attention does not cross document ends"},
+    {"eval_every", &T::eval_every, 0, kHuge, kFree,
+     "Evaluate every so many steps, and at the end (a twentieth of all; 0: at the end)"},
+    {"eval_tokens", &T::eval_tokens, 1, kHuge, kFree,
+     "Held-out tokens to evaluate on: always the first ones"},
+    {"probe_every", &T::probe_every, 0, kHuge, kFree,
+     "Record variance and gradient norm of each layer every so many steps (as --eval-every; 0: never)"},
+    {"save_every", &T::save_every, 0, kHuge, kFree,
+     "Save a checkpoint every so many steps, and at the end (a tenth of all; 0: at the end)"},
+    {"keep", &T::keep, 0, kHuge, kFree, "Checkpoints to keep, the newest (0: all)"},
+    {"save_dtype", &T::save_dtype, 0, 0, kFree, "Numbers in model.safetensors: fp32 or bf16"},
+    {"mfu_peak_tflops", &T::mfu_peak_tflops, 0, 1e9, kFree,
+     "TFLOP/s that mfu is a share of (0: measured at the start)"},
+};
+
+const Setting& row_of(std::string_view name, const std::string& origin) {
+  std::vector<std::string> names;
+  for (const Setting& s : kTable) {
+    if (s.name == name) return s;
+    names.emplace_back(s.name);
+  }
+  const std::string close = nearest(std::string(name), names);
+  usage_error(fmt::format("{}: unknown setting '{}'", origin, name),
+              close.empty() ? "see fathom train --help" : "did you mean '" + close + "'?");
+}
+
+double parse_number(const Setting& s, const std::string& text, const std::string& origin, bool suffixes) {
+  double value = 0, factor = 1;
+  const char* end = text.data() + text.size();
+  auto [at, error] = std::from_chars(text.data(), end, value);
+  if (suffixes && error == std::errc() && at + 1 == end) {
+    constexpr std::string_view kSuffixes = "KMBT";
+    const size_t power = kSuffixes.find(static_cast<char>(*at >= 'a' ? *at - 'a' + 'A' : *at));
+    if (power != std::string_view::npos) {
+      factor = std::pow(1000.0, static_cast<double>(power + 1));
+      ++at;
+    }
+  }
+  if (error != std::errc() || at != end || !std::isfinite(value)) {
+    usage_error(fmt::format("{}: {} is '{}', which is not a number", origin, s.name, text),
+                suffixes ? "such as 5000 or 20M" : "such as 0.001 or 1e-3");
+  }
+  value *= factor;
+  if (!(value >= s.lowest && value <= s.highest)) {
+    usage_error(
+        fmt::format("{}: {} is {}, must lie between {} and {}", origin, s.name, text, s.lowest, s.highest));
+  }
+  return value;
+}
+
+uint64_t parse_whole(const Setting& s, const std::string& text, const std::string& origin) {
+  const double value = parse_number(s, text, origin, true);
+  uint64_t exact = 0;  // digits alone keep all 64 bits, which a double would round
+  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), exact);
+  if (error == std::errc() && at == text.data() + text.size()) return exact;
+  const double rounded = std::round(value);
+  if (std::abs(rounded - value) > 1e-9 * value) {
+    usage_error(fmt::format("{}: {} is {}, which is not a whole number", origin, s.name, text));
+  }
+  return static_cast<uint64_t>(rounded);
+}
+
+bool parse_switch(const Setting& s, const std::string& text, const std::string& origin) {
+  if (text == "true" || text == "false") return text == "true";
+  usage_error(fmt::format("{}: {} is '{}', must be true or false", origin, s.name, text));
+}
+
+void require_one_of(const std::string& name, const std::string& value,
+                    const std::vector<std::string>& known) {
+  std::string list;
+  for (const std::string& k : known) {
+    if (k == value) return;
+    list += (list.empty() ? "" : ", ") + k;
+  }
+  const std::string close = nearest(value, known);
+  usage_error("unknown --" + name + " '" + value + "'",
+              (close.empty() ? "" : "did you mean '" + close + "'? ") + ("known: " + list));
+}
+
+}  // namespace
+
+std::string Setting::flag() const {
+  std::string flag = "--" + std::string(name);
+  for (char& c : flag) {
+    if (c == '_') c = '-';
+  }
+  return flag;
+}
+
+const std::vector<Setting>& settings_table() { return kTable; }
+
+void assign(TrainSettings& settings, std::string_view name, const std::string& text,
+            const std::string& origin) {
+  const Setting& row = row_of(name, origin);
+  if (const auto* s = std::get_if<std::string T::*>(&row.member)) settings.*(*s) = text;
+  if (const auto* n = std::get_if<uint64_t T::*>(&row.member))
+    settings.*(*n) = parse_whole(row, text, origin);
+  if (const auto* x = std::get_if<double T::*>(&row.member))
+    settings.*(*x) = parse_number(row, text, origin, false);
+  if (const auto* b = std::get_if<bool T::*>(&row.member)) settings.*(*b) = parse_switch(row, text, origin);
+  if (name == "steps") settings.tokens = 0;
+  if (name == "tokens") settings.steps = 0;
+}
+
+std::string text_of(const TrainSettings& settings, const Setting& setting) {
+  if (const auto* s = std::get_if<std::string T::*>(&setting.member)) return settings.*(*s);
+  if (const auto* x = std::get_if<double T::*>(&setting.member)) return fmt::format("{}", settings.*(*x));
+  if (const auto* b = std::get_if<bool T::*>(&setting.member)) return settings.*(*b) ? "true" : "false";
+  const uint64_t n = settings.*std::get<uint64_t T::*>(setting.member);
+  return n == kUnset ? "" : std::to_string(n);
+}
+
+void resolve_settings(TrainSettings& s, uint64_t train_tokens) {
+  require_one_of("schedule", s.schedule, schedule_names());
+  require_one_of("dtype", s.dtype, {"bf16", "fp32"});
+  require_one_of("save-dtype", s.save_dtype, {"bf16", "fp32"});
+  parse_init(s.init);
+  const uint64_t per_step = s.tokens_per_step();
+  if (s.steps == 0) {
+    const uint64_t tokens = s.tokens != 0 ? s.tokens : train_tokens;
+    s.steps = s.tokens != 0 ? (tokens + per_step - 1) / per_step : std::max<uint64_t>(1, tokens / per_step);
+  }
+  s.tokens = 0;  // `steps` says it all from here on
+  const auto share = [&](uint64_t n) { return std::max<uint64_t>(1, s.steps / n); };
+  if (s.warmup == kUnset) s.warmup = s.steps / 10;
+  if (s.warmup > s.steps) {
+    usage_error(fmt::format("--warmup {} is longer than the run of {} steps", s.warmup, s.steps),
+                "give fewer");
+  }
+  if (s.data_seed == kUnset) s.data_seed = s.seed;
+  if (s.eval_every == kUnset) s.eval_every = share(20);
+  if (s.probe_every == kUnset) s.probe_every = s.eval_every;
+  if (s.save_every == kUnset) s.save_every = share(10);
+}
+
+}  // namespace fathom

@@ -1,0 +1,93 @@
+#pragma once
+// Everything that a training run can be told, in one table: the long flags of the command line, the keys of a
+// recipe and of run.toml, their bounds, and which of them a resumed run may not change are all read from it.
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace fathom {
+
+/// A whole number that nobody gave; resolve_settings or the scheme's own default fills it in.
+inline constexpr uint64_t kUnset = std::numeric_limits<uint64_t>::max();
+
+struct TrainSettings {
+  // What is trained, on what, and where the run goes.
+  std::string model;  ///< config.json, or a folder that holds one; may be empty where `from` is given.
+  std::string data;   ///< A folder made by `fathom data`.
+  std::string out;    ///< The run folder.
+  std::string from;   ///< A checkpoint whose weights the run starts from; empty: random ones.
+  bool resume = false;
+
+  // The model's normalization and initial weights.
+  std::string norm;  ///< Empty: what the model's config says.
+  std::string init = "normal";
+  uint64_t mix_post_layers = kUnset;  ///< mix only.
+  double layerscale_init = 0;         ///< layerscale only; 0: the scheme's default.
+
+  // How long, and how much at a time. Tokens of one step: batch * grad_accum * seq.
+  uint64_t steps = 0;   ///< 0: as many as `tokens` asks for.
+  uint64_t tokens = 0;  ///< Rounded up to whole steps; 0 together with steps 0: one pass over the data.
+  uint64_t batch = 8, grad_accum = 1, seq = 256;
+
+  // Optimizer and schedule.
+  double lr = 1e-3;
+  uint64_t warmup = kUnset;  ///< Steps; default: a tenth of all.
+  std::string schedule = "cosine";
+  double min_lr_ratio = 0.1, wsd_decay = 0.2;
+  double weight_decay = 0.1, clip = 1.0;
+  double beta1 = 0.9, beta2 = 0.95, adam_eps = 1e-8;
+
+  uint64_t seed = 1;  ///< Of the initial weights, and of the data's order unless data_seed is given.
+  uint64_t data_seed = kUnset;  ///< Default: seed.
+  std::string dtype = "bf16";
+  bool recompute = false;
+  bool mask_documents = false;
+
+  // What is watched and kept.
+  uint64_t eval_every = kUnset;  ///< 0: only at the end. Default: a twentieth of all steps.
+  uint64_t eval_tokens = 131072;
+  uint64_t probe_every = kUnset;  ///< 0: never. Default: eval_every.
+  uint64_t save_every = kUnset;   ///< 0: only at the end. Default: a tenth of all steps.
+  uint64_t keep = 2;              ///< Checkpoints kept; 0: all.
+  std::string save_dtype = "fp32";
+  double mfu_peak_tflops = 0;  ///< What mfu is a share of; 0: measured at the start.
+
+  uint64_t tokens_per_step() const { return batch * grad_accum * seq; }
+};
+
+/// One row a setting.
+struct Setting {
+  using Member = std::variant<std::string TrainSettings::*, uint64_t TrainSettings::*,
+                              double TrainSettings::*, bool TrainSettings::*>;
+  std::string_view name;  ///< Key in a recipe; the flag has '-' for '_'.
+  Member member;
+  double lowest, highest;  ///< Inclusive; numbers only.
+  bool fixed;              ///< Part of what the run computes: a resumed run must have it alike.
+  std::string_view help;
+
+  std::string flag() const;
+  bool is_switch() const { return std::holds_alternative<bool TrainSettings::*>(member); }
+};
+
+/// All rows, in the order of --help and run.toml. `resume` is none: it belongs to one start, not to the run.
+const std::vector<Setting>& settings_table();
+
+/// Sets one setting from text. Whole numbers take the suffixes K, M, B and T (powers of 1000): "2.2B".
+/// Setting `steps` clears `tokens` and the other way round. `origin` names flag or file in the message.
+/// Errors: Error (usage): no such setting (with the nearest), not a number, outside its bounds.
+void assign(TrainSettings& settings, std::string_view name, const std::string& text,
+            const std::string& origin);
+
+/// The value as assign() reads it; "" where it is not set.
+std::string text_of(const TrainSettings& settings, const Setting& setting);
+
+/// Fills in what is left open, given the number of training tokens, and checks how settings fit one another.
+/// Errors: Error (usage).
+void resolve_settings(TrainSettings& settings, uint64_t train_tokens);
+
+}  // namespace fathom

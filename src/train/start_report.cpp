@@ -1,0 +1,103 @@
+#include "train/start_report.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace fathom {
+namespace {
+
+std::string count_text(uint64_t n) {
+  const auto x = static_cast<double>(n);
+  if (x >= 1e9) return fmt::format("{:.2f}B", x / 1e9);
+  if (x >= 1e6) return fmt::format("{:.2f}M", x / 1e6);
+  return std::to_string(n);
+}
+
+std::string bytes_text(uint64_t bytes) {
+  const auto x = static_cast<double>(bytes);
+  return x >= 0x1p30 ? fmt::format("{:.2f} GiB", x * 0x1p-30) : fmt::format("{:.1f} MiB", x * 0x1p-20);
+}
+
+std::string memory_parts(const MemoryPlan& m) {
+  return fmt::format("parameters {}, gradients {}, optimizer {}, activations {}, logits {}",
+                     bytes_text(m.parameters), bytes_text(m.gradients), bytes_text(m.optimizer),
+                     bytes_text(m.activations), bytes_text(m.logits));
+}
+
+// One step's constants: only those that its plan has.
+std::string step_text(const StepPlan& plan, const MeasuredStep& m) {
+  std::string text;
+  const auto add = [&](bool there, const char* name, double value) {
+    if (there) text += fmt::format("{}{} {:.5f}", text.empty() ? "" : ", ", name, value);
+  };
+  add(plan.norm_in, "norm in x", m.in_scale);
+  add(plan.norm_out, "norm out x", m.out_scale);
+  add(plan.norm_sum, "norm of sum x", m.sum_scale);
+  add(true, "residual x", m.residual);
+  return text;
+}
+
+std::string layer_text(const LayerConstants& c) {
+  const std::string attn = step_text(c.configured.step, c.attn), mlp = step_text(c.configured.step, c.mlp);
+  return attn == mlp ? attn : "attention: " + attn + "; MLP: " + mlp;
+}
+
+}  // namespace
+
+void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t available) {
+  const TrainSettings& s = plan.settings;
+  const ModelConfig& c = plan.config;
+  log_info(
+      fmt::format("model          {}: {} parameters, {} layers, hidden {}, FFN {}, {} heads ({} kv), "
+                  "vocabulary {}{}",
+                  s.model.empty() ? s.from : s.model, count_text(plan.facts.parameters), c.num_hidden_layers,
+                  c.hidden_size, c.intermediate_size, c.num_attention_heads, c.num_key_value_heads,
+                  c.vocab_size, c.tie_word_embeddings ? ", tied" : ""));
+  log_info(fmt::format("normalization  {}: {}; init {}", s.norm, norm_description(c.norm.type), s.init));
+  log_info(fmt::format("data           {}: {} training tokens, {} for validation, fingerprint {}", s.data,
+                       count_text(plan.data.train().size()), count_text(plan.data.valid().size()),
+                       plan.facts.data_fingerprint));
+  const uint64_t tokens = s.steps * s.tokens_per_step();
+  log_info(
+      fmt::format("length         {} steps of {} tokens ({} x {} x {}) = {} tokens, {:.2f} times the data",
+                  s.steps, s.tokens_per_step(), s.batch, s.grad_accum, s.seq, count_text(tokens),
+                  static_cast<double>(tokens) / static_cast<double>(plan.data.train().size())));
+  log_info(fmt::format("machine        {}, {}, {} threads, {}; {:.3g} TFLOP/s in large products",
+                       plan.facts.cpu, plan.facts.isa, plan.facts.threads, s.dtype, s.mfu_peak_tflops));
+  log_info(fmt::format("memory         {} of {} available: {}", bytes_text(memory.total()),
+                       bytes_text(available), memory_parts(memory)));
+  if (c.norm.type == NormType::kLns && s.init == "scaled") {
+    log_warning(
+        "--norm lns with --init scaled: the paper finds that scaled initial weights take LNS's gain "
+        "away; use --init normal");
+  }
+  if (plan.eval_sequences == 0) log_warning(s.data + ": has no validation tokens; the run is not evaluated");
+}
+
+void check_memory(const MemoryPlan& m, uint64_t available) {
+  if (m.total() <= available) return;
+  fail(fmt::format("a training step takes {} ({}), only {} are available", bytes_text(m.total()),
+                   memory_parts(m), bytes_text(available)),
+       "give a smaller --batch (and a larger --grad-accum) or --seq, or --recompute");
+}
+
+void check_constants(const std::vector<LayerConstants>& constants) {
+  log_info("constants in force, measured by sending random signs through each live norm:");
+  for (size_t begin = 0, end = 0; begin < constants.size(); begin = end) {
+    const std::string text = layer_text(constants[begin]);
+    for (end = begin + 1; end < constants.size() && layer_text(constants[end]) == text;) ++end;
+    const size_t first = constants[begin].configured.index, last = constants[end - 1].configured.index;
+    log_info(fmt::format("  layer {:<8} {}",
+                         first == last ? std::to_string(first) : fmt::format("{}-{}", first, last), text));
+  }
+  for (const LayerConstants& c : constants) {
+    if (c.deviation <= kConstantTolerance) continue;
+    fail(fmt::format("layer {}: measured constants ({}) are off the configured by {:.2e}, more than {:.0e}",
+                     c.configured.index, layer_text(c), c.deviation, kConstantTolerance),
+         "the normalization scheme is not in force");
+  }
+}
+
+}  // namespace fathom

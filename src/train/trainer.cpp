@@ -1,0 +1,255 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "io/checkpoint.h"
+#include "kernels/vector_ops.h"
+#include "train/layer_statistics.h"
+#include "train/machine.h"
+#include "train/nonfinite.h"
+#include "train/start_report.h"
+
+namespace fathom {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kPeakSeconds = 0.2;
+
+DType stored_type(const TrainSettings& s) { return s.save_dtype == "bf16" ? DType::kBf16 : DType::kF32; }
+
+Schedule schedule_of(const TrainSettings& s) {
+  return {.kind = parse_schedule(s.schedule),
+          .peak = s.lr,
+          .min_ratio = s.min_lr_ratio,
+          .steps = s.steps,
+          .warmup = s.warmup,
+          .decay_share = s.wsd_decay};
+}
+
+OptimizerSettings optimizer_of(const TrainSettings& s) {
+  return {.beta1 = s.beta1, .beta2 = s.beta2, .eps = s.adam_eps, .weight_decay = s.weight_decay};
+}
+
+std::string tokens_rate(double rate) {
+  return rate < 10000 ? fmt::format("{:.0f}", rate) : fmt::format("{:.1f}k", rate / 1000);
+}
+
+}  // namespace
+
+template <class W>
+Trainer<W>::Trainer(RunPlan& plan, RunFolder& folder)
+    : plan_(plan),
+      settings_(plan.settings),
+      folder_(folder),
+      loader_(plan.data, settings_.seq, settings_.data_seed),
+      checkpoints_(folder.checkpoints(), settings_.data, stored_type(settings_), settings_.keep),
+      schedule_(schedule_of(settings_)),
+      weights_(plan.config, parse_init(settings_.init)),
+      gradients_(plan.config, weights_.list()),
+      optimizer_(weights_.list(), optimizer_of(settings_)),
+      model_(plan.config, weights_),
+      step_batch_(settings_.batch * settings_.grad_accum, settings_.seq, settings_.mask_documents),
+      eval_batch_(settings_.batch, settings_.seq, settings_.mask_documents),
+      flops_per_token_(train_flops_per_token(plan.config, settings_.seq)) {
+  set_weights();
+  check_constants(measure_constants(model_, weights_));
+  metrics_ = std::make_unique<MetricsLog>(folder_.path(),
+                                          settings_.resume ? std::optional<uint64_t>(done_) : std::nullopt);
+}
+
+// Random weights, those of --from, or those of the last checkpoint, in which case the run stands where that
+// does.
+template <class W>
+void Trainer<W>::set_weights() {
+  const auto last = checkpoints_.last();
+  if (!last) {
+    if (settings_.from.empty()) {
+      initialize(weights_.values(), weights_.list(), settings_.seed);
+      weights_.refresh();
+    } else {
+      load_weights(weights_, resolve_model(settings_.from));
+    }
+    if (settings_.resume) log_info("the run has no checkpoint yet: it starts from the beginning");
+    return;
+  }
+  const TrainState state = read_train_state(*last);
+  if (state.settings_fingerprint != plan_.settings_fingerprint) {
+    fail({.what = "was saved under other settings than run.toml and config.json say now",
+          .path = last->string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = "undo the change in the run folder, or start a new run with --from"});
+  }
+  load_training_state(*last, weights_, optimizer_);
+  done_ = state.step;
+  log_info(
+      fmt::format("resumed        after step {} of {}, from {}", done_, settings_.steps, last->string()));
+}
+
+template <class W>
+bool Trainer<W>::is_due(uint64_t step, uint64_t every) const {
+  return step == settings_.steps || (every > 0 && step % every == 0);
+}
+
+template <class W>
+TrainResult Trainer<W>::run(Progress& progress, const std::atomic<bool>* stop) {
+  TrainResult result{.step = done_,
+                     .steps = settings_.steps,
+                     .tokens = 0,
+                     .parameters = weights_.count(),
+                     .stopped = false,
+                     .checkpoint = checkpoints_.last().value_or(std::filesystem::path()),
+                     .validation = {}};
+  progress.begin("train", settings_.steps, "steps");
+  std::string val_note;
+  while (done_ < settings_.steps && !result.stopped) {
+    StepMetrics metrics = train_step(done_ + 1);
+    done_ = metrics.step;
+    if (plan_.eval_sequences > 0 && is_due(done_, settings_.eval_every)) {
+      evaluate_into(metrics);
+      result.validation = metrics.validation;
+      val_note = fmt::format("  val ppl {:.2f}", metrics.validation->perplexity());
+    }
+    metrics_->add(metrics);
+    result.stopped = stop != nullptr && stop->load() && done_ < settings_.steps;
+    if (is_due(done_, settings_.save_every) || result.stopped) result.checkpoint = save(done_);
+    progress.update(done_, fmt::format("loss {:.4f}{}  {} tok/s", metrics.loss, val_note,
+                                       tokens_rate(metrics.tokens_per_second)));
+  }
+  progress.end();
+  result.step = done_;
+  result.tokens = done_ * settings_.tokens_per_step();
+  return result;
+}
+
+// One update: every micro-batch adds its gradients, scaled so that their sum is the gradient of the mean over
+// all scored tokens of the step.
+template <class W>
+StepMetrics Trainer<W>::train_step(uint64_t step) {
+  const Clock::time_point begin = Clock::now();
+  StepMetrics m{.step = step,
+                .tokens = step * settings_.tokens_per_step(),
+                .loss = 0,
+                .lr = learning_rate(schedule_, step),
+                .grad_norm = 0,
+                .tokens_per_second = 0,
+                .mfu = 0,
+                .validation = {},
+                .layer_variance = {},
+                .layer_grad_norm = {}};
+  backward(m, settings_.probe_every > 0 && is_due(step, settings_.probe_every));
+  if (!std::isfinite(m.loss)) stop_non_finite(step, fmt::format("the loss is {}", m.loss));
+  if (!std::isfinite(m.grad_norm))
+    stop_non_finite(step, fmt::format("the gradient's norm is {}", m.grad_norm));
+  optimizer_.update(weights_.values(), weights_.copy(), gradients_.values(), m.lr,
+                    clip_factor(m.grad_norm, settings_.clip));
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  m.tokens_per_second = static_cast<double>(settings_.tokens_per_step()) / seconds;
+  m.mfu = flops_per_token_ * m.tokens_per_second / (settings_.mfu_peak_tflops * 1e12);
+  return m;
+}
+
+template <class W>
+void Trainer<W>::backward(StepMetrics& m, bool probe) {
+  const size_t B = settings_.batch, sequences = B * settings_.grad_accum;
+  for (size_t b = 0; b < sequences; ++b) step_batch_.read_window(loader_, b, (m.step - 1) * sequences + b);
+  const auto scored = static_cast<double>(step_batch_.scored());
+  LayerVariance variance(model_.plans().size(), plan_.config.hidden_size);
+  const TrainOptions options{.recompute = settings_.recompute};
+  gradients_.zero();
+  for (size_t b = 0; b < sequences; b += B) {
+    const Batch batch = step_batch_.view(b, B);
+    const Observer<S> observer = probe ? variance.observer<S>(batch.rows()) : Observer<S>{};
+    m.loss += model_.forward_backward(batch, gradients_, 1.0 / scored, options, observer);
+  }
+  m.loss /= scored;
+  m.grad_norm = std::sqrt(sum_squares(gradients_.values(), gradients_.count()));
+  if (!probe) return;
+  m.layer_variance = variance.means();
+  m.layer_grad_norm = layer_gradient_norms(weights_.list(), gradients_.values(), model_.plans().size());
+}
+
+template <class W>
+void Trainer<W>::evaluate_into(StepMetrics& m) {
+  m.validation = evaluate(model_, loader_, eval_batch_, settings_.batch, plan_.eval_sequences);
+  metrics_->add_evaluation(m, settings_.seq, plan_.facts.data_fingerprint);
+  folder_.log(fmt::format("step {}: loss {:.4f}, validation loss {:.4f} +- {:.4f}, perplexity {:.3f}", m.step,
+                          m.loss, m.validation->mean(), m.validation->standard_error(),
+                          m.validation->perplexity()));
+}
+
+// Weights that are no longer finite are not worth a checkpoint, and must not push out one that is.
+template <class W>
+std::filesystem::path Trainer<W>::save(uint64_t step) {
+  if (first_non_finite(weights_.values(), weights_.count()) < weights_.count())
+    stop_non_finite(step, "the update made weights that are not finite");
+  const uint64_t sequences = settings_.batch * settings_.grad_accum;
+  const TrainState state{.step = step,
+                         .tokens = step * settings_.tokens_per_step(),
+                         .next_window = step * sequences,
+                         .seed = settings_.seed,
+                         .data_seed = settings_.data_seed,
+                         .data_fingerprint = plan_.facts.data_fingerprint,
+                         .settings_fingerprint = plan_.settings_fingerprint};
+  const std::filesystem::path path = checkpoints_.save(state, plan_.config, weights_, optimizer_);
+  folder_.log("saved " + path.string());
+  return path;
+}
+
+template <class W>
+void Trainer<W>::stop_non_finite(uint64_t step, const std::string& what) {
+  std::string place;
+  const size_t B = settings_.batch;
+  for (size_t b = 0; b < B * settings_.grad_accum && place.empty(); b += B) {
+    place = describe_non_finite(model_, weights_.list(), weights_.values(), gradients_.values(),
+                                step_batch_.view(b, B));
+  }
+  const auto last = checkpoints_.last();
+  const std::string hint =
+      last ? "the last good checkpoint is " + last->string() : "there is no checkpoint yet";
+  const std::string message =
+      fmt::format("step {}: {}{}", step, what, place.empty() ? "" : "; first not finite: " + place);
+  folder_.log(message);
+  fail(message, hint + "; try a smaller --lr, a longer --warmup, or --clip");
+}
+
+template class Trainer<float>;
+template class Trainer<bf16>;
+
+namespace {
+
+template <class W>
+TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop) {
+  TrainSettings& s = plan.settings;
+  const MemoryPlan memory = plan_memory<W>(plan.config, s.batch, s.seq, {.recompute = s.recompute});
+  const uint64_t available = available_memory().value_or(memory.total());
+  check_memory(memory, available);
+  RunFolder folder(s.out, s.resume);
+  if (s.mfu_peak_tflops == 0) s.mfu_peak_tflops = measure_peak_tflops(dtype_of<W>(), kPeakSeconds);
+  write_text_file(folder.run_toml(), format_run_toml(s, plan.facts));
+  write_text_file(folder.config(), config_to_json(plan.config, stored_type(s)).dump(2) + "\n");
+  const LogToRun log(folder);
+  log_info(fmt::format("fathom {}, {}", plan.facts.fathom_version, utc_now()));
+  report_run(plan, memory, available);
+  Trainer<W> trainer(plan, folder);
+  return trainer.run(progress, stop);
+}
+
+}  // namespace
+
+TrainResult train(const TrainSettings& settings, Progress& progress, const std::atomic<bool>* stop) {
+  RunPlan plan = plan_run(settings);
+  return plan.settings.dtype == "bf16" ? train_in<bf16>(plan, progress, stop)
+                                       : train_in<float>(plan, progress, stop);
+}
+
+}  // namespace fathom

@@ -1,0 +1,56 @@
+#pragma once
+// The training loop over one run folder, in compute type W.
+
+#include <atomic>
+#include <memory>
+
+#include "core/progress.h"
+#include "train/batches.h"
+#include "train/checkpoints.h"
+#include "train/metrics_log.h"
+#include "train/optimizer.h"
+#include "train/run_folder.h"
+#include "train/run_plan.h"
+#include "train/schedule.h"
+#include "train/train.h"
+
+namespace fathom {
+
+template <class W>
+class Trainer {
+ public:
+  /// `plan` and `folder` outlive the trainer. Allocates nothing large before the memory has been checked.
+  /// Errors: Error.
+  Trainer(RunPlan& plan, RunFolder& folder);
+
+  /// Trains from where the run stands to its end, or until `*stop`. Errors: Error.
+  TrainResult run(Progress& progress, const std::atomic<bool>* stop);
+
+ private:
+  using S = Stream<W>;
+
+  void set_weights();
+  StepMetrics train_step(uint64_t step);
+  void backward(StepMetrics& metrics, bool probe);
+  void evaluate_into(StepMetrics& metrics);
+  std::filesystem::path save(uint64_t step);
+  [[noreturn]] void stop_non_finite(uint64_t step, const std::string& what);
+  bool is_due(uint64_t step, uint64_t every) const;
+
+  RunPlan& plan_;
+  const TrainSettings& settings_;
+  RunFolder& folder_;
+  TokenLoader loader_;
+  Checkpoints checkpoints_;
+  Schedule schedule_;
+  ResidentWeights<W> weights_;
+  Gradients<S> gradients_;
+  AdamW<S> optimizer_;
+  Transformer<W> model_;
+  BatchBuffer step_batch_, eval_batch_;
+  std::unique_ptr<MetricsLog> metrics_;
+  double flops_per_token_;
+  uint64_t done_ = 0;  // steps
+};
+
+}  // namespace fathom
