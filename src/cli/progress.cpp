@@ -18,6 +18,14 @@ using Clock = std::chrono::steady_clock;
 
 class TerminalProgress final : public Progress {
  public:
+  TerminalProgress() = default;
+  TerminalProgress(const TerminalProgress&) = delete;
+  TerminalProgress& operator=(const TerminalProgress&) = delete;
+  // Work that failed leaves its bar on a line of its own, so that the error starts on the next.
+  ~TerminalProgress() override {
+    if (terminal_ && drawn_) std::fputc('\n', stderr);
+  }
+
   void begin(const std::string& label, uint64_t total, const std::string& unit) override {
     label_ = label;
     total_ = total;
@@ -40,12 +48,14 @@ class TerminalProgress final : public Progress {
     if (since < (terminal_ ? 0.1 : 10.0)) return;
     last_drawn_ = Clock::now();
     draw();
+    drawn_ = true;
   }
 
   void end(const std::string& note) override {
     if (!note.empty()) note_ = note;
     draw();
     if (terminal_) std::fputc('\n', stderr);
+    drawn_ = false;
   }
 
  private:
@@ -89,7 +99,7 @@ class TerminalProgress final : public Progress {
   const bool terminal_ = isatty(STDERR_FILENO) != 0;
   std::string label_, unit_, note_;
   uint64_t total_ = 0, done_ = 0, first_ = 0;
-  bool started_ = false;
+  bool started_ = false, drawn_ = false;
   Clock::time_point start_, last_drawn_;
 };
 

@@ -38,8 +38,8 @@ void list_folder(const fs::path& folder, std::vector<fs::path>& files) {
   std::vector<fs::path> found;
   fs::recursive_directory_iterator entry(folder, error);
   for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
-    if (is_readable_name(entry->path()) && entry->is_regular_file(error)) found.push_back(entry->path());
-    if (error) break;
+    std::error_code ignored;  // what is no file will say so when it is opened
+    if (is_readable_name(entry->path()) && !entry->is_directory(ignored)) found.push_back(entry->path());
   }
   if (error) fail_in(folder, "cannot list the folder: " + error.message(), "check the permissions");
   if (found.empty())
@@ -53,6 +53,7 @@ std::vector<fs::path> list_files(const std::vector<fs::path>& inputs) {
   for (const fs::path& input : inputs) {
     std::error_code error;
     const fs::file_status status = fs::status(input, error);
+    if (status.type() == fs::file_type::none) fail_in(input, "cannot open: " + error.message(), "check the permissions");
     if (!fs::exists(status)) fail_in(input, "no such file or folder", "check the path");
     if (fs::is_directory(status))
       list_folder(input, files);

@@ -161,7 +161,7 @@ std::vector<std::string> learn_pieces(const std::vector<std::string>& lines,
        {"add_dummy_prefix", "false"},
        {"remove_extra_whitespaces", "false"},
        {"max_sentence_length", std::to_string(kMaxLineBytes)},
-       {"num_threads", std::to_string(num_threads())},
+       {"num_threads", std::to_string(std::min<size_t>(num_threads(), 64))},
        {"unk_id", "0"},
        {"bos_id", "1"},
        {"eos_id", "2"},
@@ -187,6 +187,7 @@ TokenizerTrainResult train_tokenizer(CorpusReader& corpus, const TokenizerTrainO
   progress.end();
   const uint64_t sample_bytes = sample.bytes();
   const std::vector<std::string> lines = sample.take();
+  if (lines.empty()) fail("the text holds nothing to learn from: only line ends and tabs", "give other text");
   const size_t least = smallest_vocabulary(lines, options.character_coverage);
   if (options.vocab_size < least) {
     fail("a vocabulary of " + std::to_string(options.vocab_size) +

@@ -78,6 +78,12 @@ TEST(Corpus, WalksFoldersInOrderAndLeavesOtherFiles) {
   EXPECT_EQ(read_all({folder.path()}), (std::vector<std::string>{"zeroth", "first", "second"}));
 }
 
+TEST(Corpus, NamesALinkToNowhere) {
+  const ScratchFolder folder;
+  fs::create_symlink(folder / "gone.txt", folder / "link.txt");
+  EXPECT_TRUE(contains(error_of([&] { read_all({folder.path()}); }), "link.txt: cannot open"));
+}
+
 TEST(Corpus, DropsByteOrderMarksAndEmptyDocuments) {
   const ScratchFolder folder;
   folder.write("a.txt",

@@ -334,6 +334,13 @@ TEST(TokenizerTraining, NamesAVocabularyThatDoesNotFit) {
       "a vocabulary of 32000 is more than this text can fill; give more text, or a --vocab of at most "));
 }
 
+TEST(TokenizerTraining, NamesTextWithNothingToLearn) {
+  const ScratchFolder folder;
+  CorpusReader corpus({folder.write("a.txt", "\n\t\r\n\n")});
+  NoProgress progress;
+  EXPECT_TRUE(contains(error_of([&] { train_tokenizer(corpus, {.vocab_size = 300}, progress); }), "nothing to learn from"));
+}
+
 TEST(TokenizerTraining, LeavesSentencePiecesReservedCharactersToTheBytes) {
   const ScratchFolder folder;
   const std::string odd =
