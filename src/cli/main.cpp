@@ -29,7 +29,9 @@ int main(int argc, char** argv) {
     fathom::cli::add_train(app);
     fathom::cli::add_compare(app);
     fathom::cli::add_inspect(app);
+    fathom::cli::add_verify(app);
     fathom::cli::add_generate(app);
+    fathom::cli::add_prune(app);
     fathom::cli::add_bench(app);
     fathom::cli::add_logits(app);
     app.parse(argc, argv);

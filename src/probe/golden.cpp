@@ -107,10 +107,11 @@ void add_intervention_keys(json& keys, Transformer<W>& model, const StreamRecord
                            const double* nll, const Batch& batch) {
   const size_t L = record.num_layers();
   LayerRemoval<Stream<W>> removal(L);
-  removal.add(model, record, nll, batch);
+  CausalScore<Stream<W>> causal(L);
+  removal.add(model, record, nll, batch, &causal);
   keys["loss"] = removal.loss.mean();
   keys["loss_without_layer"] = means(removal.loss_without);
-  keys["causal_score"] = means(removal.causal_score);
+  keys["causal_score"] = means(causal.score);
   LayerPermutation<Stream<W>> permutation(L);
   permutation.add(model, record, nll, batch);
   for (size_t i = 0; i < L; ++i) {

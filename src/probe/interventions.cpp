@@ -55,33 +55,17 @@ void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
 }
 
 template <class S>
-LayerRemoval<S>::LayerRemoval(size_t num_layers)
-    : loss_without(num_layers),
-      delta(num_layers),
-      causal_score(num_layers, std::vector<SequenceMean>(num_layers)) {}
-
-template <class S>
-template <class W>
-void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
-                          const Batch& batch) {
-  const size_t rows = batch.rows(), C = model.config().hidden_size;
-  std::vector<double> without(rows), difference(rows);
-  loss.add_rows(nll, batch);
-  for (size_t s = 0; s < delta.size(); ++s) {
-    const S* input = nullptr;
-    losses_without_layer<W>(model, without.data(), s, record, batch, [&](const Tap<S>& tap) {
-      if (tap.point == TapPoint::kAttention) input = tap.before;
-      if (tap.point == TapPoint::kMlp) add_causal(s, tap, input, record, batch, C);
-    });
-    for (size_t r = 0; r < rows; ++r) difference[r] = without[r] - nll[r];
-    loss_without[s].add_rows(without.data(), batch);
-    delta[s].add_rows(difference.data(), batch);
-  }
+Observer<S> CausalScore<S>::observer(size_t s, const StreamRecorder<S>& record, const Batch& batch,
+                                     size_t C) {
+  return [this, s, &record, &batch, C, input = static_cast<const S*>(nullptr)](const Tap<S>& tap) mutable {
+    if (tap.point == TapPoint::kAttention) input = tap.before;
+    if (tap.point == TapPoint::kMlp) add(score[s][tap.layer], tap, input, record, batch, C);
+  };
 }
 
 template <class S>
-void LayerRemoval<S>::add_causal(size_t s, const Tap<S>& tap, const S* input, const StreamRecorder<S>& record,
-                                 const Batch& batch, size_t C) {
+void CausalScore<S>::add(SequenceMean& mean, const Tap<S>& tap, const S* input,
+                         const StreamRecorder<S>& record, const Batch& batch, size_t C) {
   const S *before = record.stream(tap.layer), *after = record.stream(tap.layer + 1);
   std::vector<double> change(batch.rows()), difference(batch.rows());
   parallel_ranges(batch.rows(), 16, [&](size_t begin, size_t end) {
@@ -97,7 +81,25 @@ void LayerRemoval<S>::add_causal(size_t s, const Tap<S>& tap, const S* input, co
       difference[r] = std::sqrt(difference_sum);
     }
   });
-  add_ratio(causal_score[s][tap.layer], difference.data(), change.data(), batch);
+  add_ratio(mean, difference.data(), change.data(), batch);
+}
+
+template <class S>
+template <class W>
+void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
+                          const Batch& batch, CausalScore<S>* causal,
+                          const std::function<void(size_t)>& after_each) {
+  const size_t rows = batch.rows(), C = model.config().hidden_size;
+  std::vector<double> without(rows), difference(rows);
+  loss.add_rows(nll, batch);
+  for (size_t s = 0; s < delta.size(); ++s) {
+    losses_without_layer<W>(model, without.data(), s, record, batch,
+                            causal != nullptr ? causal->observer(s, record, batch, C) : Observer<S>{});
+    for (size_t r = 0; r < rows; ++r) difference[r] = without[r] - nll[r];
+    loss_without[s].add_rows(without.data(), batch);
+    delta[s].add_rows(difference.data(), batch);
+    if (after_each) after_each(s);
+  }
 }
 
 template <class S>
@@ -128,6 +130,8 @@ double LayerPermutation<S>::score_standard_error(size_t i, size_t j) const {
   return i == j ? 0 : relative_change_[std::min(i, j)][std::max(i, j)].standard_error();
 }
 
+template class CausalScore<double>;
+template class CausalScore<float>;
 template class LayerRemoval<double>;
 template class LayerRemoval<float>;
 template class LayerPermutation<double>;
@@ -141,7 +145,8 @@ template class LayerPermutation<float>;
   template void losses_with_swap<W>(Transformer<W>&, double*, size_t, size_t,                               \
                                     const StreamRecorder<Stream<W>>&, const Batch&);                        \
   template void LayerRemoval<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,          \
-                                                const double*, const Batch&);                               \
+                                                const double*, const Batch&, CausalScore<Stream<W>>*,       \
+                                                const std::function<void(size_t)>&);                        \
   template void LayerPermutation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,      \
                                                     const double*, const Batch&);
 FATHOM_INSTANTIATE(double)

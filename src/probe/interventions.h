@@ -3,6 +3,7 @@
 // stream that a whole pass left before the first layer concerned (prefix reuse), and runs what follows.
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,26 +29,36 @@ template <class W>
 void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
                       const StreamRecorder<Stream<W>>& record, const Batch& batch);
 
-/// Leaving out one layer at a time. Cost of add(): (L - 1) / 2 whole passes and L heads.
+/// How much layer l's change depends on layer s: [s][l], l > s, is the mean norm of the difference of layer
+/// l's change with and without layer s, over the mean norm of layer l's change. Nothing is added for l <= s.
+/// Csordas et al. 2025, arXiv:2505.13898, as a ratio of means.
+template <class S>
+class CausalScore {
+ public:
+  explicit CausalScore(size_t num_layers) : score(num_layers, std::vector<SequenceMean>(num_layers)) {}
+  /// The observer of a pass without layer s; `record` holds the whole pass. All arguments outlive it.
+  Observer<S> observer(size_t s, const StreamRecorder<S>& record, const Batch& batch, size_t C);
+  std::vector<std::vector<SequenceMean>> score;
+
+ private:
+  void add(SequenceMean& mean, const Tap<S>& tap, const S* input, const StreamRecorder<S>& record,
+           const Batch& batch, size_t C);
+};
+
+/// Leaving out one layer at a time. Cost of add(): L layers take (L - 1) / 2 whole passes, and L heads.
 template <class S>
 class LayerRemoval {
  public:
-  explicit LayerRemoval(size_t num_layers);
-  /// `record` and `nll` (rows) are of the whole pass over `batch`.
+  explicit LayerRemoval(size_t num_layers) : loss_without(num_layers), delta(num_layers) {}
+  /// `record` and `nll` (rows) are of the whole pass over `batch`. `causal`, where not null, watches the same
+  /// passes; `after_each(s)` is called when layer s is done.
   template <class W>
-  void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch);
+  void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch,
+           CausalScore<S>* causal = nullptr, const std::function<void(size_t)>& after_each = {});
 
   SequenceMean loss;                       ///< of the whole model
   std::vector<SequenceMean> loss_without;  ///< without layer s
   std::vector<SequenceMean> delta;         ///< the difference, paired by sequence
-  /// [s][l], l > s: mean norm of the difference of layer l's change with and without layer s, over the mean
-  /// norm of layer l's change; nothing is added for l <= s.  Csordas et al. 2025, arXiv:2505.13898, as a
-  /// ratio of means.
-  std::vector<std::vector<SequenceMean>> causal_score;
-
- private:
-  void add_causal(size_t s, const Tap<S>& tap, const S* input, const StreamRecorder<S>& record,
-                  const Batch& batch, size_t C);
 };
 
 /// abs(loss with layers i and j swapped - loss) / loss. Cost of add(): about L^2 / 3 whole passes.

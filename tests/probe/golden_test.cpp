@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "golden_folders.h"
+#include "support/golden_folders.h"
 #include "io/checkpoint.h"
 #include "probe/golden.h"
 
