@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 fathom=$1
 out=${2:-demo-out}
-tokens=${FATHOM_DEMO_TOKENS:-600k}
+tokens=${FATHOM_DEMO_TOKENS:-1M}
 started=$(date +%s)
 
 say() { printf '\n== %s\n' "$*"; }
@@ -29,7 +29,7 @@ say "4/6  Training its twin 'lns' (LayerNorm Scaling): same seed, same tokens"
 say "5/6  What does removing each layer cost?"
 for run in pre lns; do
   echo "-- $run"
-  "$fathom" prune "$out/$run" --sweep --data "$out/data" --tokens 16k
+  "$fathom" prune "$out/$run" --sweep --data "$out/data" --tokens 16384
 done
 
 say "6/6  The two side by side"
