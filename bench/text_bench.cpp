@@ -1,4 +1,5 @@
-// Speed of reading and tokenizing, in bytes of text per second, beside SentencePiece on the same text and vocabulary.
+// Speed of reading and tokenizing, in bytes of text per second, beside SentencePiece on the same text and
+// vocabulary.
 //
 //     text_bench TEXT [benchmark options]      TEXT: any file or folder that `fathom data` reads
 
@@ -31,7 +32,10 @@ struct Bed {
 Bed make_bed(const std::filesystem::path& path) {
   NoProgress progress;
   CorpusReader sample({path});
-  Bed bed{path, {}, 0, train_tokenizer(sample, {.vocab_size = 8192, .sample_bytes = size_t{4} << 20}, progress).tokenizer};
+  Bed bed{path,
+          {},
+          0,
+          train_tokenizer(sample, {.vocab_size = 8192, .sample_bytes = size_t{4} << 20}, progress).tokenizer};
   CorpusReader corpus({path});
   for (Document document; bed.bytes < kTextBytes && corpus.next(document);) {
     bed.bytes += document.text.size();
@@ -41,8 +45,8 @@ Bed make_bed(const std::filesystem::path& path) {
 }
 
 void report(benchmark::State& state, size_t bytes) {
-  state.counters["B/s"] = benchmark::Counter(static_cast<double>(bytes), benchmark::Counter::kIsIterationInvariantRate,
-                                             benchmark::Counter::kIs1000);
+  state.counters["B/s"] = benchmark::Counter(
+      static_cast<double>(bytes), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
 }
 
 void read_corpus(benchmark::State& state, const Bed& bed) {
@@ -69,10 +73,12 @@ void encode_batch(benchmark::State& state, const Bed& bed) {
 }
 
 /// The peer; the ids of both are compared first.
-void encode_sentencepiece(benchmark::State& state, const Bed& bed, const sentencepiece::SentencePieceProcessor& peer) {
+void encode_sentencepiece(benchmark::State& state, const Bed& bed,
+                          const sentencepiece::SentencePieceProcessor& peer) {
   for (const std::string& text : bed.texts) {
     std::vector<int> ids;
-    if (!peer.Encode(text, &ids).ok() || ids != bed.tokenizer.encode(text)) state.SkipWithError("the ids differ");
+    if (!peer.Encode(text, &ids).ok() || ids != bed.tokenizer.encode(text))
+      state.SkipWithError("the ids differ");
   }
   for (auto _ : state) {
     for (const std::string& text : bed.texts) {
@@ -97,7 +103,8 @@ int run(int argc, char** argv) {
   benchmark::RegisterBenchmark("read_corpus", read_corpus, bed);
   benchmark::RegisterBenchmark("encode", encode, bed);
   benchmark::RegisterBenchmark("encode_batch", encode_batch, bed)->Arg(1)->Arg(2)->UseRealTime();
-  benchmark::RegisterBenchmark("encode_sentencepiece", [&](benchmark::State& state) { encode_sentencepiece(state, bed, peer); });
+  benchmark::RegisterBenchmark("encode_sentencepiece",
+                               [&](benchmark::State& state) { encode_sentencepiece(state, bed, peer); });
   argv[1] = argv[0];
   int rest = argc - 1;
   benchmark::Initialize(&rest, argv + 1);

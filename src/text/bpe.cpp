@@ -163,7 +163,7 @@ void BpeEncoder::split_characters(std::string_view part, std::vector<int32_t>& i
   while (!part.empty()) {
     const size_t length = std::max<size_t>(1, utf8_char_length(part));
     const int32_t id = characters_.find(character_key(part.substr(0, length)));
-    if (id != kNone && !part.starts_with(kSpaceSymbol)) {
+    if (id != kNone) {  // never a U+2581 of the text: the piece of that name is filed under the space
       ids.push_back(id);
     } else {
       for (const char c : part.substr(0, length)) ids.push_back(kFirstByteId + static_cast<unsigned char>(c));

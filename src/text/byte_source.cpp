@@ -118,7 +118,7 @@ class ZstdSource final : public ByteSource {
   size_t read(char* out, size_t n) override {
     ZSTD_outBuffer output{out, n, 0};
     while (output.pos == 0) {
-      if (input_.pos == input_.size && !flushing_) {
+      if (input_.pos == input_.size) {  // zstd holds the frame's last byte back until all of it is out
         const size_t got = file_.read(buffer_.data(), buffer_.size());
         if (got == 0 && frame_ended_) return 0;
         if (got == 0) fail_in(file_.path(), kCutShort, kRestore, {}, file_.consumed());
@@ -133,8 +133,6 @@ class ZstdSource final : public ByteSource {
                 {}, file_.consumed() - (input_.size - input_.pos));
       }
       frame_ended_ = status == 0;
-      // A full output means that zstd may hold more without needing more input.
-      flushing_ = !frame_ended_ && output.pos == output.size;
     }
     return output.pos;
   }
@@ -145,7 +143,7 @@ class ZstdSource final : public ByteSource {
   std::vector<char> buffer_;
   std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context_;
   ZSTD_inBuffer input_{nullptr, 0, 0};
-  bool frame_ended_ = false, flushing_ = false;
+  bool frame_ended_ = false;
 };
 
 }  // namespace

@@ -53,7 +53,8 @@ std::vector<fs::path> list_files(const std::vector<fs::path>& inputs) {
   for (const fs::path& input : inputs) {
     std::error_code error;
     const fs::file_status status = fs::status(input, error);
-    if (status.type() == fs::file_type::none) fail_in(input, "cannot open: " + error.message(), "check the permissions");
+    if (status.type() == fs::file_type::none)
+      fail_in(input, "cannot open: " + error.message(), "check the permissions");
     if (!fs::exists(status)) fail_in(input, "no such file or folder", "check the path");
     if (fs::is_directory(status))
       list_folder(input, files);

@@ -53,6 +53,15 @@ TEST(Corpus, ReadsFilesLargerThanItsBuffer) {
   }
 }
 
+TEST(Corpus, ReadsAFrameWhoseLastBlockOverflowsTheBuffer) {
+  // Blocks of 1000, 128 Ki and 128 Ki bytes into a buffer of 256 KiB: the last one is decoded, but 1000 bytes
+  // of it wait, when the file is at its end.
+  const ScratchFolder folder;
+  const std::string text = sample_text(6000).substr(0, 1000 + 2 * (128 << 10));
+  ASSERT_EQ(text.size(), 263144u);
+  EXPECT_TRUE(read_all({folder.write("a.txt.zst", zstd(text, 0, false))}) == std::vector<std::string>{text});
+}
+
 TEST(Corpus, ReadsSeveralFramesAndMembers) {
   const ScratchFolder folder;
   EXPECT_EQ(read_all({folder.write("a.txt.gz", gzip("one ") + gzip("two"))}),

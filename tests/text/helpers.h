@@ -2,6 +2,7 @@
 // What the tests of src/text share: a folder that cleans up, files of each kind, errors by their text, a
 // small tokenizer.
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -60,18 +61,16 @@ inline std::string gzip(std::string_view text) {
   return out;
 }
 
-/// One zstd frame; `window_log` as in `zstd --long=N`, 0 for the level's own.
-inline std::string zstd(std::string_view text, int window_log = 0) {
-  std::string out(ZSTD_compressBound(text.size()), '\0');
+/// One zstd frame with a short first block; `window_log` as in `zstd --long=N`, 0 for the level's own.
+inline std::string zstd(std::string_view text, int window_log = 0, bool checksum = true) {
+  std::string out(ZSTD_compressBound(text.size()) + 64, '\0');
   ZSTD_CCtx* context = ZSTD_createCCtx();
   if (window_log > 0) ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log);
-  ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);  // as the zstd program does
-  // Without the size in its header a frame declares the whole window.
-  ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, checksum);  // the zstd program writes one
   ZSTD_outBuffer output{out.data(), out.size(), 0};
-  ZSTD_inBuffer input{text.data(), text.size() / 2,
-                      0};  // in two calls, so that the window is not fitted to the text
-  ZSTD_compressStream2(context, &output, &input, ZSTD_e_continue);
+  // In two calls, so that the frame's size is not known at its start and it declares the whole window.
+  ZSTD_inBuffer input{text.data(), std::min<size_t>(text.size(), 1000), 0};
+  ZSTD_compressStream2(context, &output, &input, ZSTD_e_flush);
   input.size = text.size();
   while (ZSTD_compressStream2(context, &output, &input, ZSTD_e_end) != 0) {
   }

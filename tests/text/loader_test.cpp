@@ -76,7 +76,7 @@ TEST(Permutation, StaysInsideHugeRanges) {
 }
 
 TEST(Permutation, Mixes) {
-  // Over 1000 keys, where 0 goes in [0, 100) is uniform: chi-square with 99 degrees of freedom, mean 99,
+  // Over 10000 keys, where 0 goes in [0, 100) is uniform: chi-square with 99 degrees of freedom, mean 99,
   // deviation 14.
   std::vector<int> counts(100);
   for (uint64_t key = 0; key < 10000; ++key) ++counts[Permutation(100, key)(0)];

@@ -67,7 +67,8 @@ TEST(Shard, AppearsOnlyWhenFinished) {
 TEST(Shard, NamesAFullDisk) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
   const ScratchFolder folder;
-  std::filesystem::create_symlink("/dev/full", folder / ("a.tmp-" + std::to_string(getpid())));  // where it is written
+  std::filesystem::create_symlink("/dev/full",
+                                  folder / ("a.tmp-" + std::to_string(getpid())));  // where it is written
   EXPECT_TRUE(contains(error_of([&] { ShardWriter(folder / "a", 10, 2, 0); }), "the disk is full"));
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }

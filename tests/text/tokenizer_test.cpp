@@ -161,6 +161,20 @@ TEST(Tokenizer, GivesSentencePiecesIdsForLongUnbrokenText) {
   }
 }
 
+TEST(Tokenizer, BreaksTiesAsSentencePieceDoes) {
+  // Runs of one character: which "aa" of "aaa" is merged is a tie, and the leftmost wins.
+  const Tokenizer tokenizer(
+      {"aa", "aab", "aaaa", "\xe2\x96\x81\xe2\x96\x81", "ba", "a", "b", "\xe2\x96\x81"});
+  EXPECT_EQ(tokenizer.encode("aaa"), (std::vector<int32_t>{259, 264}));
+  const Oracle oracle(tokenizer);
+  Rng rng(12);
+  for (int i = 0; i < 3000; ++i) {
+    std::string text;
+    for (uint64_t n = rng.below(i % 2 == 0 ? 20 : 90); n > 0; --n) text += "aaaaab "[rng.below(7)];
+    ASSERT_EQ(tokenizer.encode(text), oracle.encode(text)) << text;
+  }
+}
+
 TEST(Tokenizer, GivesSentencePiecesIdsForRealText) {
   const auto shared = shared_folder();
   if (shared.empty()) GTEST_SKIP() << "no ../shared/data/corpus and FATHOM_SHARED is not set";
@@ -338,7 +352,8 @@ TEST(TokenizerTraining, NamesTextWithNothingToLearn) {
   const ScratchFolder folder;
   CorpusReader corpus({folder.write("a.txt", "\n\t\r\n\n")});
   NoProgress progress;
-  EXPECT_TRUE(contains(error_of([&] { train_tokenizer(corpus, {.vocab_size = 300}, progress); }), "nothing to learn from"));
+  EXPECT_TRUE(contains(error_of([&] { train_tokenizer(corpus, {.vocab_size = 300}, progress); }),
+                       "nothing to learn from"));
 }
 
 TEST(TokenizerTraining, LeavesSentencePiecesReservedCharactersToTheBytes) {
