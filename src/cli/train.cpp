@@ -25,10 +25,12 @@ struct Options {
 std::atomic<bool> g_stop{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-// The first signal asks the run to finish its step and save; the second one is the system's own.
-void request_stop(int signal) {
+constexpr int kStopSignals[] = {SIGINT, SIGTERM};
+
+// The first signal asks the run to finish its step and save; the next one, either, ends it at once.
+void request_stop(int) {
   g_stop.store(true);
-  std::signal(signal, SIG_DFL);
+  for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
 }
 
 /// Catches SIGINT and SIGTERM while it lives.
@@ -38,16 +40,15 @@ class StopSignals {
     struct sigaction action {};
     action.sa_handler = request_stop;
     action.sa_flags = SA_RESTART;  // a write that is under way is not to fail
-    for (size_t i = 0; i < 2; ++i) sigaction(kSignals[i], &action, &before_[i]);
+    for (size_t i = 0; i < 2; ++i) sigaction(kStopSignals[i], &action, &before_[i]);
   }
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
   ~StopSignals() {
-    for (size_t i = 0; i < 2; ++i) sigaction(kSignals[i], &before_[i], nullptr);
+    for (size_t i = 0; i < 2; ++i) sigaction(kStopSignals[i], &before_[i], nullptr);
   }
 
  private:
-  static constexpr int kSignals[] = {SIGINT, SIGTERM};
   struct sigaction before_[2]{};
 };
 

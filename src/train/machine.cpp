@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <numeric>
 #include <sstream>
+#include <utility>
+#include <vector>
 
-#include "core/buffer.h"
-#include "kernels/gemm.h"
+#include "core/threads.h"
+#include "kernels/peak.h"
 
 namespace fathom {
 namespace {
@@ -46,39 +49,6 @@ std::optional<uint64_t> left_in_group() {
   return *limit > taken ? *limit - taken : 0;
 }
 
-template <class T>
-double best_tflops(size_t n, double seconds) {
-  Buffer<T> a(n * n), b(n * n), c(n * n);
-  std::fill_n(a.data(), n * n, T(0.5f));
-  std::fill_n(b.data(), n * n, T(0.25f));
-  constexpr DType kType = dtype_of<T>();
-  const double flop = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
-  double best = 0;
-  const Clock::time_point start = Clock::now();
-  do {
-    const Clock::time_point begin = Clock::now();
-    gemm(n, n, n, {a.data(), kType, n}, {b.data(), kType, n, true}, {c.data(), kType, n}, kType);
-    best = std::max(best, flop / seconds_since(begin) * 1e-12);
-  } while (seconds_since(start) < seconds);
-  return best;
-}
-
-template <class T>
-double measure(double seconds) {
-  // The largest square of which a good number fit into the time: a small one would measure the overhead.
-  size_t n = 256;
-  double best = best_tflops<T>(n, 0);
-  const auto product_seconds = [&](size_t size) {
-    const auto s = static_cast<double>(size);
-    return 2e-12 * s * s * s / best;
-  };
-  while (n < 2048 && product_seconds(2 * n) * 8 < seconds) {
-    n *= 2;
-    best = std::max(best, best_tflops<T>(n, 0));
-  }
-  return std::max(best, best_tflops<T>(n, seconds));
-}
-
 }  // namespace
 
 std::optional<uint64_t> available_memory() {
@@ -98,7 +68,23 @@ std::string cpu_name() {
 }
 
 double measure_peak_tflops(DType compute, double seconds) {
-  return compute == DType::kBf16 ? measure<bf16>(seconds) : measure<float>(seconds);
+  constexpr size_t kSteps = 20000;
+  constexpr double kSample_s = 0.005;  // long enough that handing work to the threads does not count
+  const size_t threads = num_threads();
+  const auto sample = [&](size_t steps) {
+    std::vector<double> done(threads);
+    const Clock::time_point begin = Clock::now();
+    parallel_for(threads, [&](size_t t) { done[t] = spin_products(compute, steps); });
+    const double elapsed = seconds_since(begin);
+    return std::pair{elapsed, std::accumulate(done.begin(), done.end(), 0.0) / elapsed * 1e-12};
+  };
+  const double once = std::max(sample(kSteps).first, 1e-6);
+  const auto steps = std::max(kSteps, static_cast<size_t>(kSteps * kSample_s / once));
+  double best = 0;
+  const Clock::time_point start = Clock::now();
+  do best = std::max(best, sample(steps).second);
+  while (seconds_since(start) < seconds);
+  return best;
 }
 
 }  // namespace fathom

@@ -16,8 +16,9 @@ std::optional<uint64_t> available_memory();
 /// The model name of /proc/cpuinfo, or "unknown".
 std::string cpu_name();
 
-/// TFLOP/s of gemm on square matrices of `compute`'s type: the best of the products that fit in about
-/// `seconds`. What mfu is a share of.
+/// TFLOP/s that all threads together reach in products that never leave the registers, of the widest kind
+/// that gemm would use for `compute`: the best of the samples that fit into `seconds`. What mfu is a share
+/// of, and what `fathom bench` calls the peak.
 double measure_peak_tflops(DType compute, double seconds);
 
 }  // namespace fathom

@@ -15,7 +15,7 @@ std::string place_in(const ParamSpec& spec, const S* values, const char* what) {
   if (at == spec.size()) return "";
   const auto value = static_cast<double>(values[spec.offset + at]);
   const std::string where = spec.layer >= 0 ? fmt::format("layer {}, ", spec.layer + 1) : "";
-  return fmt::format("{}{} '{}' (element {} is {})", where, what, spec.name, at, value);
+  return fmt::format("{}{} '{}' (element {} is {})", where, what, spec.name, at, value_text(value));
 }
 
 template <class S>
@@ -27,10 +27,16 @@ std::string place_in_stream(const Tap<S>& tap, size_t rows, size_t C) {
   if (tap.point == TapPoint::kAttention)
     where = fmt::format("layer {}, output of its attention step", tap.layer + 1);
   if (tap.point == TapPoint::kMlp) where = fmt::format("layer {}, output of its MLP step", tap.layer + 1);
-  return fmt::format("{} (token {}, channel {} is {})", where, at / C, at % C, value);
+  return fmt::format("{} (token {}, channel {} is {})", where, at / C, at % C, value_text(value));
 }
 
 }  // namespace
+
+std::string value_text(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Inf" : "-Inf";
+  return fmt::format("{}", value);
+}
 
 template <class W>
 std::string describe_non_finite(Transformer<W>& model, const std::vector<ParamSpec>& list,
@@ -47,7 +53,7 @@ std::string describe_non_finite(Transformer<W>& model, const std::vector<ParamSp
   });
   if (!first.empty()) return first;
   for (size_t i = 0; i < nll.size(); ++i) {
-    if (!std::isfinite(nll[i])) return fmt::format("the loss of token {} is {}", i, nll[i]);
+    if (!std::isfinite(nll[i])) return fmt::format("the loss of token {} is {}", i, value_text(nll[i]));
   }
   // The list runs from the embedding to the head, gradients the other way.
   for (size_t i = list.size(); i-- > 0;) {

@@ -39,8 +39,8 @@ std::string plain_text(const toml::node& node, const std::string& origin, std::s
               "a recipe is flat: lines such as lr = 1e-3");
 }
 
-// Lines `key = value`. Strings are quoted and escaped by the TOML library; numbers are written by hand, in the
-// fewest digits that read back the same.
+// Lines `key = value`. Strings are quoted and escaped by the TOML library; numbers are written by hand, in
+// the fewest digits that read back the same.
 std::string line_of(std::string_view key, const std::string& value) {
   std::ostringstream out;
   out << toml::table{{key, value}} << '\n';

@@ -147,9 +147,8 @@ StepMetrics Trainer<W>::train_step(uint64_t step) {
                 .layer_variance = {},
                 .layer_grad_norm = {}};
   backward(m, settings_.probe_every > 0 && is_due(step, settings_.probe_every));
-  if (!std::isfinite(m.loss)) stop_non_finite(step, fmt::format("the loss is {}", m.loss));
-  if (!std::isfinite(m.grad_norm))
-    stop_non_finite(step, fmt::format("the gradient's norm is {}", m.grad_norm));
+  if (!std::isfinite(m.loss)) stop_non_finite(step, "the loss is " + value_text(m.loss));
+  if (!std::isfinite(m.grad_norm)) stop_non_finite(step, "the gradient's norm is " + value_text(m.grad_norm));
   optimizer_.update(weights_.values(), weights_.copy(), gradients_.values(), m.lr,
                     clip_factor(m.grad_norm, settings_.clip));
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();

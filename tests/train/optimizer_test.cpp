@@ -1,0 +1,101 @@
+#include "train/optimizer.h"
+
+#include <cmath>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "golden_folders.h"
+#include "io/checkpoint.h"
+#include "kernels/vector_ops.h"
+#include "support/tiny_model.h"
+
+namespace fathom {
+namespace {
+
+TEST(Optimizer, ClipsOnlyAboveTheBound) {
+  EXPECT_DOUBLE_EQ(clip_factor(0.25, 0.5), 1.0);
+  EXPECT_DOUBLE_EQ(clip_factor(2.0, 0.5), 0.5 / 2.000001);
+  EXPECT_DOUBLE_EQ(clip_factor(1e9, 0.0), 1.0) << "0 switches clipping off";
+  EXPECT_DOUBLE_EQ(clip_factor(0.0, 1.0), 1.0);
+}
+
+TEST(Optimizer, DecaysMatricesAlone) {
+  const ModelConfig config = test::tiny_config(NormType::kSandwich);
+  const auto list = parameter_list(config);
+  const size_t n = parameter_count(list);
+  std::vector<float> values(n, 2.0f), gradients(n, 0.0f);
+  AdamW<float> optimizer(list, {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.5});
+  optimizer.update(values.data(), nullptr, gradients.data(), 0.1, 1.0);
+  for (const ParamSpec& spec : list) {
+    for (size_t i = 0; i < spec.size(); ++i)
+      ASSERT_FLOAT_EQ(values[spec.offset + i], spec.is_matrix() ? 1.9f : 2.0f) << spec.name;
+  }
+  EXPECT_EQ(optimizer.updates(), 1u);
+}
+
+TEST(Optimizer, WritesTheBf16CopyInTheSamePass) {
+  const auto list = parameter_list(test::tiny_config(NormType::kPre));
+  const size_t n = parameter_count(list);
+  std::vector<float> values(n, 1.0f), gradients(n, 0.3f);
+  std::vector<bf16> copy(n);
+  AdamW<float> optimizer(list, {});
+  optimizer.update(values.data(), copy.data(), gradients.data(), 1e-2, 1.0);
+  for (size_t i = 0; i < n; ++i) ASSERT_EQ(copy[i].bits, bf16(values[i]).bits);
+}
+
+// Twenty steps of a golden, by the optimizer and the clipping rule that training uses.
+template <class W>
+void expect_golden_losses(const std::filesystem::path& folder, const char* key, double clip,
+                          double tolerance) {
+  using S = Stream<W>;
+  const auto json = nlohmann::json::parse(std::ifstream(folder / "expected.json"));
+  const auto& o = json["optimizer"];
+  const ModelConfig config = read_config(folder);
+  ResidentWeights<W> weights(config);
+  load_weights(weights, folder);
+  Transformer<W> model(config, weights);
+  Gradients<S> gradients(config, weights.list());
+  AdamW<S> optimizer(weights.list(), {o["beta1"], o["beta2"], o["eps"], o["weight_decay_on_2d"]});
+  const auto& expected = json["expected"][key];
+  for (size_t step = 0; step < expected.size(); ++step) {
+    const auto sequences = json["tokens"][step].get<std::vector<std::vector<int32_t>>>();
+    std::vector<int32_t> inputs, targets;
+    for (const auto& s : sequences) {
+      inputs.insert(inputs.end(), s.begin(), s.end() - 1);
+      targets.insert(targets.end(), s.begin() + 1, s.end());
+    }
+    const Batch batch{sequences.size(), sequences[0].size() - 1, inputs.data(), targets.data(), nullptr};
+    gradients.zero();
+    const auto n = static_cast<double>(batch.rows());
+    const double loss = model.forward_backward(batch, gradients, 1.0 / n) / n;
+    const double norm = std::sqrt(sum_squares(gradients.values(), gradients.count()));
+    optimizer.update(weights.values(), weights.copy(), gradients.values(), o["lr"], clip_factor(norm, clip));
+    const double want = expected[step];
+    ASSERT_TRUE(std::abs(loss - want) <= tolerance * std::max(1.0, want))
+        << folder << " " << key << " step " << step << ": " << loss << " for " << want;
+  }
+}
+
+TEST(Optimizer, FollowsOurGoldens) {
+  ASSERT_FALSE(golden_names(own_goldens()).empty());
+  for (const std::string& name : golden_names(own_goldens())) {
+    expect_golden_losses<double>(own_goldens() / name, "adamw_losses", 0, 1e-7);
+    expect_golden_losses<double>(own_goldens() / name, "adamw_clip_losses", 0.5, 1e-7);
+    expect_golden_losses<bf16>(own_goldens() / name, "adamw_clip_losses", 0.5, 2e-2);
+  }
+}
+
+TEST(Optimizer, FollowsTheSharedGoldens) {
+  if (shared_folder().empty())
+    GTEST_SKIP() << "no ../shared beside the checkout, and FATHOM_SHARED is not set";
+  const std::filesystem::path parent = shared_folder() / "golden";
+  for (const std::string& name : golden_names(parent)) {
+    expect_golden_losses<float>(parent / name, "adamw_losses", 0, 1e-4);
+    expect_golden_losses<float>(parent / name, "adamw_clip_losses", 0.5, 1e-4);
+  }
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,167 @@
+#include "run_fixture.h"
+#include "support/tiny_model.h"
+#include "train/checkpoints.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+using test::RunTest;
+
+constexpr ErrorCode kUsage = ErrorCode::kUsage, kFailed = ErrorCode::kFailed;
+
+class Resume : public RunTest {
+ protected:
+  // Four steps straight, against two, a stop, and two more.
+  void expect_same_bits(TrainSettings s, const std::string& name) {
+    s.steps = 4;
+    s.probe_every = 1;
+    TrainSettings straight = s, halves = s;
+    straight.out = at(name + "-straight").string();
+    halves.out = at(name + "-halves").string();
+    run(straight);
+    const TrainResult stopped = run_until(halves, 2);
+    ASSERT_TRUE(stopped.stopped) << name;
+    ASSERT_EQ(stopped.step, 2u) << name;
+    ASSERT_FALSE(run(resumed(halves)).stopped) << name;
+    EXPECT_EQ(final_state(straight), final_state(halves)) << name;
+    const auto a = metrics(straight), b = metrics(halves);
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      for (const char* key : {"step", "loss", "lr", "grad_norm", "layer_variance", "layer_grad_norm"})
+        EXPECT_EQ(a[i][key], b[i][key]) << name << " step " << i + 1 << " " << key;
+    }
+  }
+};
+
+TEST_F(Resume, ContinuesBitForBitUnderEverySchemeAndType) {
+  for (const NormType type : test::all_norms()) {
+    for (const char* dtype : {"fp32", "bf16"}) {
+      TrainSettings s = settings("");
+      s.norm = norm_name(type);
+      s.dtype = dtype;
+      expect_same_bits(s, s.norm + "-" + dtype);
+    }
+  }
+}
+
+TEST_F(Resume, KeepsMastersBesideABf16Model) {
+  TrainSettings s = settings("");
+  s.save_dtype = "bf16";
+  s.dtype = "bf16";
+  s.grad_accum = 2;
+  s.schedule = "wsd";
+  expect_same_bits(s, "masters");
+  EXPECT_EQ(read_train_state(resolve_model(at("masters-halves"))).step, 4u);
+  const auto config =
+      nlohmann::json::parse(read_text_file(resolve_model(at("masters-halves")) / "config.json"));
+  EXPECT_EQ(config["torch_dtype"], "bfloat16");
+}
+
+TEST_F(Resume, OfACompleteRunDoesNothing) {
+  const TrainSettings s = settings("run");
+  run(s);
+  const std::string before = final_state(s);
+  const TrainResult again = run(resumed(s));
+  EXPECT_EQ(again.step, 8u);
+  EXPECT_EQ(final_state(s), before);
+  EXPECT_EQ(metrics(s).size(), 8u);
+}
+
+TEST_F(Resume, WithoutACheckpointStartsAnew) {
+  const TrainSettings s = settings("run"), other = settings("other");
+  run(other);
+  run(s);
+  fs::remove_all(at("run/checkpoints"));
+  fs::remove(at("run/config.json"));  // as if killed before it stood
+  run(resumed(s));
+  EXPECT_EQ(final_state(s), final_state(other));
+  EXPECT_EQ(metrics(s).size(), 8u);
+}
+
+TEST_F(Resume, DropsWhatWasNotSaved) {
+  TrainSettings s = settings("run");
+  s.save_every = 3;
+  s.eval_every = 1;
+  run(s);  // checkpoints 6 and 8 are kept
+  fs::remove_all(at("run/checkpoints/step-8"));
+  const auto before = metrics(s);
+  write_text_file(at("run/metrics.jsonl"), read_text_file(at("run/metrics.jsonl")) + "{\"step\": 9, \"lo");
+  fs::create_directories(at("run/checkpoints/.tmp-step-9"));
+  fs::create_directories(at("run/checkpoints/.old-step-1"));
+  run(resumed(s));
+  const auto after = metrics(s);
+  ASSERT_EQ(after.size(), 8u);
+  for (size_t i = 0; i < 8; ++i) EXPECT_EQ(after[i]["loss"], before[i]["loss"]);
+  EXPECT_FALSE(fs::exists(at("run/checkpoints/.tmp-step-9")));
+  EXPECT_FALSE(fs::exists(at("run/checkpoints/.old-step-1")));
+}
+
+TEST_F(Resume, RefusesOtherSettings) {
+  TrainSettings s = settings("run");
+  s.steps = 4;
+  run(s);
+  const auto with = [&](auto change) {
+    TrainSettings other = resumed(s);
+    change(other);
+    run(other);
+  };
+  EXPECT_ERROR(with([](auto& o) { o.lr = 1; }), kUsage, "--lr is '1', the run was started with '0.005'");
+  EXPECT_ERROR(with([](auto& o) { o.steps = 5; }), kUsage, "--steps is '5'", "--from");
+  EXPECT_ERROR(with([](auto& o) { o.norm = "pre"; }), kUsage, "--norm is 'pre'", "'lns'");
+  EXPECT_ERROR(with([](auto& o) { o.dtype = "bf16"; }), kUsage, "--dtype");
+  EXPECT_NO_THROW(with([](auto& o) { o.keep = 5; }));
+}
+
+TEST_F(Resume, RefusesAnotherModelOrOtherData) {
+  TrainSettings s = settings("run");
+  s.steps = 2;
+  run(s);
+  nlohmann::json model = test::tiny_model_json();
+  model["hidden_size"] = 32;
+  write_model(model);
+  EXPECT_ERROR(run(resumed(s)), kFailed, "model.json", "head_dim is 16, not 8");
+  write_model(test::tiny_model_json());
+  test::make_data(at("other"), 40, 6, 2);
+  TrainSettings other = resumed(s);
+  other.data = at("other").string();
+  EXPECT_ERROR(run(other), kFailed, "holds other tokens", "fingerprint");
+}
+
+TEST_F(Resume, RefusesAFolderThatWasTamperedWith) {
+  TrainSettings s = settings("run");
+  s.steps = 2;
+  run(s);
+  const fs::path last = resolve_model(s.out), state = last / "state.json";
+  const std::string good = read_text_file(state);
+  write_text_file(state, "{\"format\": ");
+  EXPECT_ERROR(run(resumed(s)), kFailed, "state.json", "is damaged");
+  auto json = nlohmann::json::parse(good);
+  json["version"] = 2;
+  write_text_file(state, json.dump());
+  EXPECT_ERROR(run(resumed(s)), kFailed, "another version");
+  json["version"] = 1;
+  json["settings_fingerprint"] = "0";
+  write_text_file(state, json.dump());
+  EXPECT_ERROR(run(resumed(s)), kFailed, "was saved under other settings");
+  write_text_file(state, good);
+  fs::remove(last / "state.safetensors");
+  EXPECT_ERROR(run(resumed(s)), kFailed, "state.safetensors");
+}
+
+TEST_F(Resume, RefusesAFolderWithoutARun) {
+  EXPECT_ERROR(run(resumed(settings("none"))), kUsage, "holds no run to resume");
+}
+
+TEST_F(Resume, WorksFromAnotherPlace) {
+  TrainSettings s = settings("run");
+  s.steps = 4;
+  run_until(s, 2);
+  fs::rename(at("run"), at("moved"));
+  TrainSettings moved = resumed(s);
+  moved.out = at("moved").string();
+  EXPECT_EQ(run(moved).step, 4u);
+}
+
+}  // namespace
+}  // namespace fathom
