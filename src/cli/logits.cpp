@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
+#include "core/file.h"
 #include "text/windows.h"
 
 namespace fathom::cli {
@@ -12,7 +13,7 @@ namespace {
 
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, token_ids, dtype = "fp32";
+  std::string model, token_ids, out, dtype = "fp32";
 };
 
 template <class W>
@@ -26,10 +27,16 @@ void run(const Options& o) {
     m.transformer->embed(x.data(), batch);
     m.transformer->run(x.data(), whole_program<float>(m.config.num_hidden_layers), batch);
     m.transformer->logits(logits.data(), x.data(), ids.size());
-    all.push_back(logits);
+    nlohmann::json rows = nlohmann::json::array();
+    for (size_t t = 0; t < ids.size(); ++t) {
+      const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(t * m.config.vocab_size);
+      rows.push_back(std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(m.config.vocab_size)));
+    }
+    all.push_back(std::move(rows));
   }
   const nlohmann::json result{{"vocab_size", m.config.vocab_size}, {"logits", all}};
-  if (o.common->json_path.empty()) fmt::print("{}\n", result.dump());
+  if (o.out.empty() && o.common->json_path.empty()) fmt::print("{}\n", result.dump());
+  if (!o.out.empty()) write_text_file(o.out, result.dump() + "\n");
   write_result(*o.common, result);
 }
 
@@ -39,9 +46,10 @@ void add_logits(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* c = add_command(app, "logits",
                             "Print the logits of given token ids as JSON, to compare with other programs",
-                            "fathom logits runs/lns --token-ids ids.json --json logits.json", o->common);
+                            "fathom logits runs/lns --token-ids ids.json --out logits.json", o->common);
   c->add_option("MODEL", o->model, "Hugging Face folder or run folder")->required();
   c->add_option("--token-ids", o->token_ids, "JSON array of sequences of ids")->required();
+  c->add_option("--out", o->out, "Write the logits to this file");
   c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
   c->callback([o] {
     apply(*o->common);
