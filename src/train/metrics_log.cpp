@@ -36,7 +36,8 @@ void truncate_lines(const fs::path& path, uint64_t step) {
     if (end == std::string::npos) break;
     const std::string_view line(text.data() + begin, end + 1 - begin);
     const nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object() && json.value("step", step + 1) <= step) kept += line;
+    const bool has_step = json.is_object() && json.contains("step") && json["step"].is_number_unsigned();
+    if (has_step && json["step"].get<uint64_t>() <= step) kept += line;
     begin = end + 1;
   }
   if (kept != text) write_text_file(path, kept);

@@ -225,6 +225,7 @@ RunPlan plan_run(const TrainSettings& given) {
   require(s.data, "--data", "give a folder made by `fathom data`");
   if (s.model.empty() && s.from.empty())
     usage_error("--model is missing", "give a config.json, such as configs/llama-130m.json");
+  check_settings(s);
   check_run_folder(s.out, s.resume);
   for (std::string* path : {&s.model, &s.data, &s.out, &s.from}) *path = absolute(*path);
 

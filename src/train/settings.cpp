@@ -16,6 +16,8 @@ namespace {
 using T = TrainSettings;
 
 constexpr double kHuge = 1e18;
+// Four times the largest that anyone trains with; keeps products of sizes from overflowing.
+constexpr double kMostTokensPerStep = 1 << 28;
 constexpr bool kFixed = true, kFree = false;
 
 // THE table.
@@ -37,7 +39,7 @@ const std::vector<Setting> kTable = {
     {"batch", &T::batch, 1, 1 << 24, kFixed, "Sequences that go through the model at a time"},
     {"grad_accum", &T::grad_accum, 1, 1 << 24, kFixed, "Batches whose gradients make one step"},
     {"seq", &T::seq, 1, 1 << 24, kFixed, "Tokens of a sequence"},
-    {"lr", &T::lr, 0, 1e30, kFixed, "Peak learning rate"},
+    {"lr", &T::lr, 0, 1e38, kFixed, "Peak learning rate"},
     {"warmup", &T::warmup, 0, kHuge, kFixed, "Steps over which the rate rises from 0 (a tenth of all)"},
     {"schedule", &T::schedule, 0, 0, kFixed, "How the rate falls after warmup: cosine, wsd, linear"},
     {"min_lr_ratio", &T::min_lr_ratio, 0, 1, kFixed, "Rate at the end, as a share of the peak"},
@@ -78,6 +80,12 @@ const Setting& row_of(std::string_view name, const std::string& origin) {
               close.empty() ? "see fathom train --help" : "did you mean '" + close + "'?");
 }
 
+void require_in_bounds(const Setting& s, double value, const std::string& origin) {
+  if (value >= s.lowest && value <= s.highest) return;
+  usage_error(
+      fmt::format("{}: {} is {}, must lie between {} and {}", origin, s.name, value, s.lowest, s.highest));
+}
+
 double parse_number(const Setting& s, const std::string& text, const std::string& origin, bool suffixes) {
   double value = 0, factor = 1;
   const char* end = text.data() + text.size();
@@ -95,10 +103,7 @@ double parse_number(const Setting& s, const std::string& text, const std::string
                 suffixes ? "such as 5000 or 20M" : "such as 0.001 or 1e-3");
   }
   value *= factor;
-  if (!(value >= s.lowest && value <= s.highest)) {
-    usage_error(
-        fmt::format("{}: {} is {}, must lie between {} and {}", origin, s.name, text, s.lowest, s.highest));
-  }
+  require_in_bounds(s, value, origin);
   return value;
 }
 
@@ -164,11 +169,26 @@ std::string text_of(const TrainSettings& settings, const Setting& setting) {
   return n == kUnset ? "" : std::to_string(n);
 }
 
-void resolve_settings(TrainSettings& s, uint64_t train_tokens) {
+void check_settings(const TrainSettings& s) {
+  for (const Setting& row : kTable) {
+    if (const auto* n = std::get_if<uint64_t T::*>(&row.member); n != nullptr && s.*(*n) != kUnset)
+      require_in_bounds(row, static_cast<double>(s.*(*n)), "settings");
+    if (const auto* x = std::get_if<double T::*>(&row.member)) require_in_bounds(row, s.*(*x), "settings");
+  }
   require_one_of("schedule", s.schedule, schedule_names());
   require_one_of("dtype", s.dtype, {"bf16", "fp32"});
   require_one_of("save-dtype", s.save_dtype, {"bf16", "fp32"});
   parse_init(s.init);
+  const double per_step =
+      static_cast<double>(s.batch) * static_cast<double>(s.grad_accum) * static_cast<double>(s.seq);
+  if (per_step > kMostTokensPerStep) {
+    usage_error(fmt::format("a step of {} x {} x {} tokens is too large, at most {:.0f} are allowed", s.batch,
+                            s.grad_accum, s.seq, kMostTokensPerStep),
+                "give a smaller --batch, --grad-accum or --seq");
+  }
+}
+
+void resolve_settings(TrainSettings& s, uint64_t train_tokens) {
   const uint64_t per_step = s.tokens_per_step();
   if (s.steps == 0) {
     const uint64_t tokens = s.tokens != 0 ? s.tokens : train_tokens;

@@ -86,6 +86,10 @@ void assign(TrainSettings& settings, std::string_view name, const std::string& t
 /// The value as assign() reads it; "" where it is not set.
 std::string text_of(const TrainSettings& settings, const Setting& setting);
 
+/// Checks each setting alone: the bounds of the table (for settings that did not come through assign()), the
+/// names of schedule, dtypes and init, the size of a step. Errors: Error (usage).
+void check_settings(const TrainSettings& settings);
+
 /// Fills in what is left open, given the number of training tokens, and checks how settings fit one another.
 /// Errors: Error (usage).
 void resolve_settings(TrainSettings& settings, uint64_t train_tokens);

@@ -126,6 +126,8 @@ TrainResult Trainer<W>::run(Progress& progress, const std::atomic<bool>* stop) {
                                        tokens_rate(metrics.tokens_per_second)));
   }
   progress.end();
+  folder_.log(
+      fmt::format("{} after step {} of {}", result.stopped ? "stopped" : "done", done_, settings_.steps));
   result.step = done_;
   result.tokens = done_ * settings_.tokens_per_step();
   return result;

@@ -1,5 +1,7 @@
 #include "train/settings.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "core/file.h"
@@ -80,13 +82,19 @@ TEST(Settings, ResolveFillsInWhatIsOpen) {
   EXPECT_EQ(one_pass.save_every, 6u);
 }
 
-TEST(Settings, ResolveChecksHowTheyFit) {
+TEST(Settings, AreCheckedAloneAndTogether) {
   const auto resolve = [](auto change) {
     TrainSettings s;
     s.steps = 10;
     change(s);
+    check_settings(s);
     resolve_settings(s, 1000);
   };
+  EXPECT_NO_THROW(resolve([](auto&) {}));
+  EXPECT_ERROR(resolve([](auto& s) { s.batch = 0; }), kUsage, "batch is 0");
+  EXPECT_ERROR(resolve([](auto& s) { s.lr = std::nan(""); }), kUsage, "lr is nan");
+  EXPECT_ERROR(resolve([](auto& s) { s.batch = s.grad_accum = s.seq = 1 << 24; }), kUsage,
+               "a step of 16777216 x 16777216 x 16777216 tokens is too large");
   EXPECT_ERROR(resolve([](auto& s) { s.warmup = 11; }), kUsage, "--warmup 11", "10 steps");
   EXPECT_ERROR(resolve([](auto& s) { s.schedule = "cosin"; }), kUsage, "did you mean 'cosine'?");
   EXPECT_ERROR(resolve([](auto& s) { s.dtype = "fp16"; }), kUsage, "unknown --dtype 'fp16'", "bf16, fp32");

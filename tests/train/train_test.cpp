@@ -116,11 +116,14 @@ TEST_F(Train, AccumulationGivesTheGradientOfTheWholeStep) {
 }
 
 TEST_F(Train, RecomputeChangesNoBit) {
-  TrainSettings a = settings("a"), b = settings("b");
-  b.recompute = true;
-  run(a);
-  run(b);
-  EXPECT_EQ(final_state(a), final_state(b));
+  for (const char* dtype : {"fp32", "bf16"}) {
+    TrainSettings a = settings(std::string("a-") + dtype), b = settings(std::string("b-") + dtype);
+    a.dtype = b.dtype = dtype;
+    b.recompute = true;
+    run(a);
+    run(b);
+    EXPECT_EQ(final_state(a), final_state(b)) << dtype;
+  }
 }
 
 TEST_F(Train, PerplexityDoesNotHangOnBatchOrThreads) {
