@@ -85,25 +85,34 @@ HWY_AFTER_NAMESPACE();
 namespace fathom {
 namespace {
 
+// Kept between calls: fresh memory would be zeroed by the kernel and mapped page by page in every
+// micro-batch.
+template <class S>
+S* logits_scratch(size_t n) {
+  static thread_local Buffer<S> memory;
+  if (memory.size() < n) memory = Buffer<S>(n);
+  return memory.data();
+}
+
 template <class W>
 void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
                const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   const size_t chunk = std::min(rows, kHeadChunkRows);
-  Buffer<S> logits(chunk * V);
+  S* logits = logits_scratch<S>(chunk * V);
   for (size_t r0 = 0; r0 < rows; r0 += chunk) {
     const size_t n = std::min(chunk, rows - r0);
-    gemm(n, V, C, {x + r0 * C, kW, C}, {head, kW, C, true}, {logits.data(), kS, V}, kW);
+    gemm(n, V, C, {x + r0 * C, kW, C}, {head, kW, C, true}, {logits, kS, V}, kW);
     parallel_ranges(n, 4, [&](size_t begin, size_t end) {
       for (size_t r = begin; r < end; ++r) {
-        nll[r0 + r] = softmax_nll_row(logits.data() + r * V, targets[r0 + r], dx != nullptr, grad_scale, V);
+        nll[r0 + r] = softmax_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V);
       }
     });
     if (dx == nullptr) continue;
-    gemm(n, C, V, {logits.data(), kS, V}, {head, kW, C}, {dx + r0 * C, kS, C}, kW);
+    gemm(n, C, V, {logits, kS, V}, {head, kW, C}, {dx + r0 * C, kS, C}, kW);
     if (dhead == nullptr) continue;
-    gemm(V, C, n, {logits.data(), kS, V, true}, {x + r0 * C, kW, C}, {dhead, kS, C}, kW, {dhead, C, 1.0});
+    gemm(V, C, n, {logits, kS, V, true}, {x + r0 * C, kW, C}, {dhead, kS, C}, kW, {dhead, C, 1.0});
   }
 }
 
