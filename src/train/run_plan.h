@@ -23,8 +23,8 @@ struct RunPlan {
 /// Errors: Error, mostly (usage), each naming the setting, file or key.
 RunPlan plan_run(const TrainSettings& settings);
 
-/// The first key of config.json in which two models differ, as "hidden_size is 64, not 32"; "" where they are
-/// alike.
+/// The first key of config.json in which two models differ (special tokens aside), as "hidden_size is 64, not
+/// 32"; "" where they are alike.
 std::string config_difference(const ModelConfig& config, const ModelConfig& expected);
 
 /// Hash of tokenizer and tokens of both splits, from the shards' own checksums, as 16 hexadecimal digits.
