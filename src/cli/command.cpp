@@ -24,7 +24,10 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
 void apply(const Common& common) { set_num_threads(common.threads); }
 
 void write_result(const Common& common, const nlohmann::json& result) {
-  if (!common.json_path.empty()) write_text_file(common.json_path, result.dump(2) + "\n");
+  if (common.json_path.empty()) return;
+  // A model may generate half a character: bytes that are no UTF-8 become U+FFFD, as JSON has no form for them.
+  const auto handler = nlohmann::json::error_handler_t::replace;
+  write_text_file(common.json_path, result.dump(2, ' ', false, handler) + "\n");
 }
 
 std::string human_count(double n) {

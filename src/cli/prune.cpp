@@ -65,20 +65,44 @@ void sweep(const Options& o) {
     write_text_file(fs::path(o.model) / "sweep.json", json.dump(2) + "\n");
 }
 
+// What the removal costs on the given text: printed, and added to the result.
+template <class W>
+void price(const Options& o, const std::vector<size_t>& layers, nlohmann::json& result) {
+  LoadedModel<W> m = load_model<W>(o.model);
+  const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
+  const RemovalPrice p = price_removal(*m.transformer, sequences, layers, o.batch);
+  fmt::print(
+      "{} tokens in {} sequences: loss {:.4f} whole, {:.4f} without ({:+.4f} +- {:.4f}), perplexity {:.2f} "
+      "-> {:.2f}\n",
+      p.tokens, p.sequences, p.loss, p.loss_without, p.delta_loss, p.delta_loss_stderr, std::exp(p.loss),
+      std::exp(p.loss_without));
+  result["loss"] = p.loss;
+  result["perplexity"] = std::exp(p.loss);
+  result["removed"] = {{{"layers", layers},
+                        {"loss", p.loss_without},
+                        {"perplexity", std::exp(p.loss_without)},
+                        {"delta_loss", p.delta_loss},
+                        {"delta_loss_stderr", p.delta_loss_stderr}}};
+}
+
 void drop(const Options& o) {
   const fs::path folder = resolve_model(o.model);
   const ModelConfig config = read_config(folder);
   const std::vector<size_t> layers = parse_layers(o.drop, config.num_hidden_layers);
   const ModelConfig pruned = pruned_config(config, layers);
-  write_pruned(folder, layers, o.out);
-  fmt::print("{}: {} of {} layers, {} parameters; read back and compared\n", o.out, pruned.num_hidden_layers,
-             config.num_hidden_layers,
-             human_count(static_cast<double>(parameter_count(parameter_list(pruned)))));
-  write_result(*o.common, {{"model", o.model},
-                           {"out", o.out},
-                           {"dropped", layers},
-                           {"layers", pruned.num_hidden_layers},
-                           {"layer_index", pruned.norm.layer_index}});
+  nlohmann::json result{{"model", o.model},
+                        {"dropped", layers},
+                        {"layers", pruned.num_hidden_layers},
+                        {"layer_index", pruned.norm.layer_index}};
+  if (o.input.given()) with_dtype(parse_dtype(o.dtype), [&]<class W>() { price<W>(o, layers, result); });
+  if (!o.out.empty()) {
+    write_pruned(folder, layers, o.out);
+    fmt::print("{}: {} of {} layers, {} parameters; read back and compared\n", o.out,
+               pruned.num_hidden_layers, config.num_hidden_layers,
+               human_count(static_cast<double>(parameter_count(parameter_list(pruned)))));
+    result["out"] = o.out;
+  }
+  write_result(*o.common, result);
 }
 
 void run(const Options& o) {
@@ -90,8 +114,10 @@ void run(const Options& o) {
     with_dtype(parse_dtype(o.dtype), [&]<class W>() { sweep<W>(o); });
     return;
   }
-  if (o.out.empty()) usage_error("--drop needs --out DIR for the pruned checkpoint");
-  if (o.input.given()) usage_error("--drop reads no text; --text, --token-ids and --data go with --sweep");
+  if (o.out.empty() && !o.input.given()) {
+    usage_error(
+        "--drop needs --out DIR for the pruned checkpoint, or --text FILE to price the removal on, or both");
+  }
   drop(o);
 }
 
@@ -109,7 +135,7 @@ void add_prune(CLI::App& app) {
   c->add_option("--batch", o->batch, "Sequences at a time")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
-  c->add_option("--dtype", o->dtype, "fp32 or bf16, of the sweep")->capture_default_str();
+  c->add_option("--dtype", o->dtype, "fp32 or bf16, of the losses")->capture_default_str();
   c->add_option("--drop", o->drop, "Layers to leave out, 1-based, such as 21-24,27");
   c->add_option("--out", o->out, "New folder for the pruned checkpoint");
   c->callback([o] {

@@ -70,6 +70,33 @@ SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences,
   return result;
 }
 
+template <class W>
+RemovalPrice price_removal(Transformer<W>& model, const TokenSequences& sequences,
+                           std::span<const size_t> layers, size_t batch_size) {
+  using S = Stream<W>;
+  const size_t L = model.plans().size(), C = model.config().hidden_size;
+  std::vector<size_t> positions;
+  for (const size_t l : layers) positions.push_back(l - 1);
+  const Program<S> without = program_without<S>(L, positions);
+  SequenceBatches batches(sequences, batch_size);
+  SequenceMean loss, loss_without, delta;
+  for (size_t i = 0; i < batches.count(); ++i) {
+    const Batch batch = batches[i];
+    std::vector<double> nll(batch.rows()), other(batch.rows());
+    model.forward(nll.data(), batch);
+    Buffer<S> x(batch.rows() * C);
+    model.embed(x.data(), batch);
+    model.run(x.data(), without, batch);
+    model.losses(other.data(), x.data(), batch.targets, batch.rows());
+    loss.add_rows(nll.data(), batch);
+    loss_without.add_rows(other.data(), batch);
+    for (size_t r = 0; r < batch.rows(); ++r) other[r] -= nll[r];
+    delta.add_rows(other.data(), batch);
+  }
+  return {batches.tokens(),    sequences.size(), loss.mean(),
+          loss_without.mean(), delta.mean(),     delta.standard_error()};
+}
+
 nlohmann::json sweep_json(const SweepResult& r) {
   nlohmann::json removed = nlohmann::json::array();
   bool pruned = false;
@@ -93,8 +120,10 @@ nlohmann::json sweep_json(const SweepResult& r) {
           {"effective_depth_ratio", or_null(r.effective_depth_ratio)}};
 }
 
-#define FATHOM_INSTANTIATE(W) \
-  template SweepResult sweep_layers<W>(Transformer<W>&, const TokenSequences&, size_t, Progress&);
+#define FATHOM_INSTANTIATE(W)                                                                             \
+  template SweepResult sweep_layers<W>(Transformer<W>&, const TokenSequences&, size_t, Progress&);        \
+  template RemovalPrice price_removal<W>(Transformer<W>&, const TokenSequences&, std::span<const size_t>, \
+                                         size_t);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -40,6 +40,19 @@ template <class W>
 SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, size_t batch_size,
                          Progress& progress);
 
+/// The price of removing several layers at once.
+struct RemovalPrice {
+  uint64_t tokens = 0, sequences = 0;
+  double loss = 0, loss_without = 0;  ///< nats a token
+  double delta_loss = 0, delta_loss_stderr = 0;
+};
+
+/// Loss of the whole model and without `layers` (1-based places), on the same sequences. Errors: those of
+/// Transformer::forward.
+template <class W>
+RemovalPrice price_removal(Transformer<W>& model, const TokenSequences& sequences,
+                           std::span<const size_t> layers, size_t batch_size);
+
 /// {"loss", "loss_stderr", "perplexity", "tokens", "sequences", "removed": [{"layers", "loss", "perplexity",
 /// "delta_loss", "delta_loss_stderr"}], "effective_depth", "effective_depth_ratio"}; with "original_layers"
 /// in the entries of a pruned model; null for what there is not.

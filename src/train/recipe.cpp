@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "train/run_folder.h"
 
 namespace fathom {
 namespace {
@@ -107,11 +108,11 @@ TrainSettings gather_settings(const std::map<std::string, std::string>& flags,
   };
   TrainSettings settings;
   apply_given(settings);
-  const std::filesystem::path stored = std::filesystem::path(settings.out) / "run.toml";
-  if (resume && std::filesystem::exists(stored)) {
+  if (resume && !settings.out.empty()) {
     const std::string out = settings.out;
+    check_run_folder(out, resume);
     settings = {};
-    read_recipe(settings, stored);
+    read_recipe(settings, std::filesystem::path(out) / "run.toml");
     apply_given(settings);
     settings.out = out;
   }

@@ -1,0 +1,144 @@
+// inspect, generate, logits, prune, verify and bench, called as main() calls them, on a tiny checkpoint.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "core/error.h"
+#include "core/file.h"
+#include "io/checkpoint.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+#include "support/tiny_model.h"
+#include "text/helpers.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+void run(const std::vector<std::string>& arguments) {
+  CLI::App app;
+  for (const auto add : {add_inspect, add_generate, add_logits, add_prune, add_verify, add_bench}) add(app);
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  testing::internal::CaptureStdout();
+  try {
+    app.parse(reversed);
+  } catch (...) {
+    testing::internal::GetCapturedStdout();
+    throw;
+  }
+  testing::internal::GetCapturedStdout();
+}
+
+class ModelCommands : public testing::Test {
+ protected:
+  void SetUp() override {
+    const Tokenizer tokenizer = small_tokenizer();
+    ModelConfig config = test::tiny_config(NormType::kLns);
+    config.vocab_size = tokenizer.vocab_size();
+    ResidentWeights<float> weights(config);
+    test::randomize(weights, 5);
+    fs::create_directories(folder_ / "model");
+    save_model(folder_ / "model", config, weights.list(), weights.values(), DType::kF32);
+    tokenizer.save(folder_ / "model");
+    write_text_file(folder_ / "ids.json", "[[1,5,7,9,300],[2,4]]");
+  }
+  std::string at(const std::string& name) const { return (folder_ / name).string(); }
+  json read(const std::string& name) const { return json::parse(read_text_file(folder_ / name)); }
+
+  test::TempFolder folder_;
+};
+
+TEST_F(ModelCommands, InspectMeasuresTheConstants) {
+  run({"inspect", at("model"), "--json", at("i.json")});
+  const json result = read("i.json");
+  EXPECT_EQ(result["norm"], "lns");
+  EXPECT_EQ(result["layers"], 4);
+  EXPECT_NEAR(result["constants"][6]["in_scale_measured"].get<double>(), 0.5, 1e-3);  // layer 4, attention
+  EXPECT_LT(result["largest_deviation"].get<double>(), 1e-3);
+  run({"inspect", at("model/config.json"), "--json", at("c.json")});
+  EXPECT_EQ(read("c.json")["parameters"], result["parameters"]);
+}
+
+TEST_F(ModelCommands, GenerateIsAFunctionOfItsSeed) {
+  const auto text = [&](const std::string& seed, const std::string& dtype) {
+    run({"generate", at("model"), "--prompt", "a b", "--max-tokens", "12", "--seed", seed, "--dtype", dtype,
+         "--json", at("g.json")});
+    return read("g.json")["output_ids"];
+  };
+  EXPECT_EQ(text("1", "fp32"), text("1", "fp32"));
+  EXPECT_EQ(text("1", "bf16"), text("1", "bf16"));
+  EXPECT_NE(text("1", "fp32"), text("2", "fp32"));
+  EXPECT_ERROR(run({"generate", at("model"), "--prompt", "a", "--top-p", "0"}), ErrorCode::kUsage, "--top-p");
+  EXPECT_ERROR(run({"generate", at("model"), "--prompt", "a", "--dtype", "fp16"}), ErrorCode::kUsage, "fp16");
+  EXPECT_ERROR(run({"generate", at("none"), "--prompt", "a"}), ErrorCode::kFailed, "no such file or folder");
+}
+
+TEST_F(ModelCommands, LogitsHaveARowAnId) {
+  run({"logits", at("model"), "--token-ids", at("ids.json"), "--out", at("l.json")});
+  const json result = read("l.json");
+  EXPECT_EQ(result["logits"].size(), 2u);
+  EXPECT_EQ(result["logits"][0].size(), 5u);
+  EXPECT_EQ(result["logits"][0][0].size(), result["vocab_size"].get<size_t>());
+}
+
+TEST_F(ModelCommands, PruneSweepsPricesAndWrites) {
+  run({"prune", at("model"), "--sweep", "--token-ids", at("ids.json"), "--json", at("s.json")});
+  const json sweep = read("s.json");
+  ASSERT_EQ(sweep["removed"].size(), 4u);
+  run({"prune", at("model"), "--drop", "2", "--token-ids", at("ids.json"), "--out", at("pruned"), "--json",
+       at("d.json")});
+  const json drop = read("d.json");
+  EXPECT_NEAR(drop["removed"][0]["loss"].get<double>(), sweep["removed"][1]["loss"].get<double>(), 1e-6);
+  EXPECT_EQ(drop["layer_index"], json({1, 3, 4}));
+  // The pruned model, read back, computes the loss that was named.
+  run({"prune", at("pruned"), "--sweep", "--token-ids", at("ids.json"), "--json", at("p.json")});
+  EXPECT_NEAR(read("p.json")["loss"].get<double>(), drop["removed"][0]["loss"].get<double>(), 1e-6);
+  EXPECT_EQ(read_config(at("pruned")).norm.layer_index, (std::vector<size_t>{1, 3, 4}));
+  EXPECT_TRUE(fs::exists(folder_ / "pruned/tokenizer.json"));
+
+  EXPECT_ERROR(run({"prune", at("model"), "--drop", "2", "--out", at("pruned")}), ErrorCode::kFailed,
+               "exists already");
+  EXPECT_ERROR(run({"prune", at("model"), "--drop", "5", "--out", at("x")}), ErrorCode::kUsage, "5");
+  EXPECT_ERROR(run({"prune", at("model"), "--drop", "2-", "--out", at("x")}), ErrorCode::kUsage, "2-");
+  EXPECT_ERROR(run({"prune", at("model"), "--drop", "2"}), ErrorCode::kUsage, "--out");
+  EXPECT_ERROR(run({"prune", at("model")}), ErrorCode::kUsage, "--sweep");
+  EXPECT_ERROR(run({"prune", at("model"), "--sweep"}), ErrorCode::kUsage, "--text");
+  EXPECT_FALSE(fs::exists(folder_ / "x"));
+}
+
+TEST_F(ModelCommands, VerifyNamesTheFirstDifferenceOfTwoCheckpoints) {
+  fs::copy(folder_ / "model", folder_ / "other");
+  run({"verify", at("model"), at("other"), "--token-ids", at("ids.json")});
+  const ModelConfig config = read_config(at("model"));
+  ResidentWeights<float> weights(config);
+  load_weights(weights, at("model"));
+  for (const ParamSpec& spec : weights.list()) {
+    if (spec.name == "model.layers.2.mlp.up_proj.weight") weights.values(spec)[3] *= 2;
+  }
+  save_model(folder_ / "other", config, weights.list(), weights.values(), DType::kF32);
+  EXPECT_ERROR(run({"verify", at("model"), at("other"), "--token-ids", at("ids.json")}), ErrorCode::kFailed,
+               "layer 3", "model.layers.2.mlp.up_proj.weight");
+  EXPECT_ERROR(run({"verify", at("model")}), ErrorCode::kFailed, "expected.json");
+}
+
+TEST_F(ModelCommands, BenchReportsARateAndAFraction) {
+  for (const std::string what : {"train", "forward"}) {
+    run({"bench", what, "--model", at("model/config.json"), "--batch", "2", "--seq", "8", "--steps", "2",
+         "--json", at("b.json")});
+    const json result = read("b.json");
+    EXPECT_GT(result["results"][0]["tokens_per_second"].get<double>(), 0.0);
+    EXPECT_GT(result["peak_tflops"].get<double>(), 0.0);
+    EXPECT_ERROR(run({"bench", what, "--model", at("model/config.json"), "--batch", "0"}), ErrorCode::kUsage,
+                 "--batch");
+  }
+}
+
+}  // namespace
+}  // namespace fathom::cli
