@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/live_optimizer.h"
 #include "cli/model_loading.h"
 #include "cli/text_input.h"
 #include "core/error.h"
@@ -65,7 +66,8 @@ void verify_golden(const Options& o) {
   const Golden golden = read_golden(o.model);
   LoadedModel<W> m = load_model<W>(o.model);
   const std::vector<KeyDeviation> keys =
-      compare_golden(golden.expected, compute_golden(*m.transformer, *m.weights, golden), dtype_of<W>());
+      compare_golden(golden.expected,
+                     compute_golden<W>(*m.transformer, *m.weights, golden, live_optimizer<W>), dtype_of<W>());
   fmt::print("{}: {} in {} on {}\n", o.model, norm_name(m.config.norm.type), dtype_name(dtype_of<W>()),
              isa_name(active_isa()));
   print_keys(keys);

@@ -155,32 +155,21 @@ void add_stream_keys(json& keys, Transformer<W>& model, const Batch& batch) {
   }
 }
 
-// The loss at each step of AdamW before its update. clip 0: none; otherwise gradients are scaled by min(1,
-// clip / (norm + 1e-6)).
+// The loss at each step of a trajectory, before its update.
 template <class W>
-std::vector<double> adamw_losses(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden,
-                                 double clip) {
+std::vector<double> trained_losses(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden,
+                                   const GoldenOptimizer<W>& optimizer, double clip) {
   using S = Stream<W>;
-  const size_t n = weights.count();
-  const std::vector<S> stored(weights.values(), weights.values() + n);
+  const std::vector<S> stored(weights.values(), weights.values() + weights.count());
+  const GoldenUpdate<S> update = optimizer(weights, golden.optimizer);
   Gradients<S> gradients(weights.config(), weights.list());
-  Buffer<S> m(n), v(n);
   std::vector<double> losses;
   for (size_t step = 0; step < golden.steps; ++step) {
     const Batch batch = golden.batch(step);
     gradients.zero();
     const double scale = 1.0 / static_cast<double>(batch.rows());
     losses.push_back(model.forward_backward(batch, gradients, scale) * scale);
-    AdamWSettings settings = golden.optimizer;
-    settings.step = step + 1;
-    if (clip > 0)
-      settings.grad_scale = std::min(1.0, clip / (std::sqrt(sum_squares(gradients.values(), n)) + 1e-6));
-    for (const ParamSpec& spec : weights.list()) {
-      settings.weight_decay = spec.decay ? golden.optimizer.weight_decay : 0.0;
-      bf16* copy = weights.copy() != nullptr ? weights.copy() + spec.offset : nullptr;
-      adamw_update(weights.values(spec), m.data() + spec.offset, v.data() + spec.offset,
-                   gradients.values() + spec.offset, copy, spec.size(), settings);
-    }
+    update(gradients.values(), clip);
   }
   std::copy(stored.begin(), stored.end(), weights.values());
   weights.refresh();
@@ -295,13 +284,14 @@ Golden read_golden(const std::filesystem::path& folder) {
 }
 
 template <class W>
-json compute_golden(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden) {
+json compute_golden(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden,
+                    const GoldenOptimizer<W>& optimizer) {
   json keys;
   const Batch batch = golden.batch(0);
   add_stream_keys(keys, model, batch);
   add_gradient_keys(keys, model, weights, batch);
-  keys["adamw_losses"] = adamw_losses(model, weights, golden, 0);
-  keys["adamw_clip_losses"] = adamw_losses(model, weights, golden, golden.clip);
+  keys["adamw_losses"] = trained_losses(model, weights, golden, optimizer, 0);
+  keys["adamw_clip_losses"] = trained_losses(model, weights, golden, optimizer, golden.clip);
   return keys;
 }
 
@@ -321,8 +311,12 @@ std::vector<KeyDeviation> compare_golden(const json& expected, const json& compu
   return result;
 }
 
-template json compute_golden<double>(Transformer<double>&, ResidentWeights<double>&, const Golden&);
-template json compute_golden<float>(Transformer<float>&, ResidentWeights<float>&, const Golden&);
-template json compute_golden<bf16>(Transformer<bf16>&, ResidentWeights<bf16>&, const Golden&);
+#define FATHOM_INSTANTIATE(W)                                                          \
+  template json compute_golden<W>(Transformer<W>&, ResidentWeights<W>&, const Golden&, \
+                                  const GoldenOptimizer<W>&);
+FATHOM_INSTANTIATE(double)
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
 
 }  // namespace fathom

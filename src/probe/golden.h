@@ -7,6 +7,7 @@
 // but the two AdamW trajectories are of step 0's batch and the weights as stored.
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,10 +31,20 @@ struct Golden {
 /// Reads folder/expected.json. Errors: Error naming the file and what is missing or malformed.
 Golden read_golden(const std::filesystem::path& folder);
 
+/// One update of the weights by a step's gradients (flat, in the order of the parameter list), clipped to the
+/// global norm `clip` (0: not clipped).
+template <class S>
+using GoldenUpdate = std::function<void(const S* gradients, double clip)>;
+/// A fresh optimizer with the golden's settings over `weights`. The caller hands in the one that trains,
+/// which this folder may not know, so that it is the live one that is held to the trajectories.
+template <class W>
+using GoldenOptimizer = std::function<GoldenUpdate<Stream<W>>(ResidentWeights<W>&, const AdamWSettings&)>;
+
 /// Every key of a golden, computed by `model`, which runs on `weights`. The weights are trained on the way
 /// and put back.
 template <class W>
-nlohmann::json compute_golden(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden);
+nlohmann::json compute_golden(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden,
+                              const GoldenOptimizer<W>& optimizer);
 
 /// How far a computed key is from the expected one.
 struct KeyDeviation {

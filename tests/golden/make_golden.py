@@ -39,12 +39,12 @@ BASE = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 24, "intermediate_size": 40,
     "num_attention_heads": 3, "num_key_value_heads": 1, "num_hidden_layers": 5, "vocab_size": 61, "rms_norm_eps": 1e-6,
     "rope_theta": 10000.0, "tie_word_embeddings": False, "hidden_act": "silu", "max_position_embeddings": 64,
-    "initializer_range": 0.15, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 1,
+    "initializer_range": 0.06, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 1,
 }
 CASES = {
     "pre": {"norm_scheme": {"type": "pre"}},
     "pre-bias": {"norm_scheme": {"type": "pre"}, "attention_bias": True, "tie_word_embeddings": True,
-                 "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]},
+                 "rope_theta": 10.0, "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]},
     "scaled-init": {"norm_scheme": {"type": "pre"}},
     "lns": {"norm_scheme": {"type": "lns"}, "tie_word_embeddings": True},
     "lns-pruned": {"norm_scheme": {"type": "lns", "num_layers_original": 6, "layer_index": [1, 2, 4, 6]},
@@ -53,16 +53,16 @@ CASES = {
     "deepnorm": {"norm_scheme": {"type": "deepnorm"}, "tie_word_embeddings": True},
     "mix": {"norm_scheme": {"type": "mix", "post_layers": 2}},
     "sandwich": {"norm_scheme": {"type": "sandwich"}, "tie_word_embeddings": True, "head_dim": 24,
-                 "rope_theta": 500000.0, "hidden_size": 48, "initializer_range": 0.08},
+                 "rope_theta": 500000.0, "hidden_size": 48},
     "peri": {"norm_scheme": {"type": "peri"}, "rms_norm_eps": 1e-5},
     "layerscale": {"norm_scheme": {"type": "layerscale"}, "tie_word_embeddings": True, "num_key_value_heads": 3},
     "pre-window": {"norm_scheme": {"type": "pre"}, "sliding_window": 4, "model_type": "mistral",
                    "architectures": ["MistralForCausalLM"]},
 }
-STEPS, BATCH, SEQ = 20, 2, 9
-# Draws whose gradients are no small differences of large terms. A key's bias hardly moves the softmax, and norms on
-# both sides of a sublayer magnify rounding: most draws of these two deviate by more than 2% in bf16, in any program.
-SEEDS = {"pre-bias": 1001, "sandwich": 108}
+STEPS, BATCH, SEQ = 20, 3, 13
+# Draws whose gradients are no small differences of large terms: a key's bias hardly moves the softmax, and norms on
+# both sides of a sublayer magnify rounding, so that some draws deviate by more than 2% in bf16 in any program.
+SEEDS = {"pre-bias": 6001, "sandwich": 8008}
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

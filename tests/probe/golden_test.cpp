@@ -1,24 +1,40 @@
+#include "probe/golden.h"
+
+#include <cmath>
 #include <filesystem>
+#include <functional>
+#include <limits>
 #include <string>
 
 #include <gtest/gtest.h>
 
-#include "support/golden_folders.h"
+#include "cli/live_optimizer.h"
+#include "core/file.h"
 #include "io/checkpoint.h"
-#include "probe/golden.h"
+#include "kernels/isa.h"
+#include "support/expect_error.h"
+#include "support/golden_folders.h"
+#include "support/temp_folder.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
 
+// What a test does to a loaded model before it is held.
 template <class W>
-std::vector<KeyDeviation> hold(const fs::path& folder) {
+using Spoil = std::function<void(ResidentWeights<W>&, Transformer<W>&)>;
+
+template <class W>
+std::vector<KeyDeviation> hold(const fs::path& folder, const Spoil<W>& spoil = {}) {
   ResidentWeights<W> weights(read_config(folder));
   load_weights(weights, folder);
   Transformer<W> model(weights.config(), weights);
+  if (spoil) spoil(weights, model);
+  weights.refresh();
   const Golden golden = read_golden(folder);
-  return compare_golden(golden.expected, compute_golden(model, weights, golden), dtype_of<W>());
+  return compare_golden(golden.expected, compute_golden<W>(model, weights, golden, cli::live_optimizer<W>),
+                        dtype_of<W>());
 }
 
 void expect_passed(const std::vector<KeyDeviation>& keys) {
@@ -29,16 +45,30 @@ void expect_passed(const std::vector<KeyDeviation>& keys) {
   }
 }
 
+// Runs on each instruction set of the machine, and leaves the one that was in force.
+void expect_passed_on_each_isa(const fs::path& folder) {
+  const Isa before = active_isa();
+  for (const Isa isa : available_isas()) {
+    SCOPED_TRACE(isa_name(isa));
+    set_active_isa(isa);
+    expect_passed(hold<float>(folder));
+    expect_passed(hold<bf16>(folder));
+  }
+  set_active_isa(before);
+}
+
 std::string name_of(const testing::TestParamInfo<std::string>& info) {
   std::string name = info.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
 
-class OwnGolden : public testing::TestWithParam<std::string> {};
-TEST_P(OwnGolden, ReferencePathAgreesTo1e9) { expect_passed(hold<double>(own_goldens() / GetParam())); }
-TEST_P(OwnGolden, Fp32Agrees) { expect_passed(hold<float>(own_goldens() / GetParam())); }
-TEST_P(OwnGolden, Bf16Agrees) { expect_passed(hold<bf16>(own_goldens() / GetParam())); }
+class OwnGolden : public testing::TestWithParam<std::string> {
+ protected:
+  fs::path folder() const { return own_goldens() / GetParam(); }
+};
+TEST_P(OwnGolden, ReferencePathAgreesTo1e9) { expect_passed(hold<double>(folder())); }
+TEST_P(OwnGolden, AgreesOnEachIsa) { expect_passed_on_each_isa(folder()); }
 INSTANTIATE_TEST_SUITE_P(Golden, OwnGolden, testing::ValuesIn(golden_names(own_goldens())), name_of);
 
 class SharedGolden : public testing::TestWithParam<std::string> {
@@ -50,12 +80,179 @@ class SharedGolden : public testing::TestWithParam<std::string> {
   fs::path folder() const { return shared_folder() / "golden" / GetParam(); }
 };
 TEST_P(SharedGolden, ReferencePathAgreesTo1e9) { expect_passed(hold<double>(folder())); }
-TEST_P(SharedGolden, Fp32Agrees) { expect_passed(hold<float>(folder())); }
-TEST_P(SharedGolden, Bf16Agrees) { expect_passed(hold<bf16>(folder())); }
+TEST_P(SharedGolden, AgreesOnEachIsa) { expect_passed_on_each_isa(folder()); }
 INSTANTIATE_TEST_SUITE_P(Golden, SharedGolden,
                          testing::Values("deepnorm", "layerscale", "lns", "mix", "peri", "post", "pre",
                                          "sandwich", "scaled-init"),
                          name_of);
+
+// ---- a verify that can't fail is none ----
+
+std::vector<std::string> failed_keys(const std::vector<KeyDeviation>& keys) {
+  std::vector<std::string> names;
+  for (const KeyDeviation& k : keys) {
+    if (!k.passed()) names.push_back(k.key);
+  }
+  return names;
+}
+
+const ParamSpec& spec_of(const ResidentWeights<float>& weights, ParamRole role, int layer) {
+  for (const ParamSpec& p : weights.list()) {
+    if (p.role == role && p.layer == layer) return p;
+  }
+  throw std::out_of_range("no such parameter");
+}
+
+void transpose(ResidentWeights<float>& weights, const ParamSpec& p) {
+  float* w = weights.values(p);
+  for (size_t i = 0; i < p.shape[0]; ++i) {
+    for (size_t j = 0; j < i; ++j) std::swap(w[i * p.shape[1] + j], w[j * p.shape[1] + i]);
+  }
+}
+
+class SpoiledGolden : public testing::TestWithParam<std::string> {
+ protected:
+  fs::path folder() const { return own_goldens() / GetParam(); }
+};
+
+TEST_P(SpoiledGolden, FailsWhenAnyNormWeightIsHalfAsMuchAgain) {
+  const std::vector<ParamSpec> list = parameter_list(read_config(folder()));
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (list[i].is_matrix() || list[i].name.ends_with("bias")) continue;
+    const auto failed = failed_keys(hold<float>(folder(), [&](auto& weights, auto&) {
+      for (size_t j = 0; j < list[i].size(); ++j) weights.values(list[i])[j] *= 1.5f;
+    }));
+    EXPECT_FALSE(failed.empty()) << list[i].name;
+  }
+}
+
+TEST_P(SpoiledGolden, FailsWhenASquareProjectionIsTransposed) {
+  const auto list = parameter_list(read_config(folder()));
+  for (size_t i = 0; i < list.size(); ++i) {
+    const bool square = list[i].layer == 1 && list[i].is_matrix() && list[i].shape[0] == list[i].shape[1];
+    if (!square) continue;
+    const auto failed = failed_keys(
+        hold<float>(folder(), [&](auto& weights, auto&) { transpose(weights, weights.list()[i]); }));
+    EXPECT_FALSE(failed.empty()) << list[i].name;
+  }
+}
+
+TEST_P(SpoiledGolden, FailsWhenProjectionsAreSwapped) {
+  for (const auto& [a, b] : {std::pair{ParamRole::kGate, ParamRole::kUp}, {ParamRole::kK, ParamRole::kV}}) {
+    const auto failed = failed_keys(hold<float>(folder(), [&](auto& weights, auto&) {
+      const ParamSpec &x = spec_of(weights, a, 2), &y = spec_of(weights, b, 2);
+      std::swap_ranges(weights.values(x), weights.values(x) + x.size(), weights.values(y));
+    }));
+    EXPECT_FALSE(failed.empty());
+  }
+}
+
+// Each constant that the scheme has, of each layer alone: a norm's scale, the residual factor.
+TEST_P(SpoiledGolden, FailsWhenAConstantIsOffByOnePercent) {
+  const size_t layers = read_config(folder()).num_hidden_layers;
+  for (size_t l = 0; l < layers; ++l) {
+    for (double StepPlan::*constant : {&StepPlan::in_scale, &StepPlan::residual}) {
+      bool in_force = false;
+      const auto failed = failed_keys(hold<float>(folder(), [&](auto&, auto& model) {
+        StepPlan& step = model.mutable_plans()[l].step;
+        in_force = constant != &StepPlan::in_scale || step.norm_in;
+        step.*constant *= 1.01;
+      }));
+      EXPECT_EQ(failed.empty(), !in_force) << "layer " << l + 1;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, SpoiledGolden, testing::ValuesIn(golden_names(own_goldens())), name_of);
+
+TEST(SpoiledConfig, FailsWhenDeepNormsAlphaIsOffByOnePercentInTheFile) {
+  const test::TempFolder temp;
+  const fs::path folder = temp / "deepnorm";
+  fs::copy(own_goldens() / "deepnorm", folder);
+  nlohmann::json config = nlohmann::json::parse(read_text_file(folder / "config.json"));
+  config["norm_scheme"]["alpha"] = std::pow(10.0, 0.25) * 1.01;  // five layers
+  write_text_file(folder / "config.json", config.dump());
+  EXPECT_FALSE(failed_keys(hold<float>(folder)).empty());
+  config["norm_scheme"]["alpha"] = std::pow(10.0, 0.25);
+  write_text_file(folder / "config.json", config.dump());
+  EXPECT_TRUE(failed_keys(hold<float>(folder)).empty());
+}
+
+TEST(SpoiledScheme, FailsWhenLnsRunsAsPre) {
+  const auto failed = failed_keys(hold<bf16>(own_goldens() / "lns", [](auto&, auto& model) {
+    for (LayerPlan& p : model.mutable_plans()) p.step.in_scale = 1;
+  }));
+  EXPECT_FALSE(failed.empty());
+}
+
+// ---- the comparison itself ----
+
+using nlohmann::json;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+KeyDeviation compare_one(const std::string& key, const json& expected, const json& computed,
+                         DType dtype = DType::kF32) {
+  return compare_golden({{key, expected}}, {{key, computed}}, dtype).at(0);
+}
+
+TEST(CompareGolden, NotANumberFails) {
+  EXPECT_FALSE(compare_one("hidden_rms", {1.0, 2.0}, {1.0, kNaN}).passed());
+  EXPECT_FALSE(compare_one("grad_sum", {1.0}, {kNaN}).passed());
+  EXPECT_FALSE(compare_one("loss", 1.0, std::numeric_limits<double>::infinity()).passed());
+  EXPECT_FALSE(compare_one("loss", kNaN, kNaN).passed());
+}
+
+TEST(CompareGolden, TolerancesAreDesigns) {
+  // Relative to the largest expected magnitude, at least 1.
+  EXPECT_TRUE(compare_one("hidden_rms", {0.5, 100.0}, {0.5 + 0.0099, 100.0}).passed());
+  EXPECT_FALSE(compare_one("hidden_rms", {0.5, 100.0}, {0.5 + 0.0101, 100.0}).passed());
+  EXPECT_TRUE(compare_one("hidden_rms", {0.1}, {0.1 + 0.99e-4}).passed());
+  EXPECT_FALSE(compare_one("hidden_rms", {0.1}, {0.1 - 1.01e-4}).passed());
+  EXPECT_TRUE(compare_one("hidden_rms", {0.1}, {0.1 + 0.0199}, DType::kBf16).passed());
+  EXPECT_FALSE(compare_one("hidden_rms", {0.1}, {0.1 + 0.0201}, DType::kBf16).passed());
+  // Each value by itself, with a floor.
+  EXPECT_FALSE(compare_one("grad_norm", {{"a", 1e-3}, {"b", 100.0}}, {{"a", 1.1e-3}, {"b", 100.0}}).passed());
+  EXPECT_TRUE(compare_one("grad_norm", {{"a", 1e-9}, {"b", 100.0}}, {{"a", 1.5e-9}, {"b", 100.0}}).passed());
+  EXPECT_TRUE(compare_one("loss", 0.01, 0.01 * (1 + 0.9e-5)).passed());
+  EXPECT_FALSE(compare_one("loss", 0.01, 0.01 * (1 + 1.1e-5)).passed());
+  EXPECT_TRUE(compare_one("loss", 4.0, 4.07, DType::kBf16).passed());
+  // Absolute.
+  EXPECT_FALSE(compare_one("permutation_score", {50.0}, {50.0 + 1.1e-6}).passed());
+  EXPECT_TRUE(compare_one("permutation_score", {50.0}, {50.0 + 0.9e-3}, DType::kBf16).passed());
+  EXPECT_TRUE(compare_one("lens_top5", {0.5}, {0.549}, DType::kBf16).passed());
+  EXPECT_FALSE(compare_one("lens_top5", {0.5}, {0.51}).passed());
+  // Not held.
+  EXPECT_TRUE(compare_one("grad_sum", {{"a", 1.0}}, {{"a", 2.0}}).passed());
+  EXPECT_TRUE(compare_one("mlp_cosine", {0.1}, {0.9}, DType::kBf16).passed());
+  EXPECT_FALSE(compare_one("mlp_cosine", {0.1}, {0.9}).passed());
+}
+
+TEST(CompareGolden, ShapesAndKeysMustBeTheSame) {
+  EXPECT_FALSE(compare_one("hidden_rms", {1.0, 2.0}, {1.0}).passed());
+  EXPECT_FALSE(compare_one("hidden_rms", 1.0, {1.0}).passed());
+  EXPECT_FALSE(compare_one("grad_norm", {{"a", 1.0}}, {{"a", 1.0}, {"b", 1.0}}).passed());
+  EXPECT_FALSE(compare_one("grad_norm", {{"a", 1.0}, {"b", 1.0}}, {{"a", 1.0}}).passed());
+  const auto unknown = compare_golden({{"loss", 1.0}, {"novelty", 1.0}}, {{"loss", 1.0}}, DType::kF32);
+  EXPECT_EQ(failed_keys(unknown), std::vector<std::string>{"novelty"});
+  const auto missing = compare_golden({{"loss", 1.0}}, {{"loss", 1.0}, {"novelty", 1.0}}, DType::kF32);
+  EXPECT_EQ(failed_keys(missing), std::vector<std::string>{"novelty"});
+}
+
+TEST(ReadGolden, RefusesWhatIsNoGolden) {
+  const test::TempFolder temp;
+  const auto with = [&](const std::string& text) {
+    write_text_file(temp / "expected.json", text);
+    return read_golden(temp.path());
+  };
+  EXPECT_ERROR(read_golden(temp / "none"), ErrorCode::kFailed, "expected.json");
+  EXPECT_ERROR(with("{"), ErrorCode::kFailed, "not valid JSON");
+  EXPECT_ERROR(with("{\"tokens\": []}"), ErrorCode::kFailed, "not a golden file");
+  const std::string tail = ", \"expected\": {}, \"optimizer\": {\"type\": \"adamw\"}}";
+  EXPECT_ERROR(with("{\"tokens\": [[[1, 2], [1]]]" + tail), ErrorCode::kFailed, "three dimensions");
+  EXPECT_ERROR(with("{\"tokens\": [[[1, -2]]]" + tail), ErrorCode::kFailed, "no token id");
+  EXPECT_ERROR(with("{\"tokens\": [[[1]]]" + tail), ErrorCode::kFailed, "single token");
+  EXPECT_ERROR(with("{\"tokens\": [[[1, 2]]]" + tail), ErrorCode::kFailed, "'lr'");
+}
 
 }  // namespace
 }  // namespace fathom
