@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/format.h"
 #include "core/progress.h"
 
 namespace fathom::cli {
@@ -31,11 +32,6 @@ void write_result(const Common& common, const nlohmann::json& result);
 /// A bar with rate and time left on a terminal, plain lines (at most one every few seconds) otherwise, on
 /// stderr.
 std::unique_ptr<Progress> make_progress();
-
-/// "1.23M", "45.6 GiB", "3m 12s".
-std::string human_count(double n);
-std::string human_bytes(double bytes);
-std::string human_seconds(double seconds);
 
 // One line a command; each is defined in src/cli/<name>.cpp and registers its subcommand.
 void add_data(CLI::App& app);

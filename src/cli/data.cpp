@@ -28,9 +28,8 @@ void print_split(const char* name, const SplitInfo& split) {
   const double bytes_per_token =
       split.tokens > 0 ? static_cast<double>(split.bytes) / static_cast<double>(split.tokens) : 0;
   fmt::print("{:<10} {:>9} tokens  {:>9} documents  {:>11} of text  {:.2f} bytes a token\n", name,
-             human_count(static_cast<double>(split.tokens)),
-             human_count(static_cast<double>(split.documents)), human_bytes(static_cast<double>(split.bytes)),
-             bytes_per_token);
+             count_text(static_cast<double>(split.tokens)), count_text(static_cast<double>(split.documents)),
+             bytes_text(static_cast<double>(split.bytes)), bytes_per_token);
 }
 
 void run(const Options& options, const Common& common) {

@@ -1,13 +1,12 @@
 // fathom inspect: what a model is, and which constants its norms really apply.
 
-#include <cmath>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
 #include "core/error.h"
+#include "model/effective_constants.h"
 #include "report/table.h"
 
 namespace fathom::cli {
@@ -45,7 +44,7 @@ nlohmann::json architecture(const ModelConfig& c, size_t parameters) {
 }
 
 void print_architecture(const ModelConfig& c, size_t parameters) {
-  fmt::print("parameters     {} ({})\n", parameters, human_count(static_cast<double>(parameters)));
+  fmt::print("parameters     {} ({})\n", parameters, count_text(static_cast<double>(parameters)));
   fmt::print("layers         {}   hidden {}   FFN {}\n", c.num_hidden_layers, c.hidden_size,
              c.intermediate_size);
   fmt::print("heads          {} query, {} key/value, size {}{}\n", c.num_attention_heads,
@@ -58,7 +57,7 @@ void print_architecture(const ModelConfig& c, size_t parameters) {
 }
 
 // Plan beside measurement, layer by layer; returns the largest difference.
-double print_constants(Transformer<float>& model, ResidentWeights<float>& weights, nlohmann::json& result) {
+double print_constants(const std::vector<LayerConstants>& constants, nlohmann::json& result) {
   Table table({{"layer"},
                {"norms", Align::kLeft},
                {"step", Align::kLeft},
@@ -68,31 +67,28 @@ double print_constants(Transformer<float>& model, ResidentWeights<float>& weight
                {"sum"},
                {"residual"},
                {"measured"}});
-  double worst = 0;
   const auto cell = [](bool there, double value) {
     return there ? fmt::format("{:.6f}", value) : std::string("-");
   };
-  for (size_t l = 0; l < model.plans().size(); ++l) {
-    const LayerPlan& plan = model.plans()[l];
-    const LayerWeights<float> layer = weights.layer(l);
+  const auto number = [](bool there, double value) {
+    return there ? nlohmann::json(value) : nlohmann::json();
+  };
+  double worst = 0;
+  for (const LayerConstants& c : constants) {
+    const StepPlan& p = c.configured.step;
+    if (!(c.deviation <= worst)) worst = c.deviation;
     for (const bool attention : {true, false}) {
-      const StepPlan& p = plan.step;
-      const MeasuredStep m = measure_step<float>(p, attention ? layer.attn : layer.mlp, model.config());
-      worst = std::max(worst, std::abs(m.residual - p.residual));
-      if (p.norm_in) worst = std::max(worst, std::abs(m.in_scale - p.in_scale));
-      if (p.norm_out) worst = std::max(worst, std::abs(m.out_scale - 1.0));
-      if (p.norm_sum) worst = std::max(worst, std::abs(m.sum_scale - 1.0));
-      table.add_row({attention ? std::to_string(plan.index) : " ", attention ? norms_of(p) : " ",
+      const MeasuredStep& m = attention ? c.attn : c.mlp;
+      table.add_row({attention ? std::to_string(c.configured.index) : " ", attention ? norms_of(p) : " ",
                      attention ? "attention" : "mlp", cell(p.norm_in, p.in_scale),
                      cell(p.norm_in, m.in_scale), cell(p.norm_out, m.out_scale),
                      cell(p.norm_sum, m.sum_scale), cell(true, p.residual), cell(true, m.residual)});
-      result["constants"].push_back(
-          {{"layer", plan.index},
-           {"step", attention ? "attention" : "mlp"},
-           {"in_scale", p.norm_in ? nlohmann::json(p.in_scale) : nlohmann::json()},
-           {"in_scale_measured", p.norm_in ? nlohmann::json(m.in_scale) : nlohmann::json()},
-           {"residual", p.residual},
-           {"residual_measured", m.residual}});
+      result["constants"].push_back({{"layer", c.configured.index},
+                                     {"step", attention ? "attention" : "mlp"},
+                                     {"in_scale", number(p.norm_in, p.in_scale)},
+                                     {"in_scale_measured", number(p.norm_in, m.in_scale)},
+                                     {"residual", p.residual},
+                                     {"residual_measured", m.residual}});
     }
   }
   fmt::print("\nconstants in force, measured by sending random signs through each live norm:\n{}",
@@ -112,17 +108,17 @@ void run(const Options& o) {
     const MemoryPlan plan =
         plan_memory<bf16>(config, 1, std::min<size_t>(config.max_position_embeddings, 1024), {});
     fmt::print("training       {} in bf16 with one sequence of {} tokens\n",
-               human_bytes(static_cast<double>(plan.total())),
+               bytes_text(static_cast<double>(plan.total())),
                std::min<size_t>(config.max_position_embeddings, 1024));
     write_result(*o.common, result);
     return;
   }
   LoadedModel<float> m = load_model<float>(o.model);
-  const double worst = print_constants(*m.transformer, *m.weights, result);
+  const double worst = print_constants(measure_constants(*m.transformer, *m.weights), result);
   result["largest_deviation"] = worst;
   write_result(*o.common, result);
-  if (!(worst <= 1e-3)) {
-    fail(fmt::format("a measured constant is off by {:.2e}, more than 1e-3", worst),
+  if (!(worst <= kConstantTolerance)) {
+    fail(fmt::format("a measured constant is off by {:.2e}, more than {:.0e}", worst, kConstantTolerance),
          "the normalization scheme in config.json is not in force");
   }
 }

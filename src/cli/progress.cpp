@@ -71,17 +71,17 @@ class TerminalProgress final : public Progress {
         const int filled = static_cast<int>(share * kBar);
         line += "[" + std::string(filled, '#') + std::string(kBar - filled, '.') + "] ";
       }
-      line += fmt::format("{:3.0f}% {}/{} {}", share * 100, human_count(static_cast<double>(done_)),
-                          human_count(static_cast<double>(total_)), unit_);
+      line += fmt::format("{:3.0f}% {}/{} {}", share * 100, count_text(static_cast<double>(done_)),
+                          count_text(static_cast<double>(total_)), unit_);
     } else {
-      line += fmt::format("{} {}", human_count(static_cast<double>(done_)), unit_);
+      line += fmt::format("{} {}", count_text(static_cast<double>(done_)), unit_);
     }
     if (rate > 0)
-      line += rate < 100 ? fmt::format("  {:.2f}/s", rate) : fmt::format("  {}/s", human_count(rate));
+      line += rate < 100 ? fmt::format("  {:.2f}/s", rate) : fmt::format("  {}/s", count_text(rate));
     if (total_ > done_ && rate > 0) {
-      line += "  left " + human_seconds(static_cast<double>(total_ - done_) / rate);
+      line += "  left " + seconds_text(static_cast<double>(total_ - done_) / rate);
     } else {
-      line += "  in " + human_seconds(elapsed);
+      line += "  in " + seconds_text(elapsed);
     }
     if (!note_.empty()) line += "  " + note_;
     if (!terminal_) {

@@ -99,7 +99,7 @@ void drop(const Options& o) {
     write_pruned(folder, layers, o.out);
     fmt::print("{}: {} of {} layers, {} parameters; read back and compared\n", o.out,
                pruned.num_hidden_layers, config.num_hidden_layers,
-               human_count(static_cast<double>(parameter_count(parameter_list(pruned)))));
+               count_text(static_cast<double>(parameter_count(parameter_list(pruned)))));
     result["out"] = o.out;
   }
   write_result(*o.common, result);

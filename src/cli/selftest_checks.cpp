@@ -8,13 +8,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "cli/selftest_model.h"
 #include "core/error.h"
 #include "core/threads.h"
 #include "io/checkpoint.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/isa.h"
 #include "kernels/vector_ops.h"
+#include "model/tiny_model.h"
 #include "probe/divergence.h"
 #include "probe/identity_deviation.h"
 #include "probe/stream_metrics.h"
@@ -53,16 +53,27 @@ void on_each_isa(const Fn& fn) {
   set_active_isa(before);
 }
 
+const size_t kVocab = tiny_config(NormType::kPre).vocab_size;
+
+template <class W>
+double mean_loss(Transformer<W>& model, const Batch& batch) {
+  std::vector<double> nll(batch.rows());
+  model.forward(nll.data(), batch);
+  double sum = 0;
+  for (const double v : nll) sum += v;
+  return sum / static_cast<double>(batch.rows());
+}
+
 CheckResult below(double value, double limit, const std::string& what) {
   return {value <= limit, fmt::format("{}: {:.1e} (limit {:.0e})", what, value, limit)};  // NaN fails
 }
 
 // (a) The gradient of every tensor against central differences of the loss, in double.
 CheckResult gradients_match_differences(NormType type) {
-  TinyModel<double> m(type);
-  const TinyBatch data(m.config, 2, 7);
-  Gradients<double> gradients(m.config, m.weights.list());
-  m.model.forward_backward(data.batch, gradients, 1.0 / static_cast<double>(data.batch.rows()));
+  TinyModel<double> m(tiny_config(type));
+  const TinyBatch data(2, 7, kVocab);
+  Gradients<double> gradients(m.model.config(), m.weights.list());
+  m.model.forward_backward(data.view(), gradients, 1.0 / static_cast<double>(data.view().rows()));
   double worst = 0;
   std::string where;
   for (const ParamSpec& spec : m.weights.list()) {
@@ -73,9 +84,9 @@ CheckResult gradients_match_differences(NormType type) {
       constexpr double kStep = 1e-5;
       const double kept = p;
       p = kept + kStep;
-      const double up = m.mean_loss(data.batch);
+      const double up = mean_loss(m.model, data.view());
       p = kept - kStep;
-      const double down = m.mean_loss(data.batch);
+      const double down = mean_loss(m.model, data.view());
       p = kept;
       const double error = std::abs((up - down) / (2 * kStep) - gradients.values()[i]);
       if (!(error <= worst)) {
@@ -90,13 +101,13 @@ CheckResult gradients_match_differences(NormType type) {
 // (a) Loss and gradient norm of the fast paths against the double reference, on each instruction set.
 template <class W>
 double distance_from_reference(NormType type) {
-  TinyModel<double> reference(type);
-  TinyModel<W> fast(type);
-  const TinyBatch data(fast.config, 2, 7);
-  Gradients<double> expected(reference.config, reference.weights.list());
-  Gradients<float> got(fast.config, fast.weights.list());
-  const double loss = reference.model.forward_backward(data.batch, expected, 1.0);
-  double worst = std::abs(fast.model.forward_backward(data.batch, got, 1.0) - loss) / loss;
+  TinyModel<double> reference(tiny_config(type));
+  TinyModel<W> fast(tiny_config(type));
+  const TinyBatch data(2, 7, kVocab);
+  Gradients<double> expected(reference.model.config(), reference.weights.list());
+  Gradients<float> got(fast.model.config(), fast.weights.list());
+  const double loss = reference.model.forward_backward(data.view(), expected, 1.0);
+  double worst = std::abs(fast.model.forward_backward(data.view(), got, 1.0) - loss) / loss;
   double difference = 0;
   for (size_t i = 0; i < got.count(); ++i) {
     const double d = static_cast<double>(got.values()[i]) - expected.values()[i];
@@ -121,35 +132,36 @@ CheckResult fast_paths_match_reference(NormType type) {
 
 // (b) LNS with its gains multiplied by sqrt(l) is Pre-LN.
 CheckResult lns_folds_into_pre() {
-  TinyModel<double> pre(NormType::kPre), lns(NormType::kLns);
+  TinyModel<double> pre(tiny_config(NormType::kPre)), lns(tiny_config(NormType::kLns));
   for (const ParamSpec& spec : lns.weights.list()) {
     if (spec.role != ParamRole::kAttnNormIn && spec.role != ParamRole::kMlpNormIn) continue;
     for (size_t i = 0; i < spec.size(); ++i) lns.weights.values(spec)[i] *= std::sqrt(spec.layer + 1.0);
   }
-  const TinyBatch data(pre.config, 2, 9);
-  return below(std::abs(pre.mean_loss(data.batch) - lns.mean_loss(data.batch)), 1e-12, "difference in loss");
+  const TinyBatch data(2, 9, kVocab);
+  return below(std::abs(mean_loss(pre.model, data.view()) - mean_loss(lns.model, data.view())), 1e-12,
+               "difference in loss");
 }
 
 // The constants of a scheme in the live layers, and that a block does something at all.
 CheckResult constants_are_in_force(NormType type) {
-  TinyModel<float> m(type);
+  TinyModel<float> m(tiny_config(type));
   double worst = 0;
   for (size_t l = 0; l < m.model.plans().size(); ++l) {
     const StepPlan& plan = m.model.plans()[l].step;
     for (const auto& vectors : {m.weights.layer(l).attn, m.weights.layer(l).mlp}) {
-      const MeasuredStep got = measure_step<float>(plan, vectors, m.config);
+      const MeasuredStep got = measure_step<float>(plan, vectors, m.model.config());
       worst = std::max({worst, std::abs(got.residual - plan.residual),
                         plan.norm_in ? std::abs(got.in_scale - plan.in_scale) : 0.0,
                         plan.norm_out ? std::abs(got.out_scale - 1) : 0.0,
                         plan.norm_sum ? std::abs(got.sum_scale - 1) : 0.0});
     }
   }
-  const TinyBatch data(m.config, 1, 8);
+  const TinyBatch data(1, 8, kVocab);
   double least = INFINITY;
-  m.model.forward(std::vector<double>(8).data(), data.batch, [&](const Tap<float>& tap) {
+  m.model.forward(std::vector<double>(8).data(), data.view(), [&](const Tap<float>& tap) {
     if (tap.before == nullptr) return;
     double change = 0;
-    for (size_t i = 0; i < 8 * m.config.hidden_size; ++i) {
+    for (size_t i = 0; i < 8 * m.model.config().hidden_size; ++i) {
       change = std::max(change, std::abs(static_cast<double>(tap.after[i] - tap.before[i])));
     }
     least = std::min(least, change);
@@ -186,15 +198,15 @@ CheckResult planted_directions() {
 }
 
 CheckResult planted_identity_layer() {
-  TinyModel<float> m(NormType::kPre);
+  TinyModel<float> m(tiny_config(NormType::kPre));
   for (const ParamSpec& spec : m.weights.list()) {
     if (spec.layer == 1 && (spec.role == ParamRole::kO || spec.role == ParamRole::kDown)) {
       std::fill_n(m.weights.values(spec), spec.size(), 0.0f);
     }
   }
-  const TinyBatch data(m.config, 1, 6);
-  Buffer<float> x(6 * m.config.hidden_size);
-  m.model.embed(x.data(), data.batch);
+  const TinyBatch data(1, 6, kVocab);
+  Buffer<float> x(6 * m.model.config().hidden_size);
+  m.model.embed(x.data(), data.view());
   const double planted = exact_identity_deviation<float>(m.model, 1, x.data(), data.tokens.data(), 6);
   const double other = exact_identity_deviation<float>(m.model, 2, x.data(), data.tokens.data(), 6);
   return {planted == 0.0 && other > 1e-3,
@@ -203,8 +215,8 @@ CheckResult planted_identity_layer() {
 
 // (d) Perplexity whatever the batch, the threads and the padding.
 CheckResult perplexity_is_invariant() {
-  TinyModel<float> m(NormType::kLns);
-  const TinyBatch data(m.config, 6, 8);
+  TinyModel<float> m(tiny_config(NormType::kLns));
+  const TinyBatch data(6, 8, kVocab);
   const size_t before = num_threads();
   double least = INFINITY, most = 0;
   const auto see = [&](double loss) {
@@ -217,7 +229,7 @@ CheckResult perplexity_is_invariant() {
       double sum = 0;
       for (size_t b = 0; b < 6; b += B) {
         const Batch part{B, 8, data.tokens.data() + b * 8, data.targets.data() + b * 8, nullptr};
-        sum += m.mean_loss(part) * static_cast<double>(part.rows());
+        sum += mean_loss(m.model, part) * static_cast<double>(part.rows());
       }
       see(sum / 48);
     }
@@ -229,7 +241,7 @@ CheckResult perplexity_is_invariant() {
     std::copy_n(data.tokens.data() + b * 8, 8, tokens.data() + b * 11);
     std::copy_n(data.targets.data() + b * 8, 8, targets.data() + b * 11);
   }
-  see(m.mean_loss({6, 11, tokens.data(), targets.data(), nullptr}) * 66 / 48);
+  see(mean_loss(m.model, {6, 11, tokens.data(), targets.data(), nullptr}) * 66 / 48);
   return below(std::exp(most) - std::exp(least), 1e-6 * std::exp(least), "spread of the perplexity");
 }
 
@@ -238,11 +250,11 @@ template <class W>
 bool resumes_bit_for_bit(const Scratch& scratch) {
   const ModelConfig config = tiny_config(NormType::kLns);
   const auto train = [&](TinyModel<W>& m, AdamW<float>& optimizer, int steps, uint64_t first) {
-    Gradients<float> gradients(m.config, m.weights.list());
+    Gradients<float> gradients(m.model.config(), m.weights.list());
     for (int s = 0; s < steps; ++s) {
       gradients.zero();
-      const TinyBatch data(m.config, 2, 8, first + static_cast<uint64_t>(s));
-      m.model.forward_backward(data.batch, gradients, 1.0 / 16);
+      const TinyBatch data(2, 8, kVocab, first + static_cast<uint64_t>(s));
+      m.model.forward_backward(data.view(), gradients, 1.0 / 16);
       optimizer.update(m.weights.values(), m.weights.copy(), gradients.values(), 1e-2, 1.0);
     }
   };
@@ -272,11 +284,11 @@ CheckResult resume_is_exact() {
 // (f) Written, read back, and compared place by place. The scale is in no file: it is computed from l.
 CheckResult checkpoint_round_trip(NormType type) {
   const Scratch scratch;
-  TinyModel<float> m(type);
-  save_model(scratch.path(), m.config, m.weights.list(), m.weights.values(), DType::kF32);
+  TinyModel<float> m(tiny_config(type));
+  save_model(scratch.path(), m.model.config(), m.weights.list(), m.weights.values(), DType::kF32);
   TinyModel<float> back(read_config(scratch.path()), 99);
   load_weights(back.weights, scratch.path());
-  const TinyBatch data(m.config, 1, 9);
+  const TinyBatch data(1, 9, kVocab);
   const Divergence d =
       find_divergence(m.model, m.weights, back.model, back.weights, TokenSequences{data.tokens}, 1, 0.0);
   return {!d.first.has_value() && d.tensors.empty(),

@@ -51,10 +51,10 @@ void run_train(Options& options, const Common& common) {
   else
     result.tokenizer.save(options.out);
   fmt::print("{} pieces from {} lines ({}) of {} documents ({})\nwrote {}\n", result.tokenizer.vocab_size(),
-             human_count(static_cast<double>(result.sample_lines)),
-             human_bytes(static_cast<double>(result.sample_bytes)),
-             human_count(static_cast<double>(result.documents)),
-             human_bytes(static_cast<double>(result.bytes)), options.out.string());
+             count_text(static_cast<double>(result.sample_lines)),
+             bytes_text(static_cast<double>(result.sample_bytes)),
+             count_text(static_cast<double>(result.documents)), bytes_text(static_cast<double>(result.bytes)),
+             options.out.string());
   write_result(common, {{"out", options.out.string()},
                         {"vocab_size", result.tokenizer.vocab_size()},
                         {"tokenizer_fingerprint", fingerprint_text(result.tokenizer.fingerprint())},

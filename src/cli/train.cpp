@@ -80,7 +80,7 @@ void run(const Options& o) {
          "continue with: fathom train --resume --out " + settings.out);
   }
   fmt::print("trained {} steps, {} tokens; saved {}\n", result.steps,
-             human_count(static_cast<double>(result.tokens)), result.checkpoint.string());
+             count_text(static_cast<double>(result.tokens)), result.checkpoint.string());
   if (result.validation) {
     fmt::print("validation loss {:.4f} +- {:.4f} (standard error over {} sequences), perplexity {:.3f}\n",
                result.validation->mean(), result.validation->standard_error(), result.validation->nll.size(),

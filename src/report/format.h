@@ -1,12 +1,11 @@
 #pragma once
-// Numbers for people, the same in the terminal and on the page, whatever the locale.
+// Values with their errors for people, the same in the terminal and on the page, whatever the locale.
 
 #include <string>
 
-namespace fathom {
+#include "core/format.h"
 
-/// "" for NaN, three significant digits with a unit above 10,000: "512", "11.4M", "2.20B".
-std::string count_text(double n);
+namespace fathom {
 
 /// "" for NaN, else `digits` significant digits: "0.0123", "4.56e+08".
 std::string number_text(double value, int digits);

@@ -3,22 +3,11 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/format.h"
 #include "core/log.h"
 
 namespace fathom {
 namespace {
-
-std::string count_text(uint64_t n) {
-  const auto x = static_cast<double>(n);
-  if (x >= 1e9) return fmt::format("{:.2f}B", x / 1e9);
-  if (x >= 1e6) return fmt::format("{:.2f}M", x / 1e6);
-  return std::to_string(n);
-}
-
-std::string bytes_text(uint64_t bytes) {
-  const auto x = static_cast<double>(bytes);
-  return x >= 0x1p30 ? fmt::format("{:.2f} GiB", x * 0x1p-30) : fmt::format("{:.1f} MiB", x * 0x1p-20);
-}
 
 std::string memory_parts(const MemoryPlan& m) {
   return fmt::format("parameters {}, gradients {}, optimizer {}, activations {}, logits {}",

@@ -138,7 +138,7 @@ TEST(CheckMemory, RefusesWhatDoesNotFit) {
   plan.activations = 1 << 20;
   EXPECT_NO_THROW(check_memory(plan, plan.total()));
   EXPECT_ERROR(check_memory(plan, plan.total() - 1), kFailed, "a training step takes 3.00 GiB",
-               "activations 1.0 MiB", "--recompute");
+               "activations 1.00 MiB", "--recompute");
   EXPECT_GT(available_memory().value_or(0), uint64_t{1} << 20);
 }
 
