@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 fathom=$1
 out=${2:-demo-out}
-tokens=${FATHOM_DEMO_TOKENS:-1M}
+tokens=${FATHOM_DEMO_TOKENS:-2M}
 started=$(date +%s)
 
 say() { printf '\n== %s\n' "$*"; }
@@ -39,7 +39,7 @@ cat <<END
 
 What this shows: the variance of the stream grows with depth under Pre-LN and much less under LNS; which layers the loss
 misses when they are removed; and that both train.
-What a run this short can't show: which scheme ends up better. The models saw $tokens tokens, about a ten-thousandth of what
+What a run this short can't show: which scheme ends up better. The models saw $tokens tokens, about a thousandth of what
 the paper's smallest model saw; a difference in perplexity here is mostly a difference in how fast the first steps go, and
 its standard error covers the choice of validation text, not of the seed. docs/results.md has longer runs.
 
