@@ -119,7 +119,7 @@ BENCHMARK(BM_SoftmaxNllRow);
 
 void BM_RopeBf16(benchmark::State& state) {
   const size_t HS = 64, heads = 24, stride = 36 * HS, T = 256;
-  const RopeTable<float> table(T, HS, 10000.0);
+  const RopeTable<float> table(T, rope_frequencies(HS, 10000.0));
   auto x = random_values<bf16>(kRows * stride);
   for (auto _ : state) rope(x.data(), kRows, stride, heads, HS, T, 0, table, false);
   report_bytes(state, kRows * heads * HS * 4);

@@ -2,6 +2,7 @@
 // Causal attention with grouped key/value heads, in O(T) memory: scores are made and used block by block and
 // never stored, forward or backward (Dao et al. 2022, arXiv:2205.14135; backward recomputes them from lse).
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -19,9 +20,15 @@ struct AttentionShape {
   size_t q_stride, kv_stride, kv_batch_stride;
   size_t q_start = 0;
   const int32_t* first_key = nullptr;  ///< (B, Tq), or null. Document masks and sliding windows.
+  double scale = 0;  ///< Factor of the scores; 0: 1 / sqrt(HS). Gemma 2 has a number of its own.
+  double softcap =
+      0;  ///< c: scores become c tanh(score / c) (Gemma 2, arXiv:2408.00118, section 2); 0: none.
+
+  double score_scale() const { return scale > 0 ? scale : 1.0 / std::sqrt(static_cast<double>(HS)); }
 };
 
-/// out = softmax(q k^T / sqrt(HS)) v; lse (B, NH, Tq) = log-sum-exp of the scaled scores, kept for backward.
+/// out = softmax(scores) v, scores = scale q k^T, capped where softcap is set; lse (B, NH, Tq) = log-sum-exp
+/// of the scores, kept for backward.
 template <class W>
 void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* v,
                        const AttentionShape& shape);

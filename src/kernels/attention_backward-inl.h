@@ -40,11 +40,13 @@ struct QueryBlock {
   float *scores, *dp, *p_across, *ds_along, *ds_across;  ///< 64 x 64 each.
 };
 
-/// p = 2^(factor scores - lse2) and ds = p (dp - delta), both 0 where not visible, for all rows of a block.
+/// p = 2^(factor scores - lse2) and ds = p (dp - delta), both 0 where not visible, for all rows of a block. A
+/// cap's slope 1 - tanh^2 goes into ds.
 template <class Panel>
-void probabilities_and_gradients(const QueryBlock& block, float factor, size_t rows, const Visibility& see) {
+void probabilities_and_gradients(const QueryBlock& block, const ScoreScale& scale, size_t rows,
+                                 const Visibility& see) {
   const F32 d;
-  const V32 vfactor = hn::Set(d, factor);
+  const V32 vfactor = hn::Set(d, scale.factor), to_cap = hn::Set(d, scale.to_cap);
   constexpr size_t kPer = Panel::kPer;
   for (size_t r = 0; r < rows; r += kPer) {
     const size_t columns = see.columns<Panel>(r / kTileRows * kTileRows);
@@ -55,8 +57,13 @@ void probabilities_and_gradients(const QueryBlock& block, float factor, size_t r
         V32 ds_row[kPer];
         for (size_t y = 0; y < kPer; ++y) {
           const size_t column = c + y * kLanes, at = row * kAttentionBlock + column;
-          V32 e = exp2_nonpositive(hn::MulSub(vfactor, load(block.scores + at), hn::Set(d, block.lse2[row])));
+          const V32 score = load(block.scores + at);
+          V32 e = exp2_nonpositive(hn::MulSub(vfactor, score, hn::Set(d, block.lse2[row])));
           V32 slope = hn::Mul(e, hn::Sub(load(block.dp + at), hn::Set(d, block.delta[row])));
+          if (scale.to_cap != 0) {
+            const V32 t = hn::Mul(to_cap, score);
+            slope = hn::NegMulAdd(slope, hn::Mul(t, t), slope);
+          }
           if (column < first || column + kLanes > last) {
             const auto see_lane = visible_lanes(column, first, last);
             e = hn::IfThenElseZero(see_lane, e);
@@ -90,12 +97,13 @@ void multiply_by_queries(float* c, const float* p_across, const float* b, size_t
 
 /// The five products of one block of queries with one block of keys.
 template <class Panel>
-void backward_block(const QueryBlock& block, const KeyValueHead& head, size_t j0, float factor, size_t rows,
-                    size_t HS, size_t HSp, const Visibility& see) {
+void backward_block(const QueryBlock& block, const KeyValueHead& head, size_t j0, const ScoreScale& scale,
+                    size_t rows, size_t HS, size_t HSp, const Visibility& see) {
   const size_t at = j0 * HSp, elements = HS / Panel::kPer, along_row = HSp / Panel::kPer;
   multiply_scores<Panel>(block.scores, block.q_along, along_row, head.k_columns + at, elements, rows, see);
+  if (scale.to_cap != 0) cap_scores(block.scores, rows * kAttentionBlock, scale);
   multiply_scores<Panel>(block.dp, block.dout_along, along_row, head.v_columns + at, elements, rows, see);
-  probabilities_and_gradients<Panel>(block, factor, rows, see);
+  probabilities_and_gradients<Panel>(block, scale, rows, see);
   multiply_by_queries<Panel>(head.dv + at, block.p_across, block.dout_across, rows, HSp, see);
   multiply_by_queries<Panel>(head.dk + at, block.ds_across, block.q_across, rows, HSp, see);
   multiply_by_keys<Panel>(block.dq, block.ds_along, head.k_across + at, rows, HSp, see);
@@ -172,7 +180,7 @@ void backward_head(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
   pack_head<Panel>(head, memory.take(panel), k + kv, v + kv, s, HSp);
   std::memset(head.dk, 0, whole * sizeof(float));
   std::memset(head.dv, 0, whole * sizeof(float));
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(HS)), factor = scale * kLog2e;
+  const ScoreScale scale(s);
   for (size_t h = g * group; h < (g + 1) * group; ++h) {
     for (size_t t0 = 0; t0 < T; t0 += kAttentionBlock) {
       const size_t rows = T - t0 < kAttentionBlock ? T - t0 : kAttentionBlock;
@@ -185,13 +193,14 @@ void backward_head(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
         const size_t keys = t0 + rows - j0 < kAttentionBlock ? t0 + rows - j0 : kAttentionBlock;
         const Visibility see{static_cast<ptrdiff_t>(t0) - static_cast<ptrdiff_t>(j0),
                              static_cast<ptrdiff_t>(keys), first_key, static_cast<ptrdiff_t>(j0), rows};
-        backward_block<Panel>(block, head, j0, factor, padded, HS, HSp, see);
+        backward_block<Panel>(block, head, j0, scale, padded, HS, HSp, see);
       }
-      for (size_t r = 0; r < rows; ++r) write_row(dq + q_at + r * s.q_stride, block.dq + r * HSp, scale, HS);
+      for (size_t r = 0; r < rows; ++r)
+        write_row(dq + q_at + r * s.q_stride, block.dq + r * HSp, scale.scale, HS);
     }
   }
   for (size_t j = 0; j < T; ++j) {
-    write_row(dk + kv + j * s.kv_stride, head.dk + j * HSp, scale, HS);
+    write_row(dk + kv + j * s.kv_stride, head.dk + j * HSp, scale.scale, HS);
     write_row(dv + kv + j * s.kv_stride, head.dv + j * HSp, 1.0f, HS);
   }
 }

@@ -97,6 +97,29 @@ void multiply_by_keys(float* c, const float* p, const float* b, size_t rows, siz
   }
 }
 
+/// How raw products become exponents of 2: factor * score, where the scores of a block have been capped first
+/// if there is a cap. Capped scores are kept in units of raw products, so that `factor` serves both.
+struct ScoreScale {
+  float scale, factor;
+  float to_cap;    ///< scale / softcap: raw product -> argument of tanh; 0: no cap.
+  float from_cap;  ///< softcap / scale
+
+  explicit ScoreScale(const AttentionShape& s)
+      : scale(static_cast<float>(s.score_scale())),
+        factor(scale * kLog2e),
+        to_cap(s.softcap == 0 ? 0.0f : static_cast<float>(s.score_scale() / s.softcap)),
+        from_cap(s.softcap == 0 ? 0.0f : static_cast<float>(s.softcap / s.score_scale())) {}
+};
+
+/// n scores, n a multiple of kLanes: from_cap tanh(to_cap score).
+inline void cap_scores(float* scores, size_t n, const ScoreScale& scale) {
+  const F32 d;
+  for (size_t i = 0; i < n; i += kLanes) {
+    const V32 t = tanh(hn::Mul(hn::Set(d, scale.to_cap), load(scores + i)));
+    store(hn::Mul(hn::Set(d, scale.from_cap), t), scores + i);
+  }
+}
+
 /// The largest visible score of one row, lane by lane.
 HWY_INLINE V32 row_maxima(const float* row, size_t first, size_t last) {
   const F32 d;
@@ -207,7 +230,7 @@ void forward_block(W* out, float* lse, const W* q, const W* k, const W* v, const
   float* before = memory.take(kAttentionBlock);
   float* sum = memory.take(kAttentionBlock);
 
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(HS)), factor = scale * kLog2e;
+  const ScoreScale scale(s);
   const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * s.Tq + t0;
   const size_t kv = b * s.kv_batch_stride + h / (s.NH / s.NKV) * HS;
   Panel::pack_along(q_panel, q + (b * s.Tq + t0) * s.q_stride + h * HS, s.q_stride, rows, padded, HS, HSp);
@@ -228,10 +251,11 @@ void forward_block(W* out, float* lse, const W* q, const W* k, const W* v, const
     Panel::pack_across(v_panel, v + at, s.kv_stride, keys, keys_padded, HS, HSp);
 
     multiply_scores<Panel>(scores, q_panel, q_row, k_columns, elements, padded, see);
+    if (scale.to_cap != 0) cap_scores(scores, padded * kAttentionBlock, scale);
     std::memcpy(before, highest, kAttentionBlock * sizeof(float));
-    update_maxima(highest, scores, factor, padded, see);
+    update_maxima(highest, scores, scale.factor, padded, see);
     rescale(sum_v, sum, before, highest, rows, HSp);
-    exponentiate<Panel>(p, sum, scores, highest, factor, padded, see);
+    exponentiate<Panel>(p, sum, scores, highest, scale.factor, padded, see);
     multiply_by_keys<Panel>(sum_v, p, v_panel, padded, HSp, see);
   }
   for (size_t r = 0; r < rows; ++r) {
@@ -263,11 +287,13 @@ void forward_row(W* out, float* lse, const W* q, const W* k, const W* v, const A
   Scratch memory{scratch};
   float* p = memory.take(round_up(s.Tk, kKeyPad));
   float* q_row = memory.take(round_up(HS, kHeadPad));
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(HS));
+  const ScoreScale scale(s);
   pack_floats(q_row, q + (b * s.Tq + t) * s.q_stride + h * HS, s.q_stride, 1, 1, HS, round_up(HS, kHeadPad));
   float highest = kLowest;
+  for (size_t j = 0; j < keys; ++j) p[j] = dot_row(q_row, k_first + j * s.kv_stride, HS);
+  if (scale.to_cap != 0) cap_scores(p, round_up(keys, kLanes), scale);
   for (size_t j = 0; j < keys; ++j) {
-    p[j] = scale * kLog2e * dot_row(q_row, k_first + j * s.kv_stride, HS);
+    p[j] *= scale.factor;
     if (!(p[j] <= highest)) highest = p[j];
   }
   V32 total = hn::Zero(d);

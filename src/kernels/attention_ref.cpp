@@ -14,6 +14,17 @@ double dot(const W* a, const W* b, size_t n) {
   return sum;
 }
 
+// The score of a product of q and k, and its derivative by the product.
+struct Score {
+  double value, slope;
+};
+Score score_of(const AttentionShape& s, double product) {
+  const double scaled = s.score_scale() * product;
+  if (s.softcap == 0) return {scaled, s.score_scale()};
+  const double t = std::tanh(scaled / s.softcap);
+  return {s.softcap * t, s.score_scale() * (1.0 - t * t)};
+}
+
 // The range of keys [first, last] that query t of sequence b sees.
 struct Range {
   size_t first, last;
@@ -28,7 +39,6 @@ Range keys_of(const AttentionShape& s, size_t b, size_t t) {
 template <class W>
 void attention_forward_ref(W* out, Stream<W>* lse, const W* q, const W* k, const W* v,
                            const AttentionShape& s) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(s.HS));
   std::vector<double> p(s.Tk), sum_v(s.HS);
   for (size_t b = 0; b < s.B; ++b) {
     for (size_t h = 0; h < s.NH; ++h) {
@@ -38,7 +48,7 @@ void attention_forward_ref(W* out, Stream<W>* lse, const W* q, const W* k, const
         const auto [first, last] = keys_of(s, b, t);
         double highest = -INFINITY, total = 0;
         for (size_t j = first; j <= last; ++j) {
-          p[j] = scale * dot(q_t, k + kv + j * s.kv_stride, s.HS);
+          p[j] = score_of(s, dot(q_t, k + kv + j * s.kv_stride, s.HS)).value;
           highest = std::max(highest, p[j]);
         }
         sum_v.assign(s.HS, 0.0);
@@ -58,7 +68,6 @@ void attention_forward_ref(W* out, Stream<W>* lse, const W* q, const W* k, const
 template <class W>
 void attention_backward_ref(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse,
                             const W* q, const W* k, const W* v, const AttentionShape& s) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(s.HS));
   const size_t group = s.NH / s.NKV;
   std::vector<double> dk_sum(s.Tk * s.HS), dv_sum(s.Tk * s.HS), dq_sum(s.HS);
   for (size_t b = 0; b < s.B; ++b) {
@@ -75,9 +84,9 @@ void attention_backward_ref(W* dq, W* dk, W* dv, const W* dout, const W* out, co
           dq_sum.assign(s.HS, 0.0);
           for (size_t j = first; j <= last; ++j) {
             const size_t kv_at = kv + j * s.kv_stride;
-            const double p = std::exp(scale * dot(q + q_at, k + kv_at, s.HS) -
-                                      static_cast<double>(lse[(b * s.NH + h) * s.Tq + t]));
-            const double ds = scale * p * (dot(dout + o_at, v + kv_at, s.HS) - delta);
+            const Score score = score_of(s, dot(q + q_at, k + kv_at, s.HS));
+            const double p = std::exp(score.value - static_cast<double>(lse[(b * s.NH + h) * s.Tq + t]));
+            const double ds = score.slope * p * (dot(dout + o_at, v + kv_at, s.HS) - delta);
             for (size_t i = 0; i < s.HS; ++i) {
               dv_sum[j * s.HS + i] += p * static_cast<double>(dout[o_at + i]);
               dk_sum[j * s.HS + i] += ds * static_cast<double>(q[q_at + i]);

@@ -6,6 +6,7 @@
 #include "core/buffer.h"
 #include "core/threads.h"
 #include "kernels/gemm.h"
+#include "kernels/softcap.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cross_entropy.cpp"
@@ -85,6 +86,19 @@ HWY_AFTER_NAMESPACE();
 namespace fathom {
 namespace {
 
+// The loss of one row of capped logits; the gradient in their place is that of the raw ones.
+template <class S>
+double capped_nll_row(S* logits, int32_t target, bool gradient, S grad_scale, size_t V, S cap) {
+  softcap_forward(logits, cap, V);
+  if (!gradient) return softmax_nll_row(logits, target, false, grad_scale, V);
+  static thread_local Buffer<S> capped;
+  if (capped.size() < V) capped = Buffer<S>(V);
+  std::copy(logits, logits + V, capped.data());
+  const double nll = softmax_nll_row(logits, target, true, grad_scale, V);
+  softcap_backward(logits, capped.data(), cap, V);
+  return nll;
+}
+
 // Kept between calls: fresh memory would be zeroed by the kernel and mapped page by page in every
 // micro-batch.
 template <class S>
@@ -96,7 +110,8 @@ S* logits_scratch(size_t n) {
 
 template <class W>
 void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
-               const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V) {
+               const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V,
+               double softcap) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   const size_t chunk = std::min(rows, kHeadChunkRows);
@@ -106,7 +121,10 @@ void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W
     gemm(n, V, C, {x + r0 * C, kW, C}, {head, kW, C, true}, {logits, kS, V}, kW);
     parallel_ranges(n, 4, [&](size_t begin, size_t end) {
       for (size_t r = begin; r < end; ++r) {
-        nll[r0 + r] = softmax_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V);
+        nll[r0 + r] = softcap == 0
+                          ? softmax_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V)
+                          : capped_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V,
+                                           static_cast<S>(softcap));
       }
     });
     if (dx == nullptr) continue;
@@ -120,14 +138,15 @@ void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W
 
 template <class W>
 void head_loss_forward(double* nll, const W* x, const W* head, const int32_t* targets, size_t rows, size_t C,
-                       size_t V) {
-  head_loss<W>(nll, nullptr, nullptr, x, head, targets, 0, rows, C, V);
+                       size_t V, double softcap) {
+  head_loss<W>(nll, nullptr, nullptr, x, head, targets, 0, rows, C, V, softcap);
 }
 
 template <class W>
 void head_loss_backward(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
-                        const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V) {
-  head_loss<W>(nll, dx, dhead, x, head, targets, grad_scale, rows, C, V);
+                        const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V,
+                        double softcap) {
+  head_loss<W>(nll, dx, dhead, x, head, targets, grad_scale, rows, C, V, softcap);
 }
 
 template <class S>
@@ -141,9 +160,10 @@ double softmax_nll_row(S* logits, int32_t target, bool gradient, S grad_scale, s
 }
 
 #define FATHOM_INSTANTIATE(W)                                                                           \
-  template void head_loss_forward(double*, const W*, const W*, const int32_t*, size_t, size_t, size_t); \
+  template void head_loss_forward(double*, const W*, const W*, const int32_t*, size_t, size_t, size_t,  \
+                                  double);                                                              \
   template void head_loss_backward(double*, Stream<W>*, Stream<W>*, const W*, const W*, const int32_t*, \
-                                   Stream<W>, size_t, size_t, size_t);
+                                   Stream<W>, size_t, size_t, size_t, double);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

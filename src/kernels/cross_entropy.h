@@ -19,16 +19,18 @@ constexpr int32_t kIgnoredTarget = -1;
 constexpr size_t kHeadChunkRows = 256;
 
 /// nll (rows) = -log softmax(x head^T)[target], in nats.
-/// Shapes: x (rows, C); head (V, C); targets (rows), in [0, V) or kIgnoredTarget.
+/// Shapes: x (rows, C); head (V, C); targets (rows), in [0, V) or kIgnoredTarget. Where softcap is not 0, the
+/// logits go through softcap.h first (Gemma 2).
 template <class W>
 void head_loss_forward(double* nll, const W* x, const W* head, const int32_t* targets, size_t rows, size_t C,
-                       size_t V);
+                       size_t V, double softcap = 0);
 
 /// The same, and with it: dx (rows, C) = and dhead (V, C) += the gradients of grad_scale * sum(nll). dhead
 /// may be null.
 template <class W>
 void head_loss_backward(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
-                        const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V);
+                        const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V,
+                        double softcap = 0);
 
 /// One row's loss from its logits (V), and, where `gradient` is set, logits <- grad_scale * (softmax -
 /// onehot(target)). Target kIgnoredTarget: returns 0, gradient 0.

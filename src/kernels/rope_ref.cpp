@@ -4,14 +4,21 @@
 
 namespace fathom {
 
+RopeFrequencies rope_frequencies(size_t HS, double theta) {
+  RopeFrequencies f;
+  for (size_t i = 0; i < HS / 2; ++i)
+    f.radians.push_back(std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(HS)));
+  return f;
+}
+
 template <class S>
-RopeTable<S>::RopeTable(size_t positions_, size_t HS, double theta)
-    : positions(positions_), half(HS / 2), cos(positions_ * (HS / 2)), sin(positions_ * (HS / 2)) {
+RopeTable<S>::RopeTable(size_t positions_, const RopeFrequencies& f)
+    : positions(positions_), half(f.radians.size()), cos(positions * half), sin(positions * half) {
   for (size_t i = 0; i < half; ++i) {
-    const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(HS));
     for (size_t p = 0; p < positions; ++p) {
-      cos[p * half + i] = static_cast<S>(std::cos(static_cast<double>(p) * frequency));
-      sin[p * half + i] = static_cast<S>(std::sin(static_cast<double>(p) * frequency));
+      const double angle = static_cast<double>(p) * f.radians[i];
+      cos[p * half + i] = static_cast<S>(f.magnitude * std::cos(angle));
+      sin[p * half + i] = static_cast<S>(f.magnitude * std::sin(angle));
     }
   }
 }

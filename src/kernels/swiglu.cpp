@@ -14,20 +14,42 @@ namespace fathom {
 namespace HWY_NAMESPACE {
 namespace {
 
-template <class W>
+// f(g) = g sigmoid(z(g)).
+template <GateActivation>
+struct Gate;
+template <>
+struct Gate<GateActivation::kSilu> {
+  static HWY_INLINE V32 z(V32 g) { return g; }
+  static HWY_INLINE V32 slope(V32) { return hn::Set(F32(), 1.0f); }
+};
+template <>
+struct Gate<GateActivation::kGeluTanh> {
+  static constexpr float kTwoRoot = 1.5957691f, kCubic = 0.044715f;  // 2 sqrt(2 / pi)
+  static HWY_INLINE V32 z(V32 g) {
+    const F32 d;
+    const V32 inner = hn::MulAdd(hn::Mul(g, g), hn::Set(d, kTwoRoot * kCubic), hn::Set(d, kTwoRoot));
+    return hn::Mul(g, inner);
+  }
+  static HWY_INLINE V32 slope(V32 g) {
+    const F32 d;
+    return hn::MulAdd(hn::Mul(g, g), hn::Set(d, 3 * kTwoRoot * kCubic), hn::Set(d, kTwoRoot));
+  }
+};
+
+template <GateActivation f, class W>
 void swiglu_forward_rows(W* act, const W* gate_up, size_t rows, size_t F) {
   const F32 d;
   const V32 one = hn::Set(d, 1.0f);
   for (size_t r = 0; r < rows; ++r, act += F, gate_up += 2 * F) {
     for (size_t i = 0; i < F; i += kLanes) {
       const V32 g = load_n(gate_up + i, F - i), u = load_n(gate_up + F + i, F - i);
-      const V32 silu = hn::Div(g, hn::Add(one, exp(hn::Neg(g))));
+      const V32 silu = hn::Div(g, hn::Add(one, exp(hn::Neg(Gate<f>::z(g)))));
       store_n(hn::Mul(silu, u), act + i, F - i);
     }
   }
 }
 
-template <class W>
+template <GateActivation f, class W>
 void swiglu_backward_rows(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F) {
   const F32 d;
   const V32 one = hn::Set(d, 1.0f);
@@ -35,9 +57,10 @@ void swiglu_backward_rows(W* dgate_up, const W* dact, const W* gate_up, size_t r
     for (size_t i = 0; i < F; i += kLanes) {
       const V32 g = load_n(gate_up + i, F - i), u = load_n(gate_up + F + i, F - i);
       const V32 da = load_n(dact + i, F - i);
-      const V32 sigmoid = hn::Div(one, hn::Add(one, exp(hn::Neg(g))));
-      // silu' = s (1 + g (1 - s))
-      const V32 slope = hn::Mul(sigmoid, hn::MulAdd(g, hn::Sub(one, sigmoid), one));
+      const V32 sigmoid = hn::Div(one, hn::Add(one, exp(hn::Neg(Gate<f>::z(g)))));
+      // f' = s (1 + g (1 - s) z')
+      const V32 g_slope = hn::Mul(g, Gate<f>::slope(g));
+      const V32 slope = hn::Mul(sigmoid, hn::MulAdd(g_slope, hn::Sub(one, sigmoid), one));
       store_n(hn::Mul(hn::Mul(da, u), slope), dgate_up + i, F - i);
       store_n(hn::Mul(hn::Mul(da, g), sigmoid), dgate_up + F + i, F - i);
     }
@@ -57,10 +80,12 @@ constexpr size_t kRowGrain = 16;  // rows a chunk: some 20 us at F = 2048
 }  // namespace
 
 template <class W>
-void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F) {
-  if (!use_simd<W>()) return swiglu_forward_ref(act, gate_up, rows, F);
+void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F, GateActivation f) {
+  if (!use_simd<W>()) return swiglu_forward_ref(act, gate_up, rows, F, f);
   if constexpr (!std::is_same_v<W, double>) {
-    const auto chunk = FATHOM_SIMD(swiglu_forward_rows<W>);
+    const auto silu = FATHOM_SIMD(swiglu_forward_rows<GateActivation::kSilu, W>);
+    const auto gelu = FATHOM_SIMD(swiglu_forward_rows<GateActivation::kGeluTanh, W>);
+    const auto chunk = f == GateActivation::kSilu ? silu : gelu;
     parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
       chunk(act + begin * F, gate_up + begin * 2 * F, end - begin, F);
     });
@@ -68,19 +93,21 @@ void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F) {
 }
 
 template <class W>
-void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F) {
-  if (!use_simd<W>()) return swiglu_backward_ref(dgate_up, dact, gate_up, rows, F);
+void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F, GateActivation f) {
+  if (!use_simd<W>()) return swiglu_backward_ref(dgate_up, dact, gate_up, rows, F, f);
   if constexpr (!std::is_same_v<W, double>) {
-    const auto chunk = FATHOM_SIMD(swiglu_backward_rows<W>);
+    const auto silu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kSilu, W>);
+    const auto gelu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kGeluTanh, W>);
+    const auto chunk = f == GateActivation::kSilu ? silu : gelu;
     parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
       chunk(dgate_up + begin * 2 * F, dact + begin * F, gate_up + begin * 2 * F, end - begin, F);
     });
   }
 }
 
-#define FATHOM_INSTANTIATE(W)                                 \
-  template void swiglu_forward(W*, const W*, size_t, size_t); \
-  template void swiglu_backward(W*, const W*, const W*, size_t, size_t);
+#define FATHOM_INSTANTIATE(W)                                                 \
+  template void swiglu_forward(W*, const W*, size_t, size_t, GateActivation); \
+  template void swiglu_backward(W*, const W*, const W*, size_t, size_t, GateActivation);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

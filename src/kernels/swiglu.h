@@ -1,5 +1,8 @@
 #pragma once
-// SwiGLU: act = silu(gate) * up, silu(z) = z / (1 + exp(-z)).  Source: Shazeer 2020, arXiv:2002.05202.
+// Gated activations: act = f(gate) * up.  Source: Shazeer 2020, arXiv:2002.05202.
+//   SwiGLU: f(g) = silu(g) = g sigmoid(g)
+//   GeGLU:  f(g) = gelu(g) by its tanh form, 0.5 g (1 + tanh(u)), u = sqrt(2/pi) (g + 0.044715 g^3)
+//           (Hendrycks & Gimpel 2016, arXiv:1606.08415), which is g sigmoid(2u)
 
 #include <cstddef>
 
@@ -7,17 +10,23 @@
 
 namespace fathom {
 
+enum class GateActivation { kSilu, kGeluTanh };
+
 /// act (rows, F) from gate_up (rows, 2F): columns [0, F) are the gate, [F, 2F) the up projection.
 template <class W>
-void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F);
+void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F,
+                    GateActivation f = GateActivation::kSilu);
 
 /// dgate_up (rows, 2F) from dact (rows, F) and gate_up. dgate_up may alias gate_up.
 template <class W>
-void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F);
+void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F,
+                     GateActivation f = GateActivation::kSilu);
 
 template <class W>
-void swiglu_forward_ref(W* act, const W* gate_up, size_t rows, size_t F);
+void swiglu_forward_ref(W* act, const W* gate_up, size_t rows, size_t F,
+                        GateActivation f = GateActivation::kSilu);
 template <class W>
-void swiglu_backward_ref(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F);
+void swiglu_backward_ref(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F,
+                         GateActivation f = GateActivation::kSilu);
 
 }  // namespace fathom

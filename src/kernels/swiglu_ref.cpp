@@ -3,37 +3,54 @@
 #include <cmath>
 
 namespace fathom {
+namespace {
+
+// f(g) = g sigmoid(z(g)); z and its derivative.
+template <class S>
+struct Argument {
+  S z, slope;
+};
+template <class S>
+Argument<S> argument_of(S g, GateActivation f) {
+  if (f == GateActivation::kSilu) return {g, S(1)};
+  const S two_root = S(1.5957691216057308), cubic = S(0.044715);  // 2 sqrt(2 / pi)
+  return {two_root * (g + cubic * g * g * g), two_root * (S(1) + S(3) * cubic * g * g)};
+}
+
+}  // namespace
 
 template <class W>
-void swiglu_forward_ref(W* act, const W* gate_up, size_t rows, size_t F) {
+void swiglu_forward_ref(W* act, const W* gate_up, size_t rows, size_t F, GateActivation f) {
   using S = Stream<W>;
   for (size_t r = 0; r < rows; ++r) {
     const W* gate = gate_up + r * 2 * F;
     for (size_t i = 0; i < F; ++i) {
       const S g = S(gate[i]), u = S(gate[F + i]);
-      act[r * F + i] = W(g / (S(1) + std::exp(-g)) * u);
+      act[r * F + i] = W(g / (S(1) + std::exp(-argument_of(g, f).z)) * u);
     }
   }
 }
 
 template <class W>
-void swiglu_backward_ref(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F) {
+void swiglu_backward_ref(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F,
+                         GateActivation f) {
   using S = Stream<W>;
   for (size_t r = 0; r < rows; ++r) {
     const W* gate = gate_up + r * 2 * F;
     W* dgate = dgate_up + r * 2 * F;
     for (size_t i = 0; i < F; ++i) {
       const S g = S(gate[i]), u = S(gate[F + i]), d = S(dact[r * F + i]);
-      const S sigmoid = S(1) / (S(1) + std::exp(-g));
-      dgate[i] = W(d * u * sigmoid * (S(1) + g * (S(1) - sigmoid)));  // silu' = s (1 + g (1 - s))
+      const auto [z, slope] = argument_of(g, f);
+      const S sigmoid = S(1) / (S(1) + std::exp(-z));
+      dgate[i] = W(d * u * sigmoid * (S(1) + g * (S(1) - sigmoid) * slope));  // f' = s (1 + g (1 - s) z')
       dgate[F + i] = W(d * g * sigmoid);
     }
   }
 }
 
-#define FATHOM_INSTANTIATE(W)                                     \
-  template void swiglu_forward_ref(W*, const W*, size_t, size_t); \
-  template void swiglu_backward_ref(W*, const W*, const W*, size_t, size_t);
+#define FATHOM_INSTANTIATE(W)                                                     \
+  template void swiglu_forward_ref(W*, const W*, size_t, size_t, GateActivation); \
+  template void swiglu_backward_ref(W*, const W*, const W*, size_t, size_t, GateActivation);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

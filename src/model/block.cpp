@@ -4,6 +4,7 @@
 
 #include "core/threads.h"
 #include "kernels/attention.h"
+#include "kernels/head_norm.h"
 #include "kernels/swiglu.h"
 #include "model/block_steps.h"
 
@@ -94,7 +95,62 @@ AttentionShape attention_shape(const BlockContext<W>& context) {
   shape.kv_batch_stride = context.T * c.qkv_size();
   shape.q_start = context.position;
   shape.first_key = context.first_key;
+  shape.scale = c.attention_scale;
+  shape.softcap = c.attention_softcap;
   return shape;
+}
+
+HeadNormShape head_norm_shape(const ModelConfig& c, size_t rows, size_t heads) {
+  const size_t width = c.qk_norm == QkNorm::kHead ? c.head_dim : heads * c.head_dim;
+  return {rows, c.qkv_size(), heads * c.head_dim / width, width};
+}
+
+// Queries and keys from projections to what the scores are made of: bias, norm, rotation.
+template <class W>
+void prepare_queries_and_keys(const LayerWeights<W>& w, BlockSaved<W>& saved,
+                              const BlockContext<W>& context) {
+  using S = Stream<W>;
+  const ModelConfig& c = *context.config;
+  const size_t rows = context.rows(), ld = c.qkv_size();
+  W *q = saved.qkv, *k = q + c.q_size(), *v = k + c.kv_size();
+  const S *q_bias = w.q_bias, *k_bias = w.k_bias;
+  if (c.qk_norm != QkNorm::kNone) {
+    if (q_bias != nullptr) bias_forward(q, q_bias, rows, ld, c.q_size());
+    if (k_bias != nullptr) bias_forward(k, k_bias, rows, ld, c.kv_size());
+    q_bias = k_bias = nullptr;
+    const S eps = static_cast<S>(c.rms_norm_eps);
+    head_norm_forward(q, saved.q_raw, saved.rstd_q, w.q_norm, eps,
+                      head_norm_shape(c, rows, c.num_attention_heads));
+    head_norm_forward(k, saved.k_raw, saved.rstd_k, w.k_norm, eps,
+                      head_norm_shape(c, rows, c.num_key_value_heads));
+  }
+  rope(q, rows, ld, c.num_attention_heads, c.head_dim, context.T, context.position, *context.rope, false,
+       q_bias);
+  rope(k, rows, ld, c.num_key_value_heads, c.head_dim, context.T, context.position, *context.rope, false,
+       k_bias);
+  if (w.v_bias != nullptr) bias_forward(v, w.v_bias, rows, ld, c.kv_size());
+}
+
+// The way back: dq and dk in place, gradients of biases and norms added.
+template <class W>
+void prepare_backward(W* dqkv, const LayerWeights<W>& w, const LayerGradients<Stream<W>>* g,
+                      const BlockSaved<W>& saved, const BlockContext<W>& context) {
+  const ModelConfig& c = *context.config;
+  const size_t rows = context.rows(), ld = c.qkv_size(), Q = c.q_size();
+  W *dq = dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
+  rope<W>(dq, rows, ld, c.num_attention_heads, c.head_dim, context.T, 0, *context.rope, true);
+  rope<W>(dk, rows, ld, c.num_key_value_heads, c.head_dim, context.T, 0, *context.rope, true);
+  if (c.qk_norm != QkNorm::kNone) {
+    head_norm_backward(dq, g != nullptr ? g->q_norm : nullptr, saved.q_raw, saved.rstd_q, w.q_norm,
+                       head_norm_shape(c, rows, c.num_attention_heads));
+    head_norm_backward(dk, g != nullptr ? g->k_norm : nullptr, saved.k_raw, saved.rstd_k, w.k_norm,
+                       head_norm_shape(c, rows, c.num_key_value_heads));
+  }
+  if (g != nullptr && g->q_bias != nullptr) {
+    bias_backward(g->q_bias, dq, rows, ld, Q);
+    bias_backward(g->k_bias, dk, rows, ld, c.kv_size());
+    bias_backward(g->v_bias, dv, rows, ld, c.kv_size());
+  }
 }
 
 // Appends this pass's keys and values to the cache.
@@ -116,15 +172,11 @@ template <class W>
 void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeights<W>& w,
                         BlockSaved<W>& saved, const BlockContext<W>& context) {
   const ModelConfig& c = *context.config;
-  const size_t rows = context.rows(), C = c.hidden_size, ld = c.qkv_size();
+  const size_t rows = context.rows(), C = c.hidden_size;
   constexpr DType kW = dtype_of<W>();
   W *q = saved.qkv, *k = q + c.q_size(), *v = k + c.kv_size();
   group_forward(saved.qkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
-  rope(q, rows, ld, c.num_attention_heads, c.head_dim, context.T, context.position, *context.rope, false,
-       w.q_bias);
-  rope(k, rows, ld, c.num_key_value_heads, c.head_dim, context.T, context.position, *context.rope, false,
-       w.k_bias);
-  if (w.v_bias != nullptr) bias_forward(v, w.v_bias, rows, ld, c.kv_size());
+  prepare_queries_and_keys(w, saved, context);
 
   AttentionShape shape = attention_shape(context);
   if (context.cache == nullptr) {
@@ -146,7 +198,7 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
                                  const BlockContext<W>& context) {
   using S = Stream<W>;
   const ModelConfig& c = *context.config;
-  const size_t rows = context.rows(), C = c.hidden_size, Q = c.q_size(), ld = c.qkv_size();
+  const size_t rows = context.rows(), C = c.hidden_size, Q = c.q_size();
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   // y = attn_out Wo^T
   if (g != nullptr)
@@ -157,13 +209,7 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
   W *dq = scratch.dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
   attention_backward<W>(dq, dk, dv, scratch.dattn_out, saved.attn_out, saved.lse, q, k, v,
                         attention_shape(context));
-  rope<W>(dq, rows, ld, c.num_attention_heads, c.head_dim, context.T, 0, *context.rope, true);
-  rope<W>(dk, rows, ld, c.num_key_value_heads, c.head_dim, context.T, 0, *context.rope, true);
-  if (g != nullptr && g->q_bias != nullptr) {
-    bias_backward(g->q_bias, dq, rows, ld, Q);
-    bias_backward(g->k_bias, dk, rows, ld, c.kv_size());
-    bias_backward(g->v_bias, dv, rows, ld, c.kv_size());
-  }
+  prepare_backward(scratch.dqkv, w, g, saved, context);
   Group<S> dweights{};
   if (g != nullptr) dweights = qkv_group(c, g->q, g->k, g->v);
   group_backward(dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dqkv, input,
@@ -177,7 +223,7 @@ void mlp_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeight
   const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
   constexpr DType kW = dtype_of<W>();
   group_forward(saved.gate_up, input, gate_up_group(c, w.gate, w.up), rows, C);
-  swiglu_forward(saved.act, saved.gate_up, rows, F);
+  swiglu_forward(saved.act, saved.gate_up, rows, F, c.activation);
   gemm(rows, C, F, {saved.act, kW, F}, {w.down, kW, F, true}, {y, dtype_of<Stream<W>>(), C}, kW, addend);
 }
 
@@ -194,7 +240,7 @@ void mlp_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend addend
   if (g != nullptr)
     gemm(C, F, rows, {dy, kS, C, true}, {saved.act, kW, F}, {g->down, kS, F}, kW, {g->down, F, 1.0});
   gemm(rows, F, C, {dy, kS, C}, {w.down, kW, F}, {scratch.dact, kW, F}, kW);
-  swiglu_backward(scratch.dgate_up, scratch.dact, saved.gate_up, rows, F);
+  swiglu_backward(scratch.dgate_up, scratch.dact, saved.gate_up, rows, F, c.activation);
   Group<S> dweights{};
   if (g != nullptr) dweights = gate_up_group(c, g->gate, g->up);
   group_backward(dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dgate_up, input,
@@ -237,6 +283,12 @@ BlockSaved<W> take_block_saved(Arena& arena, const ModelConfig& c, const StepPla
   s.qkv = arena.take<W>(rows * c.qkv_size());
   s.attn_out = arena.take<W>(rows * c.q_size());
   s.lse = arena.take<S>(rows * c.num_attention_heads);
+  if (c.qk_norm != QkNorm::kNone) {
+    s.q_raw = arena.take<W>(rows * c.q_size());
+    s.k_raw = arena.take<W>(rows * c.kv_size());
+    s.rstd_q = arena.take<S>(rows * c.q_size() / c.q_norm_size());
+    s.rstd_k = arena.take<S>(rows * c.kv_size() / c.k_norm_size());
+  }
   s.gate_up = arena.take<W>(rows * 2 * c.intermediate_size);
   s.act = arena.take<W>(rows * c.intermediate_size);
   return s;

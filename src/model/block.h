@@ -29,7 +29,7 @@ template <class W>
 struct BlockContext {
   const ModelConfig* config;
   size_t B, T;
-  const RopeTable<Stream<W>>* rope;    ///< at least position + T positions
+  const RopeTable<Stream<W>>* rope;    ///< at least position + T positions; of this layer's kind
   const int32_t* first_key = nullptr;  ///< (B, T): first key position that a query sees; null: 0
   size_t position = 0;                 ///< of the first token of each sequence; above 0 only with a cache
   const LayerCache<W>* cache = nullptr;
@@ -57,8 +57,11 @@ struct BlockSaved {
   W* qkv = nullptr;             ///< (rows, (NH + 2 NKV) HS), rotated
   W* attn_out = nullptr;        ///< (rows, NH HS)
   Stream<W>* lse = nullptr;     ///< (B, NH, T)
-  W* gate_up = nullptr;         ///< (rows, 2F)
-  W* act = nullptr;             ///< (rows, F)
+  W *q_raw = nullptr,
+    *k_raw = nullptr;  ///< (rows, NH HS), (rows, NKV HS) before the QK-norm, where there is one
+  Stream<W>*rstd_q = nullptr, *rstd_k = nullptr;  ///< (rows, groups) of the QK-norm
+  W* gate_up = nullptr;                           ///< (rows, 2F)
+  W* act = nullptr;                               ///< (rows, F)
 };
 
 template <class W>

@@ -14,6 +14,26 @@ constexpr size_t kMaxWidth = size_t{1} << 20;
 constexpr size_t kMaxLayers = 4096;
 constexpr size_t kMaxVocabulary = size_t{1} << 24;
 
+// Calls check(good, text) for each thing that the formulas of rope_scaling.h need.
+template <class Check>
+void check_rope_scaling(const RopeScaling& s, const Check& check) {
+  if (s.type == RopeScaling::Type::kNone) return;
+  const auto positive = [&](const char* name, double value) {
+    check(std::isfinite(value) && value > 0, std::string("rope_scaling.") + name + " must be above 0");
+  };
+  positive("factor", s.factor);
+  if (s.type == RopeScaling::Type::kLinear) return;
+  positive("original_max_position_embeddings", s.original_context);
+  if (s.type == RopeScaling::Type::kLlama3) {
+    positive("low_freq_factor", s.low_freq_factor);
+    check(std::isfinite(s.high_freq_factor) && s.high_freq_factor > s.low_freq_factor,
+          "rope_scaling.high_freq_factor must be above low_freq_factor");
+  } else {
+    positive("beta_fast", s.beta_fast);
+    positive("beta_slow", s.beta_slow);
+  }
+}
+
 }  // namespace
 
 void validate(const ModelConfig& c, const std::string& origin) {
@@ -44,6 +64,19 @@ void validate(const ModelConfig& c, const std::string& origin) {
   check(c.rms_norm_eps > 0 && c.rms_norm_eps < 1, "rms_norm_eps must lie between 0 and 1");
   check(std::isfinite(c.rope_theta) && c.rope_theta > 1, "rope_theta must be above 1");
   check(std::isfinite(c.initializer_range) && c.initializer_range > 0, "initializer_range must be above 0");
+  const auto not_negative = [&](const char* name, double value) {
+    check(std::isfinite(value) && value >= 0, std::string(name) + " must not be negative");
+  };
+  not_negative("attn_logit_softcapping", c.attention_softcap);
+  not_negative("final_logit_softcapping", c.final_softcap);
+  not_negative("query_pre_attn_scalar", c.attention_scale);
+  check(std::isfinite(c.embedding_scale) && c.embedding_scale > 0, "the embedding's scale must be above 0");
+  check(c.local_rope_theta == 0 || (std::isfinite(c.local_rope_theta) && c.local_rope_theta > 1),
+        "rope_local_base_freq must be above 1");
+  check(c.windowed.empty() || c.windowed.size() == c.num_hidden_layers,
+        "layer_types has " + std::to_string(c.windowed.size()) + " entries for " +
+            std::to_string(c.num_hidden_layers) + " layers");
+  check_rope_scaling(c.rope_scaling, check);
   if (!problems.empty()) {
     std::string all;
     for (const std::string& p : problems) all += (all.empty() ? "" : "; ") + p;

@@ -3,13 +3,20 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
+#include "kernels/swiglu.h"
 #include "model/norm_scheme.h"
+#include "model/rope_scaling.h"
 
 namespace fathom {
 
 // Dimension letters, everywhere in Fathom: B batch, T sequence length, L layers, C hidden size, F FFN size,
 // NH query heads, NKV key/value heads, HS head size, V vocabulary size.
+
+/// RMSNorm of queries and keys before their rotation: none, each head by itself (Qwen3, Gemma 3), or all
+/// heads of a position together (OLMo 2).
+enum class QkNorm { kNone, kHead, kWhole };
 
 struct ModelConfig {
   size_t hidden_size = 0;
@@ -30,6 +37,27 @@ struct ModelConfig {
   long eos_token_id = -1;
   NormScheme norm;
 
+  // What families add to a Llama; the defaults are Llama's. io/families.h says which family has what.
+  std::string family;  ///< model_type of the config that was read; empty: chosen by the features when written
+  GateActivation activation = GateActivation::kSilu;
+  QkNorm qk_norm = QkNorm::kNone;
+  RopeScaling rope_scaling;
+  double embedding_scale = 1.0;     ///< Gemma: sqrt(hidden_size)
+  double attention_softcap = 0;     ///< Gemma 2; 0: none
+  double final_softcap = 0;         ///< Gemma 2, of the logits; 0: none
+  double attention_scale = 0;       ///< Gemma: query_pre_attn_scalar^-0.5; 0: 1 / sqrt(head_dim)
+  double norm_weight_offset = 0;    ///< Gemma: 1; Hugging Face's files store gain - offset
+  double local_rope_theta = 0;      ///< Gemma 3: of layers with a window, unscaled; 0: as the others
+  std::vector<bool> windowed = {};  ///< By position, which layers have the sliding window; empty: all
+
+  bool has_window(size_t l) const { return sliding_window > 0 && (windowed.empty() || windowed[l]); }
+  /// Width of the weights of the query and key norms; 0 where there are none.
+  size_t q_norm_size() const {
+    return qk_norm == QkNorm::kNone ? 0 : qk_norm == QkNorm::kHead ? head_dim : q_size();
+  }
+  size_t k_norm_size() const {
+    return qk_norm == QkNorm::kNone ? 0 : qk_norm == QkNorm::kHead ? head_dim : kv_size();
+  }
   size_t q_size() const { return num_attention_heads * head_dim; }
   size_t kv_size() const { return num_key_value_heads * head_dim; }
   size_t qkv_size() const { return q_size() + 2 * kv_size(); }

@@ -55,6 +55,9 @@ constexpr std::array kSchemes = {
     SchemeRow{NormType::kLayerScale, "layerscale",
               "x + g * F(N(x)), g learned; Touvron et al. 2021, arXiv:2103.17239",
               [](const RowInput&) { return StepPlan{.norm_in = true, .gain = true}; }},
+    SchemeRow{NormType::kReordered, "reordered",
+              "x + N(F(x)), the norm on what a sublayer gives; OLMo 2 2024, arXiv:2501.00656",
+              [](const RowInput&) { return StepPlan{.norm_out = true}; }},
 };
 
 const SchemeRow& row_of(NormType type) {

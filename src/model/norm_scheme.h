@@ -10,15 +10,15 @@
 
 namespace fathom {
 
-enum class NormType { kPre, kLns, kPost, kDeepNorm, kMix, kSandwich, kPeri, kLayerScale };
+enum class NormType { kPre, kLns, kPost, kDeepNorm, kMix, kSandwich, kPeri, kLayerScale, kReordered };
 
 /// A scheme with its constants. A constant that is 0 takes the scheme's default for the depth at hand.
 struct NormScheme {
   NormType type = NormType::kPre;
-  double alpha = 0;                 ///< deepnorm: residual factor; default (2L)^(1/4).
-  size_t post_layers = kDefault;    ///< mix: the number of post-type layers; default floor(L/4).
-  double layerscale_init = 0.1;     ///< layerscale: initial gain.
-  size_t num_layers_original = 0;   ///< L of the formulas for a pruned model; 0: the number of layers.
+  double alpha = 0;                      ///< deepnorm: residual factor; default (2L)^(1/4).
+  size_t post_layers = kDefault;         ///< mix: the number of post-type layers; default floor(L/4).
+  double layerscale_init = 0.1;          ///< layerscale: initial gain.
+  size_t num_layers_original = 0;        ///< L of the formulas for a pruned model; 0: the number of layers.
   std::vector<size_t> layer_index = {};  ///< 1-based original indices of the kept layers; empty: 1..L.
 
   static constexpr size_t kDefault = static_cast<size_t>(-1);

@@ -72,6 +72,12 @@ void ListBuilder::layer(int l, const StepPlan& plan) {
     vector(ParamRole::kKBias, l, hf + "self_attn.k_proj.bias", gg + "attn_k.bias", c.kv_size(), 0.0);
     vector(ParamRole::kVBias, l, hf + "self_attn.v_proj.bias", gg + "attn_v.bias", c.kv_size(), 0.0);
   }
+  if (c.qk_norm != QkNorm::kNone) {
+    vector(ParamRole::kQNorm, l, hf + "self_attn.q_norm.weight", gg + "attn_q_norm.weight", c.q_norm_size(),
+           1.0);
+    vector(ParamRole::kKNorm, l, hf + "self_attn.k_norm.weight", gg + "attn_k_norm.weight", c.k_norm_size(),
+           1.0);
+  }
   matrix(ParamRole::kO, l, hf + "self_attn.o_proj", gg + "attn_output", C, c.q_size(), out);
   if (plan.norm_out) norm(ParamRole::kAttnNormOut, "post_attention_layernorm", "post_attention_norm");
   if (plan.norm_sum) norm(ParamRole::kAttnNormSum, "post_attention_layernorm", "post_attention_norm");

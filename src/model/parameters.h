@@ -33,6 +33,8 @@ enum class ParamRole {
   kQBias,
   kKBias,
   kVBias,
+  kQNorm,
+  kKNorm,
   kAttnNormIn,
   kAttnNormOut,
   kAttnNormSum,

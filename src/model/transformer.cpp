@@ -4,10 +4,12 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/threads.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
 #include "kernels/rmsnorm.h"
+#include "kernels/softcap.h"
 #include "kernels/vector_ops.h"
 
 namespace fathom {
@@ -146,14 +148,20 @@ void Transformer<W>::check(const Batch& batch, size_t position) const {
 }
 
 template <class W>
-BlockContext<W> Transformer<W>::context(const Batch& batch, size_t position) {
+typename Transformer<W>::Contexts Transformer<W>::contexts(const Batch& batch, size_t position) {
   const size_t needed = position + batch.T;
   if (!rope_ || rope_->positions < needed) {
     // A cache grows by one position a token: leave room, so that the table is not made anew each time.
     const size_t positions = position > 0 ? std::min(config_.max_position_embeddings, needed * 2) : needed;
-    rope_ = std::make_unique<RopeTable<S>>(positions, config_.head_dim, config_.rope_theta);
+    const auto table = [&](double theta, const RopeScaling& scaling) {
+      return std::make_unique<RopeTable<S>>(positions, scaled_frequencies(config_.head_dim, theta, scaling));
+    };
+    rope_ = table(config_.rope_theta, config_.rope_scaling);
+    if (config_.local_rope_theta > 0) local_rope_ = table(config_.local_rope_theta, RopeScaling{});
   }
-  BlockContext<W> context{&config_, batch.B, batch.T, rope_.get(), batch.first_key, position, nullptr};
+  const BlockContext<W> whole{&config_, batch.B, batch.T, rope_.get(), batch.first_key, position, nullptr};
+  Contexts both{whole, whole};
+  if (local_rope_) both.windowed.rope = local_rope_.get();
   if (config_.sliding_window > 0 && needed > config_.sliding_window) {
     first_key_.resize(batch.rows());
     for (size_t i = 0; i < batch.rows(); ++i) {
@@ -162,9 +170,9 @@ BlockContext<W> Transformer<W>::context(const Batch& batch, size_t position) {
           static_cast<int32_t>(last + 1 > config_.sliding_window ? last + 1 - config_.sliding_window : 0);
       first_key_[i] = batch.first_key != nullptr ? std::max(window, batch.first_key[i]) : window;
     }
-    context.first_key = first_key_.data();
+    both.windowed.first_key = first_key_.data();
   }
-  return context;
+  return both;
 }
 
 template <class W>
@@ -191,6 +199,8 @@ void embed_tokens(Stream<W>* x, Stream<W>* raw, Stream<W>* rstd, const OuterWeig
     rmsnorm_forward(x, rstd, raw, outer.embed_norm, S(1), static_cast<S>(config.rms_norm_eps), batch.rows(),
                     C);
   }
+  if (config.embedding_scale != 1.0)
+    scaled_copy(x, x, static_cast<S>(config.embedding_scale), batch.rows() * C);
 }
 
 // x_out = x A + b, the columns' bias standing in for the rows' addend.
@@ -221,7 +231,7 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
   check(batch, position);
   if (cache != nullptr && position + batch.T > cache->capacity()) fail("internal: the KV cache is too small");
   Workspace& ws = inference_workspace(batch.rows());
-  BlockContext<W> ctx = context(batch, position);
+  Contexts kinds = contexts(batch, position);
   const size_t rows = batch.rows(), C = config_.hidden_size;
   S *in = x, *out = ws.streams[0];
   for (const ProgramStep<S>& step : program) {
@@ -229,6 +239,7 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
       linear_forward<W>(out, in, *step.linear, rows, C);
       if (observer) observer({TapPoint::kMlp, step.layer, in, out});
     } else {
+      BlockContext<W>& ctx = config_.has_window(step.layer) ? kinds.windowed : kinds.whole;
       LayerCache<W> layer_cache;
       if (cache != nullptr) {
         layer_cache = cache->layer(step.layer);
@@ -256,6 +267,11 @@ void Transformer<W>::logits(S* out, const S* x, size_t rows) {
   rmsnorm_forward(ws.normed, ws.rstd, x, outer.final_norm, S(1), static_cast<S>(config_.rms_norm_eps), rows,
                   C);
   gemm(rows, V, C, {ws.normed, kW, C}, {outer.head, kW, C, true}, {out, dtype_of<S>(), V}, kW);
+  if (config_.final_softcap > 0) {
+    parallel_ranges(rows, 4, [&](size_t begin, size_t end) {
+      softcap_forward(out + begin * V, static_cast<S>(config_.final_softcap), (end - begin) * V);
+    });
+  }
 }
 
 template <class W>
@@ -265,7 +281,7 @@ void Transformer<W>::losses(double* nll, const S* x, const int32_t* targets, siz
   const size_t C = config_.hidden_size;
   rmsnorm_forward(ws.normed, ws.rstd, x, outer.final_norm, S(1), static_cast<S>(config_.rms_norm_eps), rows,
                   C);
-  head_loss_forward(nll, ws.normed, outer.head, targets, rows, C, config_.vocab_size);
+  head_loss_forward(nll, ws.normed, outer.head, targets, rows, C, config_.vocab_size, config_.final_softcap);
 }
 
 template <class W>
@@ -287,7 +303,10 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
     training_ = std::make_unique<Workspace>(kind, config_, plans_, rows, false);
   }
   Workspace& ws = *training_;
-  const BlockContext<W> ctx = context(batch, 0);
+  const Contexts kinds = contexts(batch, 0);
+  const auto context_of = [&](size_t l) -> const BlockContext<W>& {
+    return config_.has_window(l) ? kinds.windowed : kinds.whole;
+  };
   const OuterWeights<W> outer = source_.outer();
   const OuterGradients<S> douter = gradients.outer();
   const S eps = static_cast<S>(config_.rms_norm_eps);
@@ -297,7 +316,7 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
   if (observer) observer({TapPoint::kEmbedding, 0, nullptr, ws.streams[0]});
   for (size_t l = 0; l < L; ++l) {
     BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
-    block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, ctx);
+    block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, context_of(l));
     if (observer) {
       observer({TapPoint::kAttention, l, ws.streams[l], saved.middle});
       observer({TapPoint::kMlp, l, saved.middle, ws.streams[l + 1]});
@@ -308,22 +327,24 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
   // Loss and backward, in reverse order.
   std::vector<double> nll(rows);
   head_loss_backward<W>(nll.data(), ws.scratch.dh, douter.head, ws.normed, outer.head, batch.targets,
-                        static_cast<S>(grad_scale), rows, C, config_.vocab_size);
+                        static_cast<S>(grad_scale), rows, C, config_.vocab_size, config_.final_softcap);
   rmsnorm_backward(ws.dx, false, douter.final_norm, ws.scratch.dh, ws.streams[L], outer.final_norm, ws.rstd,
                    S(1), rows, C);
   for (size_t l = L; l-- > 0;) {
     BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
     // Recompute: the forward of this layer once more, its output going where nothing is needed any longer.
     if (options.recompute) {
-      block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, ctx);
+      block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, context_of(l));
     }
     const LayerGradients<S> dlayer = gradients.layer(l);
-    block_backward<W>(ws.dx, plans_[l], source_.layer(l), &dlayer, saved, ws.scratch, ctx);
+    block_backward<W>(ws.dx, plans_[l], source_.layer(l), &dlayer, saved, ws.scratch, context_of(l));
   }
   if (outer.embed_norm != nullptr) {
     rmsnorm_backward(ws.dx, false, douter.embed_norm, ws.dx, ws.raw_embedding, outer.embed_norm,
                      ws.embedding_rstd, S(1), rows, C);
   }
+  if (config_.embedding_scale != 1.0)
+    scaled_copy(ws.dx, ws.dx, static_cast<S>(config_.embedding_scale), rows * C);
   embedding_backward(douter.embedding, ws.dx, batch.tokens, rows, C);
 
   double total = 0;
@@ -340,7 +361,8 @@ void Transformer<W>::linearize(size_t layer, const S* x, const Batch& batch) {
   }
   Workspace& ws = *linearized_;
   ws.layer = layer;
-  ws.context = context(batch, 0);
+  const Contexts kinds = contexts(batch, 0);
+  ws.context = config_.has_window(layer) ? kinds.windowed : kinds.whole;
   std::memcpy(ws.streams[0], x, batch.rows() * config_.hidden_size * sizeof(S));
   block_forward<W>(ws.dx, ws.streams[0], plans_[layer], source_.layer(layer),
                    ws.saved_for(layer, config_, plans_), ws.context);
@@ -350,7 +372,8 @@ template <class W>
 void Transformer<W>::vjp(S* dx) {
   if (!linearized_) fail("internal: vjp before linearize");
   Workspace& ws = *linearized_;
-  ws.context.rope = rope_.get();  // another pass may have made a longer table since
+  // Another pass may have made longer tables since.
+  ws.context.rope = local_rope_ && config_.has_window(ws.layer) ? local_rope_.get() : rope_.get();
   block_backward<W>(dx, plans_[ws.layer], source_.layer(ws.layer), nullptr, ws.shared, ws.scratch,
                     ws.context);
 }

@@ -125,15 +125,19 @@ class Transformer {
 
  private:
   struct Workspace;
-  BlockContext<W> context(const Batch& batch, size_t position);
+  /// For layers with the sliding window, and for those without.
+  struct Contexts {
+    BlockContext<W> windowed, whole;
+  };
+  Contexts contexts(const Batch& batch, size_t position);
   void check(const Batch& batch, size_t position) const;
   Workspace& inference_workspace(size_t rows);
 
   ModelConfig config_;
   std::vector<LayerPlan> plans_;
   WeightSource<W>& source_;
-  std::unique_ptr<RopeTable<S>> rope_;
-  std::vector<int32_t> first_key_;  // sliding window merged with the batch's own
+  std::unique_ptr<RopeTable<S>> rope_, local_rope_;  // local: of windowed layers, where it differs
+  std::vector<int32_t> first_key_;                   // sliding window merged with the batch's own
   std::unique_ptr<Workspace> inference_, training_, linearized_;
 };
 

@@ -58,6 +58,12 @@ void bind_views(const std::vector<ParamSpec>& list, M* matrices, P* vectors, siz
       case ParamRole::kVBias:
         layer->v_bias = v;
         break;
+      case ParamRole::kQNorm:
+        layer->q_norm = v;
+        break;
+      case ParamRole::kKNorm:
+        layer->k_norm = v;
+        break;
       case ParamRole::kAttnNormIn:
         layer->attn.norm_in = v;
         break;

@@ -23,13 +23,14 @@ struct StepVectors {
 
 /// One layer. M is the matrices' element type, P the vectors': (const W, const S) for weights, (S, S) for
 /// gradients. Shapes: q (NH*HS, C); k, v (NKV*HS, C); o (C, NH*HS); gate, up (F, C); down (C, F); biases
-/// (rows of their matrix).
+/// (rows of their matrix); q_norm, k_norm: see ModelConfig::q_norm_size().
 template <class M, class P>
 struct LayerTensors {
   StepVectors<P> attn, mlp;
   M *q = nullptr, *k = nullptr, *v = nullptr, *o = nullptr;
   M *gate = nullptr, *up = nullptr, *down = nullptr;
   P *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
+  P *q_norm = nullptr, *k_norm = nullptr;
 };
 
 /// What stands outside the layers. head is the embedding where the two are tied; embed_norm is null where

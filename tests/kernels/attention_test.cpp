@@ -14,6 +14,7 @@ struct Problem {
   size_t B, T, NH, NKV, HS;
   std::vector<int32_t> first_key = {};
   std::vector<W> qkv = {}, dout = {};
+  double scale = 0, softcap = 0;
 
   Problem(size_t B_, size_t T_, size_t NH_, size_t NKV_, size_t HS_)
       : B(B_), T(T_), NH(NH_), NKV(NKV_), HS(HS_) {
@@ -34,7 +35,9 @@ struct Problem {
             stride(),
             T * stride(),
             0,
-            first_key.empty() ? nullptr : first_key.data()};
+            first_key.empty() ? nullptr : first_key.data(),
+            scale,
+            softcap};
   }
 };
 
@@ -146,9 +149,27 @@ TEST(Attention, MatchesReferenceWithFirstKeys) {
   });
 }
 
+// With caps that bend the scores (which are standard normal), hardly touch them, and flatten them.
+template <class W>
+Problem<W> capped_problem(double softcap) {
+  Problem<W> p(2, 131, 4, 2, 24);
+  p.scale = 0.3;
+  p.softcap = softcap;
+  return p;
+}
+
+TEST(Attention, MatchesReferenceWithScaleAndSoftcap) {
+  for_each_isa([] {
+    for (const double softcap : {0.0, 0.3, 2.0, 50.0}) {
+      check(capped_problem<float>(softcap));
+      check(capped_problem<bf16>(softcap));
+    }
+  });
+}
+
 // Queries q_start.. against a cache with room for more positions than are filled.
 template <class W>
-void check_cache(size_t q_start, size_t Tq, bool windowed) {
+void check_cache(size_t q_start, size_t Tq, bool windowed, double softcap) {
   SCOPED_TRACE(::testing::Message() << "q_start " << q_start << " Tq " << Tq);
   const size_t B = 2, NH = 4, NKV = 2, HS = 40, Tk = q_start + Tq, room = Tk + 3;
   const auto q = random_values<W>(B * Tq * NH * HS, 1);
@@ -161,6 +182,7 @@ void check_cache(size_t q_start, size_t Tq, bool windowed) {
   std::vector<int32_t> first_key(B * Tq);
   for (size_t i = 0; i < B * Tq; ++i) first_key[i] = static_cast<int32_t>((q_start + i % Tq) / 2);
   if (windowed) s.first_key = first_key.data();
+  s.softcap = softcap;
   std::vector<W> out(B * Tq * NH * HS), out_ref = out;
   std::vector<float> lse(B * NH * Tq), lse_ref = lse;
   attention_forward_ref(out_ref.data(), lse_ref.data(), q.data(), k.data(), v.data(), s);
@@ -176,16 +198,23 @@ TEST(Attention, DecodesFromACache) {
     for (size_t q_start : {0u, 1u, 30u, 63u, 64u, 100u, 257u}) {
       for (size_t Tq : {1u, 3u, 4u, 5u, 66u}) {
         for (bool windowed : {false, true}) {
-          check_cache<float>(q_start, Tq, windowed);
-          check_cache<bf16>(q_start, Tq, windowed);
+          for (const double softcap : {0.0, 1.5}) {
+            check_cache<float>(q_start, Tq, windowed, softcap);
+            check_cache<bf16>(q_start, Tq, windowed, softcap);
+          }
         }
       }
     }
   });
 }
 
-TEST(Attention, BackwardMatchesFiniteDifferences) {
+class AttentionCap : public ::testing::TestWithParam<double> {};
+
+INSTANTIATE_TEST_SUITE_P(Caps, AttentionCap, ::testing::Values(0.0, 0.5, 3.0));
+
+TEST_P(AttentionCap, BackwardMatchesFiniteDifferences) {
   Problem<double> p(2, 6, 4, 2, 8);
+  p.softcap = GetParam();
   p.first_key = {0, 0, 0, 2, 2, 3, 0, 1, 0, 0, 4, 4};
   Result<double> r;
   forward(r, p, false);

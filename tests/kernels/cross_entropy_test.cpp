@@ -66,17 +66,22 @@ TEST(SoftmaxNll, HugeLogitsDoNotOverflow) {
   });
 }
 
-TEST(HeadLoss, BackwardMatchesFiniteDifferences) {
+class HeadLossCap : public ::testing::TestWithParam<double> {};
+
+INSTANTIATE_TEST_SUITE_P(Caps, HeadLossCap, ::testing::Values(0.0, 1.5, 30.0));
+
+TEST_P(HeadLossCap, BackwardMatchesFiniteDifferences) {
+  const double softcap = GetParam();
   const size_t rows = 5, C = 4, V = 7;
   auto x = random_values<double>(rows * C, 1), head = random_values<double>(V * C, 2);
   const std::vector<int32_t> targets{0, 6, kIgnoredTarget, 3, 3};
   std::vector<double> nll(rows), dx(rows * C), dhead(V * C, 0.0);
   const double grad_scale = 0.3;
   head_loss_backward(nll.data(), dx.data(), dhead.data(), x.data(), head.data(), targets.data(), grad_scale,
-                     rows, C, V);
+                     rows, C, V, softcap);
   const auto loss = [&] {
     std::vector<double> each(rows);
-    head_loss_forward(each.data(), x.data(), head.data(), targets.data(), rows, C, V);
+    head_loss_forward(each.data(), x.data(), head.data(), targets.data(), rows, C, V, softcap);
     return grad_scale * std::accumulate(each.begin(), each.end(), 0.0);
   };
   EXPECT_NEAR(loss(), grad_scale * std::accumulate(nll.begin(), nll.end(), 0.0), 1e-12);
@@ -87,7 +92,7 @@ TEST(HeadLoss, BackwardMatchesFiniteDifferences) {
 
 // More rows than one chunk of logits (256), so that dhead accumulates over chunks.
 template <class W>
-void check_head_against_double(double tolerance) {
+void check_head_against_double(double tolerance, double softcap) {
   const size_t rows = 300, C = 24, V = 65;
   const auto x = random_values<W>(rows * C, 1), head = random_values<W>(V * C, 2, 0.3);
   std::vector<int32_t> targets(rows);
@@ -96,9 +101,9 @@ void check_head_against_double(double tolerance) {
   std::vector<double> nll(rows), nll_wide(rows), dx_wide(rows * C), dhead_wide(V * C, 1.0);
   std::vector<float> dx(rows * C), dhead(V * C, 1.0f);
   head_loss_backward<double>(nll_wide.data(), dx_wide.data(), dhead_wide.data(), x_wide.data(),
-                             head_wide.data(), targets.data(), 1.0, rows, C, V);
+                             head_wide.data(), targets.data(), 1.0, rows, C, V, softcap);
   head_loss_backward<W>(nll.data(), dx.data(), dhead.data(), x.data(), head.data(), targets.data(), 1.0f,
-                        rows, C, V);
+                        rows, C, V, softcap);
   expect_close(nll, nll_wide, 1e-5, 1e-5, "nll");
   expect_close(dx, dx_wide, 0, tolerance, "dx");
   expect_close(dhead, dhead_wide, 0, tolerance * 10, "dhead");
@@ -106,10 +111,12 @@ void check_head_against_double(double tolerance) {
 
 TEST(HeadLoss, AgreesWithDoubleOverSeveralChunks) {
   for_each_isa([] {
-    check_head_against_double<float>(1e-5);
+    check_head_against_double<float>(1e-5, 0);
+    check_head_against_double<float>(1e-5, 2.5);
     // The logits' gradients (below 1) are rounded to bf16 before the products: each of the V or rows terms of
     // some 1 is off by 2^-9, with random signs; their weights (probabilities) sum to 2 in a row of dx.
-    check_head_against_double<bf16>(2.0 * 0x1p-8);
+    check_head_against_double<bf16>(2.0 * 0x1p-8, 0);
+    check_head_against_double<bf16>(2.0 * 0x1p-8, 2.5);
   });
 }
 

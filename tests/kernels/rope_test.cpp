@@ -8,7 +8,7 @@ namespace {
 using namespace testing;  // NOLINT: the helpers of these tests
 
 TEST(RopeTable, HoldsTheAnglesOfThePaper) {
-  const RopeTable<double> table(10, 8, 10000.0);
+  const RopeTable<double> table(10, rope_frequencies(8, 10000.0));
   EXPECT_EQ(table.half, 4u);
   // theta^(-2i/HS) for i = 1 of HS = 8 is 10000^(-1/4) = 0.1.
   EXPECT_NEAR(table.cos[7 * 4 + 1], std::cos(0.7), 1e-14);
@@ -20,7 +20,7 @@ TEST(RopeTable, HoldsTheAnglesOfThePaper) {
 template <class W>
 void check(size_t rows, size_t heads, size_t HS, bool inverse, bool with_bias) {
   const size_t T = 5, first = 3, gap = 2, stride = heads * HS + gap;
-  const RopeTable<float> table(first + T, HS, 10000.0);
+  const RopeTable<float> table(first + T, rope_frequencies(HS, 10000.0));
   const auto x = random_values<W>(rows * stride, HS);
   const auto bias = random_values<float>(heads * HS, 2);
   auto fast = x, plain = x;
@@ -53,7 +53,7 @@ TEST(Rope, MatchesReference) {
 TEST(Rope, InverseTurnsBack) {
   for_each_isa([] {
     const size_t rows = 9, HS = 40;
-    const RopeTable<float> table(rows, HS, 10000.0);
+    const RopeTable<float> table(rows, rope_frequencies(HS, 10000.0));
     const auto start = random_values<float>(rows * HS, 1);
     auto x = start;
     rope<float>(x.data(), rows, HS, 1, HS, rows, 0, table, false);
@@ -65,7 +65,7 @@ TEST(Rope, InverseTurnsBack) {
 
 TEST(Rope, InverseIsTheGradient) {
   const size_t rows = 4, heads = 2, HS = 8;
-  const RopeTable<double> table(rows, HS, 100.0);
+  const RopeTable<double> table(rows, rope_frequencies(HS, 100.0));
   auto x = random_values<double>(rows * heads * HS, 1);
   const auto bias = random_values<double>(heads * HS, 2), dy = random_values<double>(rows * heads * HS, 3);
   auto dx = dy;
@@ -80,7 +80,7 @@ TEST(Rope, InverseIsTheGradient) {
 
 TEST(Rope, SameBitsForAnyNumberOfThreads) {
   const size_t rows = 100, HS = 24;
-  const RopeTable<float> table(rows, HS, 10000.0);
+  const RopeTable<float> table(rows, rope_frequencies(HS, 10000.0));
   expect_same_bits_for_any_threads([&] {
     auto x = random_values<bf16>(rows * 2 * HS, 1);
     rope<bf16>(x.data(), rows, 2 * HS, 2, HS, rows, 0, table, false);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cross_entropy.h"
+#include "support/family_models.h"
 #include "support/tiny_model.h"
 
 namespace fathom {
@@ -55,24 +56,7 @@ void expect_gradients_match(const ModelConfig& config, const TrainOptions& optio
   }
 }
 
-class GradientsOf : public testing::TestWithParam<NormType> {};
-
-TEST_P(GradientsOf, EveryTensorMatchesFiniteDifferences) {
-  expect_gradients_match(tiny_config(GetParam()), {}, TinyBatch(2, 7, 37));
-}
-
-TEST_P(GradientsOf, AlsoWithRecomputeTiedEmbeddingBiasesAndDocumentMasks) {
-  ModelConfig config = tiny_config(GetParam());
-  config.tie_word_embeddings = true;
-  config.attention_bias = true;
-  TinyBatch data(2, 7, config.vocab_size);
-  data.first_key = {0, 0, 0, 3, 3, 5, 5, 0, 1, 1, 1, 1, 1, 6};  // documents of 3, 2, 2 and of 1, 5, 1 tokens
-  data.targets[4] = kIgnoredTarget;
-  expect_gradients_match(config, {.recompute = true}, data);
-}
-
-TEST_P(GradientsOf, RecomputeHasTheSameBits) {
-  const ModelConfig config = tiny_config(GetParam());
+void expect_recompute_has_the_same_bits(const ModelConfig& config) {
   TinyModel<float> m(config);
   const TinyBatch data(2, 9, config.vocab_size);
   Gradients<float> kept(config, m.weights.list()), recomputed(config, m.weights.list());
@@ -81,8 +65,8 @@ TEST_P(GradientsOf, RecomputeHasTheSameBits) {
   for (size_t i = 0; i < kept.count(); ++i) ASSERT_EQ(kept.values()[i], recomputed.values()[i]) << i;
 }
 
-TEST_P(GradientsOf, VectorJacobianProductMatchesFiniteDifferences) {
-  const ModelConfig config = tiny_config(GetParam());
+// v . (J u) by differences against (J^T v) . u by vjp, layer by layer.
+void expect_vjp_matches(const ModelConfig& config) {
   TinyModel<double> m(config);
   const TinyBatch data(2, 5, config.vocab_size);
   const Batch batch = data.view();
@@ -91,7 +75,6 @@ TEST_P(GradientsOf, VectorJacobianProductMatchesFiniteDifferences) {
   std::vector<double> x(n), v(n), u(n);
   for (size_t i = 0; i < n; ++i) x[i] = rng.normal(), v[i] = rng.normal(), u[i] = rng.normal();
   for (size_t l = 0; l < config.num_hidden_layers; ++l) {
-    // v . (J u) by differences, (J^T v) . u by vjp.
     const auto along = [&](double h) {
       std::vector<double> moved(n);
       for (size_t i = 0; i < n; ++i) moved[i] = x[i] + h * u[i];
@@ -111,8 +94,41 @@ TEST_P(GradientsOf, VectorJacobianProductMatchesFiniteDifferences) {
   }
 }
 
+class GradientsOf : public testing::TestWithParam<NormType> {};
+
+TEST_P(GradientsOf, EveryTensorMatchesFiniteDifferences) {
+  expect_gradients_match(tiny_config(GetParam()), {}, TinyBatch(2, 7, 37));
+}
+
+TEST_P(GradientsOf, AlsoWithRecomputeTiedEmbeddingBiasesAndDocumentMasks) {
+  ModelConfig config = tiny_config(GetParam());
+  config.tie_word_embeddings = true;
+  config.attention_bias = true;
+  TinyBatch data(2, 7, config.vocab_size);
+  data.first_key = {0, 0, 0, 3, 3, 5, 5, 0, 1, 1, 1, 1, 1, 6};  // documents of 3, 2, 2 and of 1, 5, 1 tokens
+  data.targets[4] = kIgnoredTarget;
+  expect_gradients_match(config, {.recompute = true}, data);
+}
+
+TEST_P(GradientsOf, RecomputeHasTheSameBits) { expect_recompute_has_the_same_bits(tiny_config(GetParam())); }
+
+TEST_P(GradientsOf, VectorJacobianProductMatchesFiniteDifferences) {
+  expect_vjp_matches(tiny_config(GetParam()));
+}
+
 INSTANTIATE_TEST_SUITE_P(Norms, GradientsOf, testing::ValuesIn(all_norms()),
                          [](const auto& info) { return std::string(norm_name(info.param)); });
+
+class GradientsOfFamily : public testing::TestWithParam<test::FamilyModel> {};
+
+TEST_P(GradientsOfFamily, EveryTensorMatchesFiniteDifferences) {
+  expect_gradients_match(GetParam().config, {}, TinyBatch(2, 7, 37));
+  expect_recompute_has_the_same_bits(GetParam().config);
+  expect_vjp_matches(GetParam().config);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GradientsOfFamily, testing::ValuesIn(test::family_models()),
+                         [](const auto& info) { return info.param.name; });
 
 TEST(Gradients, AddUpOverMicrobatches) {
   const ModelConfig config = tiny_config(NormType::kLns);

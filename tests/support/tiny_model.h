@@ -11,9 +11,9 @@ using fathom::TinyBatch;
 using fathom::TinyModel;
 
 inline const std::vector<NormType>& all_norms() {
-  static const std::vector<NormType> types{NormType::kPre,      NormType::kLns,       NormType::kPost,
-                                           NormType::kDeepNorm, NormType::kMix,       NormType::kSandwich,
-                                           NormType::kPeri,     NormType::kLayerScale};
+  static const std::vector<NormType> types{NormType::kPre,      NormType::kLns,        NormType::kPost,
+                                           NormType::kDeepNorm, NormType::kMix,        NormType::kSandwich,
+                                           NormType::kPeri,     NormType::kLayerScale, NormType::kReordered};
   return types;
 }
 
