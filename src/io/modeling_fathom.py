@@ -12,6 +12,7 @@ number of layers. Each layer takes its step twice: attention, then MLP. `norm_sc
     sandwich    x + N(F(N(x)))
     peri        `sandwich`, and a norm on the embedding output    arXiv 2502.02732
     layerscale  x + g * F(N(x)), g a learned vector       arXiv 2103.17239
+    reordered   x + N(F(x))                               OLMo 2, arXiv 2501.00656
 
 A pruned model says "layer_index", its layers' 1-based indices in the original, and "num_layers_original": each layer
 keeps the scale and the kind that it was trained with. Nothing that a scheme needs is kept in a buffer: scales are
@@ -35,9 +36,10 @@ SANDWICH = (
     ("input_layernorm", "post_attention_layernorm", None),
     ("pre_feedforward_layernorm", "post_feedforward_layernorm", None),
 )
+REORDERED = ((None, "post_attention_layernorm", None), (None, "post_feedforward_layernorm", None))
 # `mix` is POST or PRE by layer.
 PLACEMENT = {"pre": PRE, "lns": PRE, "layerscale": PRE, "post": POST, "deepnorm": POST, "mix": None,
-             "sandwich": SANDWICH, "peri": SANDWICH}
+             "sandwich": SANDWICH, "peri": SANDWICH, "reordered": REORDERED}
 SCHEME_KEYS = {"type", "alpha", "post_layers", "num_layers_original", "layer_index", "layerscale_init"}
 
 
