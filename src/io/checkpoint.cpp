@@ -1,6 +1,7 @@
 #include "io/checkpoint.h"
 
 #include <charconv>
+#include <list>
 
 #include <nlohmann/json.hpp>
 
@@ -33,6 +34,17 @@ long step_of(const fs::path& folder) {
 // Tensors that some exporters write and that no Llama needs.
 bool may_be_left_over(const std::string& name, const ModelConfig& config) {
   return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.tie_word_embeddings);
+}
+
+// What a file's values are below those in memory: Gemma stores its norms' gains less one.
+double file_offset(const ParamSpec& spec, const ModelConfig& config) {
+  return is_norm_weight(spec.role) ? config.norm_weight_offset : 0.0;
+}
+
+template <class S>
+void shift(S* values, const ParamSpec& spec, double by) {
+  if (by == 0) return;
+  for (size_t i = 0; i < spec.size(); ++i) values[i] += static_cast<S>(by);
 }
 
 }  // namespace
@@ -93,6 +105,7 @@ void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
             .hint = {}});
     }
     read_tensor(weights.values(spec), tensor, spec.name, file.path());
+    shift(weights.values(spec), spec, file_offset(spec, weights.config()));
     ++used;
   }
   for (const auto& [name, tensor] : file.tensors()) {
@@ -116,8 +129,15 @@ void save_model(const fs::path& folder, const ModelConfig& config, const std::ve
                 const S* values, DType stored) {
   const nlohmann::json json = config_to_json(config, stored);
   std::vector<TensorToWrite> tensors;
+  std::list<std::vector<S>> shifted;
   for (const ParamSpec& spec : list) {
-    tensors.push_back({spec.name, spec.shape, values + spec.offset, dtype_of<S>(), stored});
+    const S* from = values + spec.offset;
+    if (const double offset = file_offset(spec, config); offset != 0) {
+      shifted.emplace_back(from, from + spec.size());
+      shift(shifted.back().data(), spec, -offset);
+      from = shifted.back().data();
+    }
+    tensors.push_back({spec.name, spec.shape, from, dtype_of<S>(), stored});
   }
   write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
   if (json["model_type"] == "fathom") write_text_file(folder / "modeling_fathom.py", kModelingFathom);

@@ -214,8 +214,9 @@ void write_rope(const ModelConfig& c, json& out) {
     scaling["high_freq_factor"] = s.high_freq_factor;
     return;
   }
-  scaling["beta_fast"] = s.beta_fast;
-  scaling["beta_slow"] = s.beta_slow;
+  const RopeScaling defaults;
+  if (s.beta_fast != defaults.beta_fast) scaling["beta_fast"] = s.beta_fast;
+  if (s.beta_slow != defaults.beta_slow) scaling["beta_slow"] = s.beta_slow;
   if (s.attention_factor > 0) scaling["attention_factor"] = s.attention_factor;
   if (s.mscale > 0) scaling["mscale"] = s.mscale;
   if (s.mscale_all_dim > 0) scaling["mscale_all_dim"] = s.mscale_all_dim;

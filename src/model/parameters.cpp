@@ -109,6 +109,24 @@ uint64_t fnv1a(const std::string& text) {
 
 }  // namespace
 
+bool is_norm_weight(ParamRole role) {
+  switch (role) {
+    case ParamRole::kEmbedNorm:
+    case ParamRole::kFinalNorm:
+    case ParamRole::kQNorm:
+    case ParamRole::kKNorm:
+    case ParamRole::kAttnNormIn:
+    case ParamRole::kAttnNormOut:
+    case ParamRole::kAttnNormSum:
+    case ParamRole::kMlpNormIn:
+    case ParamRole::kMlpNormOut:
+    case ParamRole::kMlpNormSum:
+      return true;
+    default:
+      return false;
+  }
+}
+
 size_t ParamSpec::size() const {
   size_t n = 1;
   for (const size_t d : shape) n *= d;

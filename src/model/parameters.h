@@ -45,6 +45,9 @@ enum class ParamRole {
   kMlpGain,
 };
 
+/// Whether the role is the weight of a norm.
+bool is_norm_weight(ParamRole role);
+
 struct ParamSpec {
   ParamRole role;
   int layer;         ///< 0-based position in the model; -1 for embedding, final norm, head.

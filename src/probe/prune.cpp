@@ -72,8 +72,10 @@ void check_written(const fs::path& folder, Transformer<float>& source, const Res
   load_weights(read, folder);
   for (const ParamSpec& spec : expected.list()) {
     for (size_t i = spec.offset; i < spec.offset + spec.size(); ++i) {
-      const float wanted =
-          stored == DType::kBf16 ? static_cast<float>(bf16(expected.values()[i])) : expected.values()[i];
+      const auto offset =
+          static_cast<float>(is_norm_weight(spec.role) ? expected.config().norm_weight_offset : 0.0);
+      const float in_file = expected.values()[i] - offset;
+      const float wanted = (stored == DType::kBf16 ? static_cast<float>(bf16(in_file)) : in_file) + offset;
       if (read.values()[i] != wanted && !(std::isnan(read.values()[i]) && std::isnan(wanted))) {
         fail({.what = "reads back differently from what was written",
               .path = folder.string(),
@@ -165,6 +167,10 @@ ModelConfig pruned_config(const ModelConfig& config, std::span<const size_t> dro
   for (const size_t l : kept_layers(config.num_hidden_layers, dropped))
     pruned.norm.layer_index.push_back(index[l]);
   pruned.num_hidden_layers = pruned.norm.layer_index.size();
+  pruned.windowed.clear();
+  for (const size_t l : kept_layers(config.num_hidden_layers, dropped)) {
+    if (!config.windowed.empty()) pruned.windowed.push_back(config.windowed[l]);
+  }
   return pruned;
 }
 
