@@ -16,8 +16,9 @@ std::string message_of(const ErrorFields& f) {
   if (!f.tensor.empty() || f.offset) text += ": ";
   text += f.what;
   if (!f.hint.empty()) text += "; " + f.hint;
-  // One line, whatever a file name or a library's message holds.
-  std::replace(text.begin(), text.end(), '\n', ' ');
+  // One line, without a zero that would end it or codes that a terminal obeys, whatever a file holds.
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  std::replace_if(text.begin(), text.end(), is_control, ' ');
   return text;
 }
 

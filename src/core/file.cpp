@@ -78,6 +78,14 @@ void MappedFile::drop(size_t offset, size_t length) const {
     ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_DONTNEED);
 }
 
+void MappedFile::prefetch(size_t offset, size_t length) const {
+  if (offset >= size_ || length == 0) return;
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t begin = offset / page * page;
+  const size_t end = length < size_ - offset ? offset + length : size_;
+  ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_WILLNEED);
+}
+
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {
   const MappedFile file(path);
   if (file.bytes().size() > limit) {

@@ -28,6 +28,8 @@ class MappedFile {
   /// Tells the kernel that [offset, offset + length) will not be read again soon, so that its pages need not
   /// stay.
   void drop(size_t offset, size_t length) const;
+  /// Tells the kernel that [offset, offset + length) will be read soon, so that it starts to.
+  void prefetch(size_t offset, size_t length) const;
 
  private:
   const std::byte* data_ = nullptr;

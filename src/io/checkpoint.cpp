@@ -2,11 +2,13 @@
 
 #include <charconv>
 #include <list>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "io/io_error.h"
 #include "io/modeling_fathom.h"
 #include "io/safetensors.h"
 
@@ -14,12 +16,6 @@ namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string shape_text(const std::vector<size_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
 
 // The step of a folder called step-N, or -1. Temporary folders have other names.
 long step_of(const fs::path& folder) {
@@ -91,35 +87,28 @@ fs::path resolve_model(const fs::path& model) {
 
 template <class W>
 void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
-  const SafetensorsFile file(folder / "model.safetensors");
-  size_t used = 0;
+  const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
+  const BlockShape block = read_block_shape(folder);
+  std::set<std::string> used;
   for (const ParamSpec& spec : weights.list()) {
-    const TensorView& tensor = file.at(spec.name);
+    const StoredWeight weight = find_weight(*store, spec.name, block);
+    const TensorView& tensor = *weight.tensor;
     if (tensor.shape != spec.shape) {
-      fail({.what =
-                "has shape " + shape_text(tensor.shape) + ", config.json asks for " + shape_text(spec.shape),
-            .path = file.path().string(),
-            .tensor = spec.name,
-            .offset = tensor.offset,
-            .line = {},
-            .hint = {}});
+      fail_tensor(
+          tensor.path(), spec.name,
+          "has shape " + shape_text(tensor.shape) + ", config.json asks for " + shape_text(spec.shape),
+          tensor.offset);
     }
-    read_tensor(weights.values(spec), tensor, spec.name, file.path());
+    dequantize(weights.values(spec), weight);
     shift(weights.values(spec), spec, file_offset(spec, weights.config()));
-    ++used;
+    tensor.drop();  // read once
+    used.insert(spec.name);
+    if (weight.scales != nullptr) used.insert(weight.scales->name);
   }
-  for (const auto& [name, tensor] : file.tensors()) {
-    if (used == file.tensors().size()) break;
-    bool known = may_be_left_over(name, weights.config());
-    for (const ParamSpec& spec : weights.list()) known = known || spec.name == name;
-    if (!known) {
-      fail({.what = "is not part of the model that config.json describes",
-            .path = file.path().string(),
-            .tensor = name,
-            .offset = tensor.offset,
-            .line = {},
-            .hint = "is it another architecture or norm_scheme?"});
-    }
+  for (const auto& [name, tensor] : store->tensors()) {
+    if (used.contains(name) || may_be_left_over(name, weights.config())) continue;
+    fail_tensor(tensor.path(), name, "is not part of the model that config.json describes", tensor.offset,
+                "is it another architecture or norm_scheme?");
   }
   weights.refresh();
 }

@@ -1,11 +1,12 @@
 #pragma once
-// Checkpoints: Hugging Face directories (config.json, model.safetensors, tokenizer files).
+// Checkpoints: Hugging Face directories (config.json, safetensors in one file or many, tokenizer files).
 
 #include <filesystem>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "io/dequantize.h"
 #include "model/transformer.h"
 
 namespace fathom {
@@ -22,6 +23,14 @@ ModelConfig config_from_json(const nlohmann::json& json, const std::string& orig
 /// `stored` goes into torch_dtype. Only `pre` is written as LlamaForCausalLM; the others as FathomForCausalLM
 /// (design).
 nlohmann::json config_to_json(const ModelConfig& config, DType stored);
+
+/// No config.json is larger (16 MiB).
+inline constexpr size_t kMaxConfigBytes = size_t{16} << 20;
+
+/// The sides of the blocks that share a scale, of config.json's "quantization_config"; the default where it
+/// has none. Errors: Error where it names a method other than "fp8", or sides that are no sizes.
+BlockShape block_shape_from_json(const nlohmann::json& config, const std::string& origin);
+BlockShape read_block_shape(const std::filesystem::path& folder);
 
 /// Reads all weights of `folder` into `weights` (masters, then refresh()). Errors: Error where a tensor is
 /// missing, is of another shape, or is left over.

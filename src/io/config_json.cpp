@@ -10,6 +10,7 @@
 #include "io/checkpoint.h"
 #include "io/families.h"
 #include "io/json_keys.h"
+#include "io/json_text.h"
 
 namespace fathom {
 namespace {
@@ -116,16 +117,7 @@ json config_to_json(const ModelConfig& c, DType stored) {
 ModelConfig read_config(const std::filesystem::path& folder_or_file) {
   const std::filesystem::path path =
       std::filesystem::is_directory(folder_or_file) ? folder_or_file / "config.json" : folder_or_file;
-  const json object =
-      json::parse(read_text_file(path, size_t{16} << 20), nullptr, /*allow_exceptions=*/false);
-  if (object.is_discarded()) {
-    fail({.what = "is not valid JSON",
-          .path = path.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = {}});
-  }
+  const json object = parse_json_object(read_text_file(path, kMaxConfigBytes), path);
   return config_from_json(object, path.string());
 }
 

@@ -35,8 +35,8 @@ std::vector<size_t> kept_layers(size_t num_layers, std::span<const size_t> dropp
 }
 
 DType stored_dtype(const fs::path& folder) {
-  const SafetensorsFile file(folder / "model.safetensors");
-  return file.at("model.embed_tokens.weight").dtype == "BF16" ? DType::kBf16 : DType::kF32;
+  return open_tensor_store(folder)->at("model.embed_tokens.weight").type == StoredType::kBf16 ? DType::kBf16
+                                                                                              : DType::kF32;
 }
 
 // Random tokens for the comparison: enough to tell a wrong layer, few enough to cost nothing.

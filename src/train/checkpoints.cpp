@@ -106,7 +106,7 @@ void read_flat(S* flat, const SafetensorsFile& file, const char* prefix, const s
             .line = {},
             .hint = "does the folder mix two runs?"});
     }
-    read_tensor(flat + spec.offset, tensor, name, file.path());
+    read_tensor(flat + spec.offset, tensor);
   }
 }
 

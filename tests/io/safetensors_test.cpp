@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/rng.h"
+#include "io/dequantize.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 
@@ -40,14 +41,14 @@ TEST(Safetensors, WrittenValuesReadBack) {
   EXPECT_EQ(file.at("a").shape, (std::vector<size_t>{2, 3}));
   EXPECT_EQ(file.at("empty").elements(), 0u);
   std::vector<float> read(6);
-  read_tensor(read.data(), file.at("a"), "a", file.path());
+  read_tensor(read.data(), file.at("a"));
   EXPECT_EQ(read, a);
-  read_tensor(read.data(), file.at("a16"), "a16", file.path());
+  read_tensor(read.data(), file.at("a16"));
   for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(read[i], static_cast<float>(bf16(a[i])));
   std::vector<double> wide(2);
-  read_tensor(wide.data(), file.at("b"), "b", file.path());
+  read_tensor(wide.data(), file.at("b"));
   EXPECT_EQ(wide, b);
-  read_tensor(wide.data(), file.at("b32"), "b32", file.path());
+  read_tensor(wide.data(), file.at("b32"));
   EXPECT_EQ(wide[0], static_cast<double>(static_cast<float>(b[0])));
   EXPECT_ERROR(file.at("c"), ErrorCode::kFailed, "x.safetensors", "'c'", "missing");
 }
@@ -63,7 +64,7 @@ TEST(Safetensors, ReadsHalfPrecision) {
                   std::string(reinterpret_cast<const char*>(&length), 8) + header + data);
   const SafetensorsFile file(folder / "h.safetensors");
   float out[6];
-  read_tensor(out, file.at("h"), "h", file.path());
+  read_tensor(out, file.at("h"));
   EXPECT_EQ(out[0], 1.0f);
   EXPECT_EQ(out[1], -2.0f);
   EXPECT_EQ(out[2], 65504.0f);
@@ -130,7 +131,7 @@ TEST(Safetensors, SurvivesRandomDamage) {
       const SafetensorsFile file(folder / "bad.safetensors");
       for (const auto& [name, tensor] : file.tensors()) {
         std::vector<float> out(tensor.elements());
-        read_tensor(out.data(), tensor, name, file.path());
+        read_tensor(out.data(), tensor);
       }
     } catch (const Error&) {
       ++refused;

@@ -59,7 +59,7 @@ TEST_P(WritePruned, KeepsWeightsPrecisionAndTokenizer) {
     const SafetensorsFile a(temp / "model/model.safetensors"), b(temp / "pruned/model.safetensors");
     const TensorView &kept = b.at("model.layers.1.mlp.up_proj.weight"),
                      &from = a.at("model.layers.2.mlp.up_proj.weight");
-    EXPECT_EQ(kept.dtype, stored == DType::kBf16 ? "BF16" : "F32");
+    EXPECT_EQ(kept.type, stored == DType::kBf16 ? StoredType::kBf16 : StoredType::kF32);
     EXPECT_TRUE(std::equal(kept.data, kept.data + kept.size_bytes, from.data, from.data + from.size_bytes));
     EXPECT_EQ(read_text_file(temp / "pruned/tokenizer.json"), "{}");
     EXPECT_EQ(read_config(temp / "pruned").norm.layer_index, (std::vector<size_t>{1, 3, 4, 6}));

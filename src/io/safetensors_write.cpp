@@ -1,0 +1,67 @@
+#include <algorithm>
+#include <cstdint>
+
+#include <nlohmann/json.hpp>
+
+#include "core/buffer.h"
+#include "core/error.h"
+#include "io/safetensors.h"
+#include "kernels/vector_ops.h"
+
+namespace fathom {
+namespace {
+
+// Elements converted at a time while writing: bounds the memory that a conversion takes.
+constexpr size_t kWriteChunk = size_t{1} << 20;
+
+template <class To, class From>
+void write_converted(AtomicFile& file, const From* from, size_t n) {
+  Buffer<To> chunk(std::min(n, kWriteChunk));
+  for (size_t i = 0; i < n; i += kWriteChunk) {
+    const size_t m = std::min(kWriteChunk, n - i);
+    convert(chunk.data(), from + i, m);
+    file.write(chunk.data(), m * sizeof(To));
+  }
+}
+
+void write_values(AtomicFile& file, const TensorToWrite& t, size_t n) {
+  if (t.memory == t.stored) {
+    file.write(t.data, n * dtype_size(t.memory));
+  } else if (t.memory == DType::kF32 && t.stored == DType::kBf16) {
+    write_converted<bf16>(file, static_cast<const float*>(t.data), n);
+  } else if (t.memory == DType::kF64 && t.stored == DType::kF32) {
+    write_converted<float>(file, static_cast<const double*>(t.data), n);
+  } else {
+    fail("internal: no conversion from " + std::string(dtype_name(t.memory)) + " to " +
+         std::string(dtype_name(t.stored)));
+  }
+}
+
+}  // namespace
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  uint64_t offset = 0;
+  std::vector<size_t> counts;
+  for (const TensorToWrite& t : tensors) {
+    size_t n = 1;
+    for (const size_t d : t.shape) n *= d;
+    counts.push_back(n);
+    const uint64_t end = offset + n * dtype_size(t.stored);
+    const char* type = t.stored == DType::kF64 ? "F64" : t.stored == DType::kF32 ? "F32" : "BF16";
+    header[t.name] = {{"dtype", type}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');  // so that the data start aligned, as the format advises
+  AtomicFile file(path);
+  const uint64_t length = text.size();
+  file.write(&length, sizeof(length));
+  file.write(text);
+  for (size_t i = 0; i < tensors.size(); ++i) write_values(file, tensors[i], counts[i]);
+  file.commit();
+}
+
+}  // namespace fathom
