@@ -5,6 +5,7 @@
 #include "core/threads.h"
 #include "io/dequantize_blocks.h"
 #include "io/io_error.h"
+#include "kernels/isa.h"
 
 namespace fathom {
 namespace {
@@ -39,6 +40,46 @@ void check_scales(const StoredWeight& weight) {
   }
 }
 
+// Elements a chunk of work: 64 KiB of fp32.
+constexpr size_t kGrain = 16384;
+
+template <class To>
+void blocks_fast(To* out, const TensorView& tensor, size_t begin, size_t n) {
+  const StoredTypeInfo& info = stored_type_info(tensor.type);
+  UnpackedBlocks unpacked;
+  for (size_t i = 0; i < n; i += kUnpacked) {
+    const std::byte* from = tensor.data + (begin + i) / info.block_elements * info.block_bytes;
+    const size_t m = std::min(kUnpacked, n - i);
+    unpack_blocks(unpacked, tensor.type, from, m);
+    unpacked_to(out + i, unpacked, m);
+  }
+}
+
+template <class To>
+void scaled_rows(To* out, const StoredWeight& weight, size_t begin, size_t count) {
+  const TensorView& tensor = *weight.tensor;
+  const size_t C = tensor.row_elements(), width = stored_type_info(tensor.type).block_bytes;
+  const size_t side = weight.block.columns, scale_columns = (C + side - 1) / side;
+  for (size_t r = begin; r < begin + count; ++r, out += C) {
+    for (size_t c = 0; c < C; c += side) {
+      const size_t s = r / weight.block.rows * scale_columns + c / side;
+      plain_to(out + c, tensor.type, tensor.data + (r * C + c) * width,
+               static_cast<float>(element_ref(*weight.scales, s)), std::min(side, C - c));
+    }
+  }
+}
+
+// Rows begin where blocks do, so that rows side by side are one run of elements.
+template <class To>
+void rows_fast(To* out, const StoredWeight& weight, size_t begin, size_t count) {
+  const TensorView& tensor = *weight.tensor;
+  const size_t C = tensor.row_elements();
+  if (weight.scales != nullptr) return scaled_rows(out, weight, begin, count);
+  if (is_block_type(tensor.type)) return blocks_fast(out, tensor, begin * C, count * C);
+  const size_t width = stored_type_info(tensor.type).block_bytes;
+  plain_to(out, tensor.type, tensor.data + begin * C * width, 1.0f, count * C);
+}
+
 }  // namespace
 
 void refuse_type(StoredType type) {
@@ -63,8 +104,12 @@ template <class To>
 void dequantize_rows(To* out, const StoredWeight& weight, size_t begin, size_t count) {
   const size_t C = weight.tensor->row_elements();
   if (C == 0) return;
-  constexpr size_t kGrain = 16384;  // elements a chunk
+  const bool fast = active_isa() >= Isa::kAvx2 && weight.tensor->type != StoredType::kF64 &&
+                    !(weight.scales != nullptr && is_block_type(weight.tensor->type));
   parallel_ranges(count, std::max<size_t>(1, kGrain / C), [&](size_t from, size_t to) {
+    if constexpr (!std::is_same_v<To, double>) {
+      if (fast) return rows_fast(out + from * C, weight, begin + from, to - from);
+    }
     dequantize_rows_ref(out + from * C, weight, begin + from, to - from);
   });
 }
