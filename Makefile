@@ -3,7 +3,7 @@ BUILD := build/release
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 .DEFAULT_GOAL := build
-.PHONY: build deps demo test sanitize bench coverage format install parity-venv parity clean
+.PHONY: build deps demo test sanitize bench coverage fuzz format install parity-venv parity clean
 
 deps:
 	@scripts/install-packages.sh build
@@ -42,6 +42,15 @@ coverage: deps
 	@ctest --preset coverage
 	@gcovr --root . --filter src/ --object-directory build/coverage --print-summary --txt build/coverage/coverage.txt
 	@tail -n 4 build/coverage/coverage.txt
+
+# Each parser FUZZ_SECONDS long, from its corpus; what is found is left in build/fuzz.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := safetensors safetensors_index gguf config shard tokenizer_json tokenizer_model
+fuzz: deps
+	@scripts/install-packages.sh fuzz
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz -j $(JOBS) --target $(addsuffix _fuzz,$(FUZZ_TARGETS))
+	@for t in $(FUZZ_TARGETS); do scripts/fuzz.sh $$t $(FUZZ_SECONDS) || exit 1; done
 
 format: deps
 	@scripts/install-packages.sh format

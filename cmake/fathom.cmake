@@ -6,6 +6,12 @@ if(FATHOM_SANITIZE)
   target_compile_options(fathom_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(fathom_flags INTERFACE -fsanitize=address,undefined)
 endif()
+if(FATHOM_FUZZ)
+  # clang warns of other things than g++, which the builds that people use are held to.
+  target_compile_options(fathom_flags INTERFACE -Wno-error -Wno-unknown-warning-option -fsanitize=fuzzer-no-link,address,undefined
+                                                -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(fathom_flags INTERFACE -fsanitize=address,undefined)
+endif()
 if(FATHOM_COVERAGE)
   target_compile_options(fathom_flags INTERFACE --coverage -O1)
   target_link_options(fathom_flags INTERFACE --coverage)

@@ -1,5 +1,6 @@
 #include "io/gguf_writer.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include <gtest/gtest.h>
@@ -83,6 +84,25 @@ TEST(GgufWriter, TensorsComeBackInEachType) {
   read_tensor(out.data(), file.at("q8"));
   // Half a step of the scale, at most 0.5 / 127, plus the scale's own rounding.
   for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], values[i], 0.5f / 127 * 0.52f + 0x1p-12f) << i;
+}
+
+// tests/parity/check_gguf.py names the file and reads it with gguf-py.
+TEST(GgufWriter, WritesASampleForOtherReaders) {
+  const TempFolder f;
+  const char* wanted = std::getenv("FATHOM_GGUF_SAMPLE");
+  const std::filesystem::path path = wanted != nullptr ? wanted : f / "sample.gguf";
+  std::vector<float> values(128);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) / 64 - 1;
+  std::vector<GgufTensor> tensors;
+  for (const StoredType type : {StoredType::kF32, StoredType::kF16, StoredType::kBf16, StoredType::kQ8_0})
+    tensors.push_back({std::string(stored_type_name(type)), {2, 64}, values.data(), DType::kF32, type});
+  write_gguf(path,
+             {{"general.architecture", gguf_string("llama")},
+              {"llama.block_count", gguf_uint32(12)},
+              {"tokenizer.ggml.tokens", gguf_strings({"<s>", "\u2581a"})},
+              {"tokenizer.ggml.token_type", gguf_int32s({3, 1})}},
+             tensors);
+  EXPECT_EQ(GgufFile(path).tensors().size(), 4u);
 }
 
 TEST(GgufWriter, RefusesWhatTheFormatDoesNotHold) {
