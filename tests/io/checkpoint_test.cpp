@@ -112,6 +112,29 @@ TEST(Checkpoint, SavedModelLoadsWithTheSameWeights) {
   }
 }
 
+TEST(Checkpoint, LoadsAShardedFolder) {
+  const TempFolder folder;
+  const ModelConfig c = tiny_config("pre");
+  ResidentWeights<float> weights(c), back(c);
+  initialize(weights.values(), weights.list(), 3);
+  save_model(folder.path(), c, weights.list(), weights.values(), DType::kF32);
+  std::filesystem::remove(folder / "model.safetensors");
+  json map = json::object();
+  for (size_t part = 0; part < 2; ++part) {
+    const std::string name = "model-" + std::to_string(part) + ".safetensors";
+    std::vector<TensorToWrite> tensors;
+    for (size_t i = part; i < weights.list().size(); i += 2) {
+      const ParamSpec& spec = weights.list()[i];
+      tensors.push_back({spec.name, spec.shape, weights.values(spec), DType::kF32, DType::kF32});
+      map[spec.name] = name;
+    }
+    write_safetensors(folder / name, tensors);
+  }
+  write_text_file(folder / "model.safetensors.index.json", json{{"weight_map", map}}.dump());
+  load_weights(back, folder.path());
+  for (size_t i = 0; i < weights.count(); ++i) ASSERT_EQ(weights.values()[i], back.values()[i]) << i;
+}
+
 TEST(Checkpoint, RefusesTensorsThatDoNotFit) {
   const TempFolder folder;
   const ModelConfig c = tiny_config("pre");
