@@ -18,7 +18,7 @@ namespace {
 
 struct Settings {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model = "configs/llama-130m.json", norm, dtype = "bf16";
+  std::string model = "configs/llama-130m.json", norm, dtype = "bf16", optimizer_state = "fp32";
   size_t batch = 8, seq = 256, grad_accum = 2, steps = 5;
   bool recompute = false;
 };
@@ -43,6 +43,8 @@ ModelConfig shape_of(const Settings& s) {
   }
   return config;
 }
+
+bool keeps_bf16_state(const Settings& s) { return parse_dtype(s.optimizer_state) == DType::kBf16; }
 
 void report(const Settings& s, const std::string& name, const Timing& t, double tokens, double flops) {
   const double peak = peak_flops(parse_dtype(s.dtype), num_threads());
@@ -70,7 +72,9 @@ void bench_train(const Settings& s) {
   weights.refresh();
   Transformer<W> model(config, weights);
   Gradients<S> gradients(config, weights.list());
-  AdamW<S> optimizer(weights.list(), OptimizerSettings{});
+  OptimizerSettings settings;
+  settings.bf16_state = keeps_bf16_state(s);
+  AdamW<S> optimizer(weights.list(), settings);
   const RandomBatch random(config, s.batch, s.seq, 1);
   const double tokens = static_cast<double>(random.batch.rows() * s.grad_accum);
   const auto step = [&] {
@@ -120,6 +124,8 @@ void add_bench_train(CLI::App& bench) {
   auto s = std::make_shared<Settings>();
   CLI::App* c = add_model_bench(bench, "train", "Training steps: forward, backward, clipping, AdamW", s);
   c->add_option("--grad-accum", s->grad_accum, "Micro-batches a step")->capture_default_str();
+  c->add_option("--optimizer-state", s->optimizer_state, "Type of AdamW's moments: fp32 or bf16")
+      ->capture_default_str();
   c->add_flag("--recompute", s->recompute, "Recompute activations in the backward pass");
   c->callback([s] {
     apply(*s->common);

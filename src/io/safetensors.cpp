@@ -215,6 +215,11 @@ void read_tensor(S* out, const TensorView& t, const std::string& name, const std
 
 template void read_tensor(double*, const TensorView&, const std::string&, const std::filesystem::path&);
 template void read_tensor(float*, const TensorView&, const std::string&, const std::filesystem::path&);
+template void read_tensor(bf16*, const TensorView&, const std::string&, const std::filesystem::path&);
+
+const char* file_type_name(DType type) {
+  return type == DType::kF64 ? "F64" : type == DType::kF32 ? "F32" : "BF16";
+}
 
 namespace {
 
@@ -257,8 +262,8 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
     for (const size_t d : t.shape) n *= d;
     counts.push_back(n);
     const uint64_t end = offset + n * dtype_size(t.stored);
-    const char* type = t.stored == DType::kF64 ? "F64" : t.stored == DType::kF32 ? "F32" : "BF16";
-    header[t.name] = {{"dtype", type}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
+    header[t.name] = {
+        {"dtype", file_type_name(t.stored)}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();

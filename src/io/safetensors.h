@@ -47,12 +47,15 @@ template <class S>
 void read_tensor(S* out, const TensorView& tensor, const std::string& name,
                  const std::filesystem::path& path);
 
-/// A tensor to be written: fp32 or fp64 values in memory, stored as `stored`.
+/// What a header calls a type: "F64", "F32", "BF16".
+const char* file_type_name(DType type);
+
+/// A tensor to be written: values of type `memory`, stored as `stored`: the same, or the next narrower.
 struct TensorToWrite {
   std::string name;
   std::vector<size_t> shape;
   const void* data;
-  DType memory;  ///< kF32 or kF64
+  DType memory;
   DType stored;
 };
 

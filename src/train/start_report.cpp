@@ -53,6 +53,8 @@ void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t availabl
       fmt::format("length         {} steps of {} tokens ({} x {} x {}) = {} tokens, {:.2f} times the data",
                   s.steps, s.tokens_per_step(), s.batch, s.grad_accum, s.seq, count_text(tokens),
                   static_cast<double>(tokens) / static_cast<double>(plan.data.train().size())));
+  log_info(fmt::format("optimizer      AdamW, moments in {}",
+                       s.optimizer_state == "bf16" ? "bf16 with stochastic rounding" : "fp32"));
   log_info(fmt::format("machine        {}, {}, {} threads, {}; {:.3g} TFLOP/s at most", plan.facts.cpu,
                        plan.facts.isa, plan.facts.threads, s.dtype, s.mfu_peak_tflops));
   log_info(fmt::format("memory         {} of {} available: {}", bytes_text(memory.total()),

@@ -35,7 +35,12 @@ Schedule schedule_of(const TrainSettings& s) {
 }
 
 OptimizerSettings optimizer_of(const TrainSettings& s) {
-  return {.beta1 = s.beta1, .beta2 = s.beta2, .eps = s.adam_eps, .weight_decay = s.weight_decay};
+  return {.beta1 = s.beta1,
+          .beta2 = s.beta2,
+          .eps = s.adam_eps,
+          .weight_decay = s.weight_decay,
+          .bf16_state = s.optimizer_state == "bf16",
+          .seed = s.seed};
 }
 
 std::string tokens_rate(double rate) {
