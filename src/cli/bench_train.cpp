@@ -8,9 +8,12 @@
 #include "cli/bench.h"
 #include "cli/model_loading.h"
 #include "core/error.h"
+#include "core/format.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "kernels/vector_ops.h"
+#include "train/machine.h"
+#include "train/memory_check.h"
 #include "train/optimizer.h"
 
 namespace fathom::cli {
@@ -46,7 +49,23 @@ ModelConfig shape_of(const Settings& s) {
 
 bool keeps_bf16_state(const Settings& s) { return parse_dtype(s.optimizer_state) == DType::kBf16; }
 
-void report(const Settings& s, const std::string& name, const Timing& t, double tokens, double flops) {
+// What a step was forecast to take, and what the process has held at most. `before`: at its start.
+struct MemoryUse {
+  MemoryPlan plan;
+  uint64_t before = resident_memory();
+  uint64_t planned() const { return plan.total() + before; }
+};
+
+void print_memory(const MemoryUse& memory, nlohmann::json& result) {
+  const uint64_t peak = peak_resident_memory();
+  fmt::print("memory: {} planned ({}; {} at the start), {} at the peak\n", bytes_text(memory.planned()),
+             memory_parts(memory.plan), bytes_text(memory.before), bytes_text(peak));
+  result["planned_bytes"] = memory.planned();
+  result["peak_bytes"] = peak;
+}
+
+void report(const Settings& s, const std::string& name, const Timing& t, double tokens, double flops,
+            const MemoryUse* memory = nullptr) {
   const double peak = peak_flops(parse_dtype(s.dtype), num_threads());
   const double rate = tokens / t.median_s;
   fmt::print(
@@ -60,6 +79,7 @@ void report(const Settings& s, const std::string& name, const Timing& t, double 
                                {"fraction_of_peak", flops * rate / peak},
                                {"tokens_per_second", rate},
                                {"spread", t.spread()}});
+  if (memory != nullptr) print_memory(*memory, result["results"].back());
   write_result(*s.common, result);
 }
 
@@ -67,6 +87,10 @@ template <class W>
 void bench_train(const Settings& s) {
   using S = Stream<W>;
   const ModelConfig config = shape_of(s);
+  const MemoryUse memory{
+      plan_memory<W>(config, s.batch, s.seq, {.recompute = s.recompute, .bf16_state = keeps_bf16_state(s)})};
+  require_memory(memory.plan, available_memory().value_or(memory.plan.total()),
+                 "give --recompute, --optimizer-state bf16 or a smaller --batch");
   ResidentWeights<W> weights(config);
   initialize(weights.values(), weights.list(), 1);
   weights.refresh();
@@ -87,7 +111,7 @@ void bench_train(const Settings& s) {
   };
   const Timing t = time_calls(step, static_cast<int>(s.steps), 0.0);
   report(s, "train " + std::filesystem::path(s.model).stem().string(), t, tokens,
-         train_flops_per_token(config, s.seq));
+         train_flops_per_token(config, s.seq), &memory);
 }
 
 template <class W>
