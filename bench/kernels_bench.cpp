@@ -97,16 +97,18 @@ void BM_SwiGluBackward(benchmark::State& state) {
 BENCHMARK(BM_SwiGluBackward<float>);
 BENCHMARK(BM_SwiGluBackward<bf16>);
 
+template <class M>
 void BM_AdamW(benchmark::State& state) {
   const size_t n = size_t{1} << 23;
   auto p = random_values<float>(n);
   const auto g = p;
-  std::vector<float> m(n), v(n);
+  std::vector<M> m(n), v(n);
   std::vector<bf16> copy(n);
   for (auto _ : state) adamw_update(p.data(), m.data(), v.data(), g.data(), copy.data(), n, {});
-  report_bytes(state, n * (4 * 4 + 3 * 4 + 2));
+  report_bytes(state, n * (3 * 4 + 4 * sizeof(M) + 2));
 }
-BENCHMARK(BM_AdamW);
+BENCHMARK(BM_AdamW<float>);
+BENCHMARK(BM_AdamW<bf16>);
 
 void BM_SoftmaxNllRow(benchmark::State& state) {
   const size_t V = 32000;

@@ -8,9 +8,12 @@
 #include "cli/bench.h"
 #include "cli/model_loading.h"
 #include "core/error.h"
+#include "core/format.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "kernels/vector_ops.h"
+#include "train/machine.h"
+#include "train/memory_check.h"
 #include "train/optimizer.h"
 
 namespace fathom::cli {
@@ -18,7 +21,7 @@ namespace {
 
 struct Settings {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model = "configs/llama-130m.json", norm, dtype = "bf16";
+  std::string model = "configs/llama-130m.json", norm, dtype = "bf16", optimizer_state = "fp32";
   size_t batch = 8, seq = 256, grad_accum = 2, steps = 5;
   bool recompute = false;
 };
@@ -44,7 +47,25 @@ ModelConfig shape_of(const Settings& s) {
   return config;
 }
 
-void report(const Settings& s, const std::string& name, const Timing& t, double tokens, double flops) {
+bool keeps_bf16_state(const Settings& s) { return parse_dtype(s.optimizer_state) == DType::kBf16; }
+
+// What a step was forecast to take, and what the process has held at most. `before`: at its start.
+struct MemoryUse {
+  MemoryPlan plan;
+  uint64_t before = resident_memory();
+  uint64_t planned() const { return plan.total() + before; }
+};
+
+void print_memory(const MemoryUse& memory, nlohmann::json& result) {
+  const uint64_t peak = peak_resident_memory();
+  fmt::print("memory: {} planned ({}; {} at the start), {} at the peak\n", bytes_text(memory.planned()),
+             memory_parts(memory.plan), bytes_text(memory.before), bytes_text(peak));
+  result["planned_bytes"] = memory.planned();
+  result["peak_bytes"] = peak;
+}
+
+void report(const Settings& s, const std::string& name, const Timing& t, double tokens, double flops,
+            const MemoryUse* memory = nullptr) {
   const double peak = peak_flops(parse_dtype(s.dtype), num_threads());
   const double rate = tokens / t.median_s;
   fmt::print(
@@ -58,6 +79,7 @@ void report(const Settings& s, const std::string& name, const Timing& t, double 
                                {"fraction_of_peak", flops * rate / peak},
                                {"tokens_per_second", rate},
                                {"spread", t.spread()}});
+  if (memory != nullptr) print_memory(*memory, result["results"].back());
   write_result(*s.common, result);
 }
 
@@ -65,12 +87,18 @@ template <class W>
 void bench_train(const Settings& s) {
   using S = Stream<W>;
   const ModelConfig config = shape_of(s);
+  const MemoryUse memory{
+      plan_memory<W>(config, s.batch, s.seq, {.recompute = s.recompute, .bf16_state = keeps_bf16_state(s)})};
+  require_memory(memory.plan, available_memory().value_or(memory.plan.total()),
+                 "give --recompute, --optimizer-state bf16 or a smaller --batch");
   ResidentWeights<W> weights(config);
   initialize(weights.values(), weights.list(), 1);
   weights.refresh();
   Transformer<W> model(config, weights);
   Gradients<S> gradients(config, weights.list());
-  AdamW<S> optimizer(weights.list(), OptimizerSettings{});
+  OptimizerSettings settings;
+  settings.bf16_state = keeps_bf16_state(s);
+  AdamW<S> optimizer(weights.list(), settings);
   const RandomBatch random(config, s.batch, s.seq, 1);
   const double tokens = static_cast<double>(random.batch.rows() * s.grad_accum);
   const auto step = [&] {
@@ -83,7 +111,7 @@ void bench_train(const Settings& s) {
   };
   const Timing t = time_calls(step, static_cast<int>(s.steps), 0.0);
   report(s, "train " + std::filesystem::path(s.model).stem().string(), t, tokens,
-         train_flops_per_token(config, s.seq));
+         train_flops_per_token(config, s.seq), &memory);
 }
 
 template <class W>
@@ -120,6 +148,8 @@ void add_bench_train(CLI::App& bench) {
   auto s = std::make_shared<Settings>();
   CLI::App* c = add_model_bench(bench, "train", "Training steps: forward, backward, clipping, AdamW", s);
   c->add_option("--grad-accum", s->grad_accum, "Micro-batches a step")->capture_default_str();
+  c->add_option("--optimizer-state", s->optimizer_state, "Type of AdamW's moments: fp32 or bf16")
+      ->capture_default_str();
   c->add_flag("--recompute", s->recompute, "Recompute activations in the backward pass");
   c->callback([s] {
     apply(*s->common);

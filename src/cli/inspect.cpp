@@ -7,6 +7,7 @@
 #include "cli/model_loading.h"
 #include "core/error.h"
 #include "model/effective_constants.h"
+#include "model/memory_plan.h"
 #include "report/table.h"
 
 namespace fathom::cli {
@@ -106,7 +107,7 @@ void run(const Options& o) {
   nlohmann::json result = architecture(config, parameters);
   if (is_config_file) {
     const MemoryPlan plan =
-        plan_memory<bf16>(config, 1, std::min<size_t>(config.max_position_embeddings, 1024), {});
+        plan_memory<bf16>(config, 1, std::min<size_t>(config.max_position_embeddings, 1024));
     fmt::print("training       {} in bf16 with one sequence of {} tokens\n",
                bytes_text(static_cast<double>(plan.total())),
                std::min<size_t>(config.max_position_embeddings, 1024));

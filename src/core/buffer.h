@@ -2,7 +2,6 @@
 // Owning, cache-line-aligned storage; contents are zero after construction.
 
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -10,12 +9,17 @@
 #include <type_traits>
 #include <utility>
 
-#include <sys/mman.h>
-
 namespace fathom {
 
-/// A fixed-size array of a trivial type, 64-byte aligned (2 MiB aligned with huge pages advised from 4 MiB
-/// up). Errors: std::bad_alloc.
+namespace buffer_detail {
+constexpr size_t kHugePage = size_t{2} << 20;
+void* allocate_zeros(size_t bytes);
+void release(void* data, size_t bytes);
+}  // namespace buffer_detail
+
+/// A fixed-size array of a trivial type, 64-byte aligned. From 2 MiB up it is mapped from the system, aligned
+/// to 2 MiB with huge pages advised, and takes memory only where it is touched: the system hands out zeros
+/// then, so that nothing is written twice. Errors: std::bad_alloc.
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -24,15 +28,9 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(size_t size) : size_(size) {
     if (size == 0) return;
-    if (size > (std::numeric_limits<size_t>::max() - kHugePage) / sizeof(T)) throw std::bad_alloc();
-    const size_t bytes = size * sizeof(T);
-    const bool huge = bytes >= 2 * kHugePage;
-    const size_t alignment = huge ? kHugePage : 64;
-    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    data_ = static_cast<T*>(std::aligned_alloc(alignment, rounded));
-    if (data_ == nullptr) throw std::bad_alloc();
-    if (huge) madvise(data_, rounded, MADV_HUGEPAGE);
-    std::memset(static_cast<void*>(data_), 0, rounded);
+    constexpr size_t kSpare = 2 * buffer_detail::kHugePage;  // for alignment
+    if (size > (std::numeric_limits<size_t>::max() - kSpare) / sizeof(T)) throw std::bad_alloc();
+    data_ = static_cast<T*>(buffer_detail::allocate_zeros(size * sizeof(T)));
   }
   Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
@@ -43,7 +41,7 @@ class Buffer {
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { buffer_detail::release(data_, size_ * sizeof(T)); }
 
   T* data() { return data_; }
   const T* data() const { return data_; }
@@ -57,7 +55,6 @@ class Buffer {
   }
 
  private:
-  static constexpr size_t kHugePage = size_t{2} << 20;
   T* data_ = nullptr;
   size_t size_ = 0;
 };

@@ -25,12 +25,12 @@ class SafetensorsFile : public TensorStore {
   std::map<std::string, std::string> metadata_;
 };
 
-/// A tensor to be written: fp32 or fp64 values in memory, stored as `stored`.
+/// A tensor to be written: values of type `memory`, stored as `stored`: the same, or the next narrower.
 struct TensorToWrite {
   std::string name;
   std::vector<size_t> shape;
   const void* data;
-  DType memory;  ///< kF32 or kF64
+  DType memory;
   DType stored;
 };
 

@@ -50,8 +50,9 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
     for (const size_t d : t.shape) n *= d;
     counts.push_back(n);
     const uint64_t end = offset + n * dtype_size(t.stored);
-    const char* type = t.stored == DType::kF64 ? "F64" : t.stored == DType::kF32 ? "F32" : "BF16";
-    header[t.name] = {{"dtype", type}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
+    header[t.name] = {{"dtype", stored_type_name(stored_type_of(t.stored))},
+                      {"shape", t.shape},
+                      {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();

@@ -66,6 +66,10 @@ static_assert(in_order());
 
 const StoredTypeInfo& stored_type_info(StoredType type) { return kTypes[static_cast<size_t>(type)]; }
 
+StoredType stored_type_of(DType type) {
+  return type == DType::kF64 ? StoredType::kF64 : type == DType::kF32 ? StoredType::kF32 : StoredType::kBf16;
+}
+
 const StoredTypeInfo* find_safetensors_type(std::string_view name) {
   for (const StoredTypeInfo& info : kTypes) {
     if (info.block_elements == 1 && info.name == name) return &info;

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/types.h"
+
 namespace fathom {
 
 /// Named as safetensors and GGML name them. Those from kI64 on can stand in a file and are listed, but are no
@@ -65,6 +67,9 @@ struct StoredTypeInfo {
 
 const StoredTypeInfo& stored_type_info(StoredType type);
 inline std::string_view stored_type_name(StoredType type) { return stored_type_info(type).name; }
+
+/// How values of a type in memory are stored as they are.
+StoredType stored_type_of(DType type);
 
 /// The type of that name in safetensors ("BF16"), or of that number in GGUF; null where there is none.
 const StoredTypeInfo* find_safetensors_type(std::string_view name);

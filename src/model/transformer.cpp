@@ -379,29 +379,22 @@ void Transformer<W>::vjp(S* dx) {
 }
 
 template <class W>
-MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const TrainOptions& options) {
-  using S = Stream<W>;
-  const size_t n = parameter_count(parameter_list(config));
-  MemoryPlan plan;
-  plan.parameters = n * (sizeof(S) + (sizeof(W) != sizeof(S) ? sizeof(W) : 0));
-  plan.gradients = n * sizeof(S);
-  plan.optimizer = 2 * n * sizeof(S);
-  plan.activations = Transformer<W>::training_bytes(config, B * T, options);
-  plan.logits = std::min(B * T, kHeadChunkRows) * config.vocab_size * sizeof(S);
-  return plan;
-}
-
-template <class W>
 size_t Transformer<W>::training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options) {
   const auto kind = options.recompute ? Workspace::Kind::kRecompute : Workspace::Kind::kTraining;
   const auto plans = layer_plans(config.norm, config.num_hidden_layers);
   return Workspace(kind, config, plans, rows, true).arena.peak();
 }
 
-#define FATHOM_INSTANTIATE(W)    \
-  template class KvCache<W>;     \
-  template class Transformer<W>; \
-  template MemoryPlan plan_memory<W>(const ModelConfig&, size_t, size_t, const TrainOptions&);
+template <class W>
+size_t Transformer<W>::inference_bytes(const ModelConfig& config, size_t rows) {
+  const auto plans = layer_plans(config.norm, config.num_hidden_layers);
+  const size_t stream = rows * config.hidden_size * sizeof(S);
+  return Workspace(Workspace::Kind::kInference, config, plans, rows, true).arena.peak() + stream;
+}
+
+#define FATHOM_INSTANTIATE(W) \
+  template class KvCache<W>;  \
+  template class Transformer<W>;
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -119,6 +119,8 @@ class Transformer {
 
   /// Bytes of activations and scratch that forward_backward takes for `rows` tokens.
   static size_t training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options);
+  /// The same for forward, which keeps its own beside that of training.
+  static size_t inference_bytes(const ModelConfig& config, size_t rows);
 
   /// Frees the workspace (it is made again when needed).
   void release();
@@ -140,17 +142,5 @@ class Transformer {
   std::vector<int32_t> first_key_;                   // sliding window merged with the batch's own
   std::unique_ptr<Workspace> inference_, training_, linearized_;
 };
-
-/// Bytes that a training step takes, part by part, as the code that runs it lays them out.
-struct MemoryPlan {
-  size_t parameters = 0;  ///< masters and the bf16 copy
-  size_t gradients = 0;
-  size_t optimizer = 0;    ///< two moments
-  size_t activations = 0;  ///< what backward needs, and scratch
-  size_t logits = 0;       ///< the head's chunk
-  size_t total() const { return parameters + gradients + optimizer + activations + logits; }
-};
-template <class W>
-MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const TrainOptions& options);
 
 }  // namespace fathom

@@ -66,19 +66,11 @@ class UnfinishedFolder {
   fs::path path_;
 };
 
-template <class S>
-void write_state_tensors(const fs::path& path, const std::vector<ParamSpec>& list, const S* values,
-                         const S* m, const S* v, bool with_masters) {
-  std::vector<TensorToWrite> tensors;
-  const auto add = [&](const char* prefix, const S* flat) {
-    for (const ParamSpec& spec : list) {
-      tensors.push_back({prefix + spec.name, spec.shape, flat + spec.offset, dtype_of<S>(), dtype_of<S>()});
-    }
-  };
-  if (with_masters) add("master.", values);
-  add("m.", m);
-  add("v.", v);
-  write_safetensors(path, tensors);
+template <class T>
+void add_tensors(std::vector<TensorToWrite>& tensors, const char* prefix, const std::vector<ParamSpec>& list,
+                 const T* flat) {
+  for (const ParamSpec& spec : list)
+    tensors.push_back({prefix + spec.name, spec.shape, flat + spec.offset, dtype_of<T>(), dtype_of<T>()});
 }
 
 nlohmann::ordered_json state_json(const TrainState& s) {
@@ -93,6 +85,7 @@ nlohmann::ordered_json state_json(const TrainState& s) {
           {"settings_fingerprint", s.settings_fingerprint}};
 }
 
+// Only in the type in which it was kept: a conversion would not continue the run's bits.
 template <class S>
 void read_flat(S* flat, const SafetensorsFile& file, const char* prefix, const std::vector<ParamSpec>& list) {
   for (const ParamSpec& spec : list) {
@@ -105,6 +98,16 @@ void read_flat(S* flat, const SafetensorsFile& file, const char* prefix, const s
             .offset = tensor.offset,
             .line = {},
             .hint = "does the folder mix two runs?"});
+    }
+    const StoredType kept = stored_type_of(dtype_of<S>());
+    if (tensor.type != kept) {
+      fail({.what = fmt::format("holds {}, the run keeps {}", stored_type_name(tensor.type),
+                                stored_type_name(kept)),
+            .path = file.path().string(),
+            .tensor = name,
+            .offset = tensor.offset,
+            .line = {},
+            .hint = "was --optimizer-state changed? start a new run with --from"});
     }
     read_tensor(flat + spec.offset, tensor);
   }
@@ -154,8 +157,13 @@ fs::path Checkpoints::save(const TrainState& state, const ModelConfig& config, R
   const S* values = weights.values();
   save_model(path, config, weights.list(), values, stored_);
   copy_tokenizer_files(tokenizer_, path);
-  write_state_tensors<S>(path / "state.safetensors", weights.list(), values, optimizer.m(), optimizer.v(),
-                         stored_ != dtype_of<S>());
+  std::vector<TensorToWrite> tensors;
+  if (stored_ != dtype_of<S>()) add_tensors(tensors, "master.", weights.list(), values);
+  optimizer.visit_moments([&](const auto& moments) {
+    add_tensors(tensors, "m.", weights.list(), moments.m.data());
+    add_tensors(tensors, "v.", weights.list(), moments.v.data());
+  });
+  write_safetensors(path / "state.safetensors", tensors);
   write_text_file(path / "state.json", state_json(state).dump(2) + "\n");
   unfinished.finish(name);
   remove_old();
@@ -197,8 +205,10 @@ void load_training_state(const fs::path& checkpoint, ResidentWeights<W>& weights
   load_weights(weights, checkpoint);
   const SafetensorsFile file(checkpoint / "state.safetensors");
   const std::vector<ParamSpec>& list = weights.list();
-  read_flat(optimizer.m(), file, "m.", list);
-  read_flat(optimizer.v(), file, "v.", list);
+  optimizer.visit_moments([&](auto& moments) {
+    read_flat(moments.m.data(), file, "m.", list);
+    read_flat(moments.v.data(), file, "v.", list);
+  });
   if (file.tensors().contains("master." + list.front().name)) {
     read_flat(weights.values(), file, "master.", list);
     weights.refresh();

@@ -58,6 +58,10 @@ std::optional<uint64_t> available_memory() {
   return group ? std::min(*kib << 10, *group) : *kib << 10;
 }
 
+uint64_t resident_memory() { return number_behind("/proc/self/status", "VmRSS:").value_or(0) << 10; }
+
+uint64_t peak_resident_memory() { return number_behind("/proc/self/status", "VmHWM:").value_or(0) << 10; }
+
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {

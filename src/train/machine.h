@@ -13,6 +13,11 @@ namespace fathom {
 /// group's limit where that is less. Nothing where neither is readable.
 std::optional<uint64_t> available_memory();
 
+/// Bytes of memory that this process holds now, and the most that it has held (VmRSS, VmHWM of
+/// /proc/self/status; pages of mapped files count). 0 where that is not readable.
+uint64_t resident_memory();
+uint64_t peak_resident_memory();
+
 /// The model name of /proc/cpuinfo, or "unknown".
 std::string cpu_name();
 

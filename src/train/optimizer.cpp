@@ -2,13 +2,25 @@
 
 #include <algorithm>
 
+#include "core/error.h"
+
 namespace fathom {
 
 double clip_factor(double norm, double clip) { return clip > 0 ? std::min(1.0, clip / (norm + 1e-6)) : 1.0; }
 
 template <class S>
+typename AdamW<S>::AnyMoments AdamW<S>::make_moments(size_t count, const OptimizerSettings& settings) {
+  if constexpr (std::is_same_v<S, float>) {
+    if (settings.bf16_state) return Moments<bf16>(count);
+  } else if (settings.bf16_state) {
+    fail("internal: moments in bf16 beside parameters in double");
+  }
+  return Moments<S>(count);
+}
+
+template <class S>
 AdamW<S>::AdamW(const std::vector<ParamSpec>& list, const OptimizerSettings& settings)
-    : settings_(settings), m_(parameter_count(list)), v_(parameter_count(list)) {
+    : settings_(settings), moments_(make_moments(parameter_count(list), settings)) {
   for (const ParamSpec& spec : list) {
     if (ranges_.empty() || ranges_.back().decay != spec.decay)
       ranges_.push_back({spec.offset, 0, spec.decay});
@@ -24,12 +36,16 @@ void AdamW<S>::update(S* values, bf16* copy, const S* gradients, double lr, doub
                          .eps = settings_.eps,
                          .weight_decay = 0,
                          .grad_scale = grad_scale,
-                         .step = ++updates_};
-  for (const Range& r : ranges_) {
-    settings.weight_decay = r.decay ? settings_.weight_decay : 0.0;
-    adamw_update(values + r.begin, m_.data() + r.begin, v_.data() + r.begin, gradients + r.begin,
-                 copy != nullptr ? copy + r.begin : nullptr, r.size, settings);
-  }
+                         .step = ++updates_,
+                         .seed = settings_.seed};
+  visit_moments([&](auto& moments) {
+    for (const Range& r : ranges_) {
+      settings.weight_decay = r.decay ? settings_.weight_decay : 0.0;
+      settings.first = r.begin;
+      adamw_update(values + r.begin, moments.m.data() + r.begin, moments.v.data() + r.begin,
+                   gradients + r.begin, copy != nullptr ? copy + r.begin : nullptr, r.size, settings);
+    }
+  });
 }
 
 template class AdamW<float>;

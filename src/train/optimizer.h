@@ -2,6 +2,8 @@
 // AdamW over all parameters of a model, flat in the order of the parameter list.
 
 #include <cstdint>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "core/buffer.h"
@@ -13,6 +15,15 @@ namespace fathom {
 struct OptimizerSettings {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double weight_decay = 0.1;  ///< on specs with `decay` alone
+  bool bf16_state = false;    ///< Moments in bf16, rounded stochastically; beside float parameters only.
+  uint64_t seed = 0;          ///< of that rounding
+};
+
+/// m and v (count each).
+template <class M>
+struct Moments {
+  explicit Moments(size_t count) : m(count), v(count) {}
+  Buffer<M> m, v;
 };
 
 /// min(1, clip / (norm + 1e-6)), the factor on all gradients; 1 where clip is 0. Source: golden data's rule,
@@ -28,11 +39,15 @@ class AdamW {
   /// receives the bf16 form in the same pass. Not to be called with gradients that are not finite.
   void update(S* values, bf16* copy, const S* gradients, double lr, double grad_scale);
 
-  /// Updates done, for the bias correction, and the moments (count): what a checkpoint keeps.
+  /// Updates done, for the bias correction and the rounding's random bits, and the moments, in the type in
+  /// which they are kept: what a checkpoint keeps.
   uint64_t updates() const { return updates_; }
   void set_updates(uint64_t n) { updates_ = n; }
-  S* m() { return m_.data(); }
-  S* v() { return v_.data(); }
+  /// Calls fn(moments) with Moments of the type in force.
+  template <class Fn>
+  void visit_moments(const Fn& fn) {
+    std::visit(fn, moments_);
+  }
 
  private:
   // Neighbouring parameters with the same decay: one call of the kernel each.
@@ -42,7 +57,10 @@ class AdamW {
   };
   OptimizerSettings settings_;
   std::vector<Range> ranges_;
-  Buffer<S> m_, v_;
+  using AnyMoments = std::conditional_t<std::is_same_v<S, float>, std::variant<Moments<float>, Moments<bf16>>,
+                                        std::variant<Moments<S>>>;
+  static AnyMoments make_moments(size_t count, const OptimizerSettings& settings);
+  AnyMoments moments_;
   uint64_t updates_ = 0;
 };
 

@@ -149,6 +149,8 @@ uint64_t hash_text(const std::string& text) {
 std::string fingerprint_settings(const RunPlan& plan) {
   std::string text = config_to_json(plan.config, DType::kF32).dump() + plan.facts.data_fingerprint;
   for (const Setting& row : settings_table()) {
+    // Runs that began before this setting existed keep their fingerprint.
+    if (row.name == "optimizer_state" && plan.settings.optimizer_state == "fp32") continue;
     if (row.fixed) text += fmt::format("\n{}={}", row.name, text_of(plan.settings, row));
   }
   return fingerprint_text(hash_text(text));

@@ -53,6 +53,8 @@ const std::vector<Setting> kTable = {
     {"seed", &T::seed, 0, kHuge, kFixed, "Decides the initial weights and the order of the data"},
     {"data_seed", &T::data_seed, 0, kHuge, kFixed, "Decides the order of the data (the seed)"},
     {"dtype", &T::dtype, 0, 0, kFixed, "Numbers that products are made of: bf16 (fp32 masters) or fp32"},
+    {"optimizer_state", &T::optimizer_state, 0, 0, kFixed,
+     "Numbers that AdamW's two moments are kept in: fp32, or bf16 with stochastic rounding"},
     {"recompute", &T::recompute, 0, 0, kFree, "Keep only each layer's input: less memory, a third more time"},
     {"mask_documents", &T::mask_documents, 0, 0, kFixed, "Attention does not cross document ends"},
     {"eval_every", &T::eval_every, 0, kHuge, kFree,
@@ -177,6 +179,7 @@ void check_settings(const TrainSettings& s) {
   }
   require_one_of("schedule", s.schedule, schedule_names());
   require_one_of("dtype", s.dtype, {"bf16", "fp32"});
+  require_one_of("optimizer-state", s.optimizer_state, {"bf16", "fp32"});
   require_one_of("save-dtype", s.save_dtype, {"bf16", "fp32"});
   parse_init(s.init);
   const double per_step =

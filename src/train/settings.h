@@ -45,6 +45,7 @@ struct TrainSettings {
   uint64_t seed = 1;  ///< Of the initial weights, and of the data's order unless data_seed is given.
   uint64_t data_seed = kUnset;  ///< Default: seed.
   std::string dtype = "bf16";
+  std::string optimizer_state = "fp32";
   bool recompute = false;
   bool mask_documents = false;
 

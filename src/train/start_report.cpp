@@ -5,15 +5,10 @@
 #include "core/error.h"
 #include "core/format.h"
 #include "core/log.h"
+#include "train/memory_check.h"
 
 namespace fathom {
 namespace {
-
-std::string memory_parts(const MemoryPlan& m) {
-  return fmt::format("parameters {}, gradients {}, optimizer {}, activations {}, logits {}",
-                     bytes_text(m.parameters), bytes_text(m.gradients), bytes_text(m.optimizer),
-                     bytes_text(m.activations), bytes_text(m.logits));
-}
 
 // One step's constants: only those that its plan has.
 std::string step_text(const StepPlan& plan, const MeasuredStep& m) {
@@ -53,6 +48,8 @@ void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t availabl
       fmt::format("length         {} steps of {} tokens ({} x {} x {}) = {} tokens, {:.2f} times the data",
                   s.steps, s.tokens_per_step(), s.batch, s.grad_accum, s.seq, count_text(tokens),
                   static_cast<double>(tokens) / static_cast<double>(plan.data.train().size())));
+  log_info(fmt::format("optimizer      AdamW, moments in {}",
+                       s.optimizer_state == "bf16" ? "bf16 with stochastic rounding" : "fp32"));
   log_info(fmt::format("machine        {}, {}, {} threads, {}; {:.3g} TFLOP/s at most", plan.facts.cpu,
                        plan.facts.isa, plan.facts.threads, s.dtype, s.mfu_peak_tflops));
   log_info(fmt::format("memory         {} of {} available: {}", bytes_text(memory.total()),
@@ -63,13 +60,6 @@ void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t availabl
         "away; use --init normal");
   }
   if (plan.eval_sequences == 0) log_warning(s.data + ": has no validation tokens; the run is not evaluated");
-}
-
-void check_memory(const MemoryPlan& m, uint64_t available) {
-  if (m.total() <= available) return;
-  fail(fmt::format("a training step takes {} ({}), only {} are available", bytes_text(m.total()),
-                   memory_parts(m), bytes_text(available)),
-       "give a smaller --batch (and a larger --grad-accum) or --seq, or --recompute");
 }
 
 void check_constants(const std::vector<LayerConstants>& constants) {

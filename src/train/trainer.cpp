@@ -8,11 +8,13 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/format.h"
 #include "core/log.h"
 #include "io/checkpoint.h"
 #include "kernels/vector_ops.h"
 #include "train/layer_statistics.h"
 #include "train/machine.h"
+#include "train/memory_check.h"
 #include "train/nonfinite.h"
 #include "train/start_report.h"
 
@@ -35,7 +37,12 @@ Schedule schedule_of(const TrainSettings& s) {
 }
 
 OptimizerSettings optimizer_of(const TrainSettings& s) {
-  return {.beta1 = s.beta1, .beta2 = s.beta2, .eps = s.adam_eps, .weight_decay = s.weight_decay};
+  return {.beta1 = s.beta1,
+          .beta2 = s.beta2,
+          .eps = s.adam_eps,
+          .weight_decay = s.weight_decay,
+          .bf16_state = s.optimizer_state == "bf16",
+          .seed = s.seed};
 }
 
 std::string tokens_rate(double rate) {
@@ -231,9 +238,9 @@ namespace {
 template <class W>
 TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop) {
   TrainSettings& s = plan.settings;
-  const MemoryPlan memory = plan_memory<W>(plan.config, s.batch, s.seq, {.recompute = s.recompute});
-  const uint64_t available = available_memory().value_or(memory.total());
-  check_memory(memory, available);
+  const MemoryPlan memory = plan_run_memory(plan);
+  const uint64_t available = available_memory().value_or(memory.total()), before = resident_memory();
+  check_memory(plan, available);
   RunFolder folder(s.out, s.resume);
   if (s.mfu_peak_tflops == 0) s.mfu_peak_tflops = measure_peak_tflops(dtype_of<W>(), kPeakSeconds);
   write_text_file(folder.run_toml(), format_run_toml(s, plan.facts));
@@ -242,7 +249,10 @@ TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>*
   log_info(fmt::format("fathom {}, {}", plan.facts.fathom_version, utc_now()));
   report_run(plan, memory, available);
   Trainer<W> trainer(plan, folder);
-  return trainer.run(progress, stop);
+  const TrainResult result = trainer.run(progress, stop);
+  folder.log(fmt::format("peak resident memory {}; planned {} on top of {} at the start",
+                         bytes_text(peak_resident_memory()), bytes_text(memory.total()), bytes_text(before)));
+  return result;
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -41,6 +42,32 @@ TEST(Bench, GemmReportsEachProductAgainstTheMeasuredPeak) {
     EXPECT_GT(r["tokens_per_second"].get<double>(), 0.0);
   }
 }
+
+// In a process of its own, whose peak is that of this step.
+nlohmann::json train_memory(const std::string& arguments) {
+  const auto path =
+      std::filesystem::temp_directory_path() / ("fathom-memory-test-" + std::to_string(getpid()) + ".json");
+  const std::string command = std::string(FATHOM_BINARY) + " bench train --steps 1 --seq 128 --model " +
+                              FATHOM_SOURCE_DIR + "/configs/llama-9m.json " + arguments + " --json " +
+                              path.string() + " > " + path.string() + ".out";
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+  const auto result = nlohmann::json::parse(read_text_file(path));
+  std::filesystem::remove(path);
+  std::filesystem::remove(path.string() + ".out");
+  return result["results"][0];
+}
+
+#ifndef __SANITIZE_ADDRESS__  // which keeps memory of its own beside ours
+TEST(Bench, TrainTakesTheMemoryThatWasPlanned) {
+  for (const char* arguments : {"--batch 4 --grad-accum 1", "--batch 4 --grad-accum 1 --dtype fp32",
+                                "--batch 2 --grad-accum 2 --recompute --optimizer-state bf16"}) {
+    const nlohmann::json result = train_memory(arguments);
+    const double planned = result["planned_bytes"], peak = result["peak_bytes"];
+    EXPECT_GT(peak, 1e8) << arguments;
+    EXPECT_NEAR(peak / planned, 1.0, 0.05) << arguments << ": " << peak << " for " << planned;
+  }
+}
+#endif
 
 TEST(Bench, PeakOfMoreSumsPerStepTakesLonger) {
   // The spinning loop must not be optimized away: ten times the steps, at least three times the time.

@@ -24,7 +24,7 @@ TEST(AdamW, MatchesValuesWorkedOutByHand) {
     EXPECT_EQ(copy.bits, bf16(p[0]).bits);
     settings.step = 2;
     g[0] = -2.0f;
-    adamw_update<float>(p.data(), m.data(), v.data(), g.data(), nullptr, 1, settings);
+    adamw_update<float, float>(p.data(), m.data(), v.data(), g.data(), nullptr, 1, settings);
     EXPECT_NEAR(m[0], 0.08, 1e-7);
     EXPECT_NEAR(v[0], 0.24, 1e-7);
     EXPECT_NEAR(p[0], 0.85 * 0.95 - 0.1 * (0.08 / 0.19) / std::sqrt(0.24 / 0.0975), 1e-6);
@@ -40,7 +40,7 @@ void check_steps(size_t n) {
     settings.step = step;
     const auto g = random_values<float>(n, 10 + step);
     adamw_update(p.data(), m.data(), v.data(), g.data(), copy.data(), n, settings);
-    adamw_update_ref<float>(p_ref.data(), m_ref.data(), v_ref.data(), g.data(), nullptr, n, settings);
+    adamw_update_ref<float, float>(p_ref.data(), m_ref.data(), v_ref.data(), g.data(), nullptr, n, settings);
   }
   // Per step some 4 roundings of m and v, whose terms may cancel in m (its terms are below 1), and one of p;
   // the update lr m^ / sqrt(v^) is below 2 lr and good to some 10 u.
@@ -61,7 +61,7 @@ TEST(AdamW, NoGradientNoChangeAndMomentsDecayToZeroNotDenormals) {
   for_each_isa([] {
     if (!(active_isa() >= Isa::kAvx2)) return;  // the reference keeps denormals
     std::vector<float> p{0.5f, 0.5f}, m{0.0f, 0x1p-126f}, v{0.0f, 0x1p-126f}, g(2);
-    adamw_update<float>(p.data(), m.data(), v.data(), g.data(), nullptr, 2, {});
+    adamw_update<float, float>(p.data(), m.data(), v.data(), g.data(), nullptr, 2, {});
     EXPECT_EQ(p[0], 0.5f);
     EXPECT_EQ(m[1], 0.0f);
     EXPECT_EQ(v[1], 0.0f);
@@ -74,7 +74,7 @@ TEST(AdamW, SameBitsForAnyNumberOfThreads) {
   expect_same_bits_for_any_threads([&] {
     auto p = random_values<float>(n, 2);
     std::vector<float> m(n), v(n);
-    adamw_update<float>(p.data(), m.data(), v.data(), g.data(), nullptr, n, {});
+    adamw_update<float, float>(p.data(), m.data(), v.data(), g.data(), nullptr, n, {});
     return p;
   });
 }
@@ -83,7 +83,7 @@ TEST(AdamW, NanGradientMakesTheParameterNan) {
   for_each_isa([] {
     std::vector<float> p(20, 1.0f), m(20), v(20), g(20, 1.0f);
     g[3] = std::numeric_limits<float>::quiet_NaN();
-    adamw_update<float>(p.data(), m.data(), v.data(), g.data(), nullptr, 20, {});
+    adamw_update<float, float>(p.data(), m.data(), v.data(), g.data(), nullptr, 20, {});
     for (size_t i = 0; i < p.size(); ++i) EXPECT_EQ(std::isnan(p[i]), i == 3);
   });
 }

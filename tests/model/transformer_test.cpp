@@ -8,6 +8,7 @@
 
 #include "core/threads.h"
 #include "kernels/cross_entropy.h"
+#include "model/memory_plan.h"
 #include "support/expect_error.h"
 #include "support/tiny_model.h"
 
@@ -259,8 +260,8 @@ size_t allocated() {
 
 ModelConfig wider(NormType type) {
   ModelConfig config = tiny_config(type);
-  config.hidden_size = 128;  // every buffer below 4 MiB, where Buffer begins to round up to huge pages
-  config.intermediate_size = 256;
+  config.hidden_size = 64;  // every buffer below 2 MiB: larger ones do not come from the heap
+  config.intermediate_size = 128;
   return config;
 }
 
@@ -274,7 +275,7 @@ TEST(MemoryPlan, IsWhatAStepAllocates) {
     for (const bool recompute : {false, true}) {
       const ModelConfig config = wider(type);
       const TrainOptions options{.recompute = recompute};
-      const MemoryPlan plan = plan_memory<bf16>(config, 2, 64, options);
+      const MemoryPlan plan = plan_memory<bf16>(config, 2, 64, {.recompute = recompute});
       const size_t start = allocated();
       ResidentWeights<bf16> weights(config);
       const size_t with_weights = allocated();
@@ -293,6 +294,15 @@ TEST(MemoryPlan, IsWhatAStepAllocates) {
                   0.05 * static_cast<double>(plan.activations) + 64e3);
       EXPECT_EQ(plan.activations, Transformer<bf16>::training_bytes(config, 128, options));
       EXPECT_EQ(plan.optimizer, 2 * plan.gradients);
+      EXPECT_EQ(plan_memory<bf16>(config, 2, 64, {.bf16_state = true}).optimizer, plan.gradients);
+      // An evaluation's workspace stays beside it.
+      EXPECT_EQ(plan.evaluation, 0u);
+      const size_t with_training = allocated();
+      std::vector<double> nll(128);
+      model.forward(nll.data(), data.view());
+      const size_t forward = plan_memory<bf16>(config, 2, 64, {.evaluates = true}).evaluation;
+      EXPECT_NEAR(static_cast<double>(allocated() - with_training), static_cast<double>(forward),
+                  0.05 * static_cast<double>(forward) + 64e3 + 128.0 * config.hidden_size * sizeof(float));
     }
   }
 }

@@ -8,6 +8,7 @@
 
 #include "io/checkpoint.h"
 #include "kernels/vector_ops.h"
+#include "support/expect_error.h"
 #include "support/golden_folders.h"
 #include "support/tiny_model.h"
 
@@ -26,7 +27,9 @@ TEST(Optimizer, DecaysMatricesAlone) {
   const auto list = parameter_list(config);
   const size_t n = parameter_count(list);
   std::vector<float> values(n, 2.0f), gradients(n, 0.0f);
-  AdamW<float> optimizer(list, {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.5});
+  OptimizerSettings settings;
+  settings.weight_decay = 0.5;
+  AdamW<float> optimizer(list, settings);
   optimizer.update(values.data(), nullptr, gradients.data(), 0.1, 1.0);
   for (const ParamSpec& spec : list) {
     for (size_t i = 0; i < spec.size(); ++i)
@@ -45,10 +48,51 @@ TEST(Optimizer, WritesTheBf16CopyInTheSamePass) {
   for (size_t i = 0; i < n; ++i) ASSERT_EQ(copy[i].bits, bf16(values[i]).bits);
 }
 
+TEST(Optimizer, KeepsMomentsInTheTypeAskedFor) {
+  const auto list = parameter_list(test::tiny_config(NormType::kPre));
+  OptimizerSettings settings;
+  for (const bool half : {false, true}) {
+    settings.bf16_state = half;
+    AdamW<float> optimizer(list, settings);
+    optimizer.visit_moments([&](const auto& moments) {
+      EXPECT_EQ(sizeof(*moments.m.data()), half ? 2u : 4u);
+      EXPECT_EQ(moments.v.size(), parameter_count(list));
+    });
+  }
+  EXPECT_ERROR(AdamW<double>(list, settings), ErrorCode::kFailed, "moments in bf16");
+}
+
+// The random bits follow the seed: the same seed gives the same run, another one another.
+TEST(Optimizer, RoundsMomentsByItsSeed) {
+  const auto list = parameter_list(test::tiny_config(NormType::kPre));
+  const size_t n = parameter_count(list);
+  const auto values_after = [&](uint64_t seed) {
+    std::vector<float> values(n, 1.0f), gradients(n, 0.3f);
+    OptimizerSettings settings;
+    settings.bf16_state = true;
+    settings.seed = seed;
+    AdamW<float> optimizer(list, settings);
+    for (int step = 0; step < 3; ++step)
+      optimizer.update(values.data(), nullptr, gradients.data(), 1e-2, 1.0 + 0.1 * step);
+    return values;
+  };
+  EXPECT_EQ(values_after(1), values_after(1));
+  EXPECT_NE(values_after(1), values_after(2));
+}
+
+OptimizerSettings settings_of(const nlohmann::json& o, bool bf16_state) {
+  return {.beta1 = o["beta1"],
+          .beta2 = o["beta2"],
+          .eps = o["eps"],
+          .weight_decay = o["weight_decay_on_2d"],
+          .bf16_state = bf16_state,
+          .seed = 1};
+}
+
 // Twenty steps of a golden, by the optimizer and the clipping rule that training uses.
 template <class W>
-void expect_golden_losses(const std::filesystem::path& folder, const char* key, double clip,
-                          double tolerance) {
+void expect_golden_losses(const std::filesystem::path& folder, const char* key, double clip, double tolerance,
+                          bool bf16_state = false) {
   using S = Stream<W>;
   const auto json = nlohmann::json::parse(std::ifstream(folder / "expected.json"));
   const auto& o = json["optimizer"];
@@ -57,7 +101,7 @@ void expect_golden_losses(const std::filesystem::path& folder, const char* key, 
   load_weights(weights, folder);
   Transformer<W> model(config, weights);
   Gradients<S> gradients(config, weights.list());
-  AdamW<S> optimizer(weights.list(), {o["beta1"], o["beta2"], o["eps"], o["weight_decay_on_2d"]});
+  AdamW<S> optimizer(weights.list(), settings_of(o, bf16_state));
   const auto& expected = json["expected"][key];
   for (size_t step = 0; step < expected.size(); ++step) {
     const auto sequences = json["tokens"][step].get<std::vector<std::vector<int32_t>>>();
@@ -85,6 +129,9 @@ TEST(Optimizer, FollowsOurGoldens) {
     expect_golden_losses<double>(own_goldens() / name, "adamw_clip_losses", 0.5, 1e-7);
   }
   expect_golden_losses<bf16>(own_goldens() / "lns", "adamw_clip_losses", 0.5, 2e-2);
+  // Moments in bf16: unbiased noise of up to 2^-8 on each, against the tolerance of bf16.
+  for (const std::string& name : golden_names(own_goldens()))
+    expect_golden_losses<float>(own_goldens() / name, "adamw_clip_losses", 0.5, 2e-2, true);
 }
 
 TEST(Optimizer, FollowsTheSharedGoldens) {

@@ -1,3 +1,4 @@
+#include "io/safetensors.h"
 #include "run_fixture.h"
 #include "support/tiny_model.h"
 #include "train/checkpoints.h"
@@ -56,6 +57,33 @@ TEST_F(Resume, KeepsMastersBesideABf16Model) {
   const auto config =
       nlohmann::json::parse(read_text_file(resolve_model(at("masters-halves")) / "config.json"));
   EXPECT_EQ(config["torch_dtype"], "bfloat16");
+}
+
+TEST_F(Resume, ContinuesBf16MomentsBitForBit) {
+  for (const char* dtype : {"fp32", "bf16"}) {
+    TrainSettings s = settings("");
+    s.dtype = dtype;
+    s.optimizer_state = "bf16";
+    expect_same_bits(s, std::string("moments-") + dtype);
+  }
+  const SafetensorsFile state(resolve_model(at("moments-bf16-halves")) / "state.safetensors");
+  for (const auto& [name, tensor] : state.tensors()) EXPECT_EQ(tensor.type, StoredType::kBf16) << name;
+}
+
+TEST_F(Resume, RefusesMomentsOfAnotherType) {
+  TrainSettings s = settings("run"), half = settings("half");
+  s.steps = half.steps = 2;
+  half.optimizer_state = "bf16";
+  run(s);
+  run(half);
+  TrainSettings changed = resumed(s);
+  changed.optimizer_state = "bf16";
+  EXPECT_ERROR(run(changed), kUsage, "--optimizer-state is 'bf16', the run was started with 'fp32'",
+               "--from");
+  fs::copy_file(resolve_model(half.out) / "state.safetensors", resolve_model(s.out) / "state.safetensors",
+                fs::copy_options::overwrite_existing);
+  EXPECT_ERROR(run(resumed(s)), kFailed, "state.safetensors", "m.model.embed_tokens.weight",
+               "holds BF16, the run keeps F32", "--optimizer-state");
 }
 
 TEST_F(Resume, OfACompleteRunDoesNothing) {

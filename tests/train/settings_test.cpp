@@ -99,6 +99,8 @@ TEST(Settings, AreCheckedAloneAndTogether) {
   EXPECT_ERROR(resolve([](auto& s) { s.schedule = "cosin"; }), kUsage, "did you mean 'cosine'?");
   EXPECT_ERROR(resolve([](auto& s) { s.dtype = "fp16"; }), kUsage, "unknown --dtype 'fp16'", "bf16, fp32");
   EXPECT_ERROR(resolve([](auto& s) { s.save_dtype = "int8"; }), kUsage, "unknown --save-dtype");
+  EXPECT_ERROR(resolve([](auto& s) { s.optimizer_state = "fp8"; }), kUsage,
+               "unknown --optimizer-state 'fp8'", "bf16, fp32");
   EXPECT_ERROR(resolve([](auto& s) { s.init = "xavier"; }), kUsage, "unknown init 'xavier'");
 }
 

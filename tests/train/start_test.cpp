@@ -132,16 +132,6 @@ TEST_F(Start, WarnsOfScaledInitUnderLns) {
   EXPECT_NE(warnings.find("take LNS's gain away"), std::string::npos);
 }
 
-TEST(CheckMemory, RefusesWhatDoesNotFit) {
-  MemoryPlan plan;
-  plan.parameters = size_t{3} << 30;
-  plan.activations = 1 << 20;
-  EXPECT_NO_THROW(check_memory(plan, plan.total()));
-  EXPECT_ERROR(check_memory(plan, plan.total() - 1), kFailed, "a training step takes 3.00 GiB",
-               "activations 1.00 MiB", "--recompute");
-  EXPECT_GT(available_memory().value_or(0), uint64_t{1} << 20);
-}
-
 TEST_F(Start, RefusesAModelThatDoesNotFitBeforeItAllocates) {
   nlohmann::json model = test::tiny_model_json();
   model["hidden_size"] = 65536;

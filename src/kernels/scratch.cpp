@@ -1,0 +1,38 @@
+#include "kernels/scratch.h"
+
+#include <algorithm>
+
+#include "core/threads.h"
+#include "kernels/attention_plan.h"
+#include "kernels/cross_entropy.h"
+#include "kernels/gemm.h"
+#include "kernels/isa.h"
+
+namespace fathom {
+namespace {
+
+// From the block sizes of gemm_blocked.cpp: B is packed by up to 1024 units of 4 bytes of depth, 8 MiB at
+// most; each thread packs a tile of A (104 x 528 units), lines of B (48 x 512) and keeps sums (96 x 1024).
+constexpr size_t kPackedUnits = 1024, kMostPacked = size_t{8} << 20;
+constexpr size_t kGemmThread = (104 * 528 + 48 * 512 + 96 * 1024) * sizeof(float);
+
+size_t gemm_shared(const KernelSizes& s) {
+  if (s.compute == DType::kBf16 && active_isa() == Isa::kAmx && gemm_backend() != GemmBackend::kOwn) {
+    // oneDNN reads bf16: the largest float operand is converted as a whole.
+    return sizeof(bf16) * std::max(std::min(s.rows, kHeadChunkRows) * s.widest, s.rows * s.C);
+  }
+  const size_t per_unit = s.compute == DType::kBf16 ? 2 : 1;
+  const size_t depth = std::min(kPackedUnits, std::max(s.C, s.rows) / per_unit + 1);
+  return std::min(kMostPacked, s.widest * depth * sizeof(float));
+}
+
+}  // namespace
+
+size_t kernel_scratch_bytes(const KernelSizes& s) {
+  if (s.compute == DType::kF64 || active_isa() == Isa::kScalar) return 0;
+  const size_t attention =
+      sizeof(float) * std::max(forward_scratch_size(s.HS), backward_scratch_size(s.T, s.HS));
+  return gemm_shared(s) + num_threads() * (kGemmThread + attention);
+}
+
+}  // namespace fathom

@@ -1,0 +1,22 @@
+#pragma once
+// The memory that kernels keep for themselves between calls: for forecasts.
+
+#include <cstddef>
+
+#include "core/types.h"
+
+namespace fathom {
+
+/// The sizes of a training step that scratch memory depends on.
+struct KernelSizes {
+  DType compute;     ///< type of the products
+  size_t T, HS;      ///< sequence and head
+  size_t C, widest;  ///< hidden size; the most columns of a product: 2F or the vocabulary
+  size_t rows;       ///< of a micro-batch
+};
+
+/// Bytes, at most, with the threads and the instruction set in force. 0 for double, whose references keep
+/// nothing.
+size_t kernel_scratch_bytes(const KernelSizes& sizes);
+
+}  // namespace fathom

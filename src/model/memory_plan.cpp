@@ -1,0 +1,44 @@
+#include "model/memory_plan.h"
+
+#include <algorithm>
+
+#include "kernels/cross_entropy.h"
+#include "kernels/scratch.h"
+
+namespace fathom {
+namespace {
+
+// Ids of tokens, targets, and where a token's document begins.
+constexpr size_t kBytesPerToken = 3 * sizeof(int32_t);
+
+}  // namespace
+
+template <class W>
+MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const MemoryOptions& options) {
+  using S = Stream<W>;
+  const size_t n = parameter_count(parameter_list(config)), rows = B * T;
+  MemoryPlan plan;
+  plan.parameters = n * (sizeof(S) + (sizeof(W) != sizeof(S) ? sizeof(W) : 0));
+  plan.gradients = n * sizeof(S);
+  plan.optimizer = 2 * n * (options.bf16_state ? sizeof(bf16) : sizeof(S));
+  plan.activations = Transformer<W>::training_bytes(config, rows, {.recompute = options.recompute});
+  plan.logits = std::min(rows, kHeadChunkRows) * config.vocab_size * sizeof(S);
+  if (options.evaluates) plan.evaluation = Transformer<W>::inference_bytes(config, rows);
+  const size_t rope = T * config.head_dim * sizeof(S);
+  const size_t ids = (std::max(options.step_sequences, B) + (options.evaluates ? B : 0)) * T * kBytesPerToken;
+  const size_t losses = rows * sizeof(double);
+  plan.scratch = kernel_scratch_bytes({.compute = dtype_of<W>(),
+                                       .T = T,
+                                       .HS = config.head_dim,
+                                       .C = config.hidden_size,
+                                       .widest = std::max(2 * config.intermediate_size, config.vocab_size),
+                                       .rows = rows}) +
+                 rope + ids + losses;
+  return plan;
+}
+
+template MemoryPlan plan_memory<double>(const ModelConfig&, size_t, size_t, const MemoryOptions&);
+template MemoryPlan plan_memory<float>(const ModelConfig&, size_t, size_t, const MemoryOptions&);
+template MemoryPlan plan_memory<bf16>(const ModelConfig&, size_t, size_t, const MemoryOptions&);
+
+}  // namespace fathom

@@ -1,0 +1,102 @@
+#include "train/memory_check.h"
+
+#include "core/format.h"
+#include "run_fixture.h"
+#include "train/machine.h"
+
+namespace fathom {
+namespace {
+
+using test::RunTest;
+
+constexpr ErrorCode kFailed = ErrorCode::kFailed;
+
+class MemoryCheck : public RunTest {
+ protected:
+  /// 12 sequences of 64 tokens a micro-batch, twice a step: activations are most of the memory.
+  RunPlan plan(bool resume = false) {
+    TrainSettings s = settings("run");
+    s.batch = 12;
+    s.grad_accum = 2;
+    s.seq = 64;
+    RunPlan plan = plan_run(s);
+    plan.settings.resume = resume;
+    return plan;
+  }
+  static uint64_t total(const RunPlan& plan) { return plan_run_memory(plan).total(); }
+  template <class Change>
+  static uint64_t total_with(RunPlan& plan, const Change& change) {
+    const TrainSettings before = plan.settings;
+    change(plan.settings);
+    const uint64_t bytes = total(plan);
+    plan.settings = before;
+    return bytes;
+  }
+};
+
+TEST_F(MemoryCheck, LetsThroughWhatFits) {
+  const RunPlan p = plan();
+  EXPECT_NO_THROW(check_memory(p, total(p)));
+  EXPECT_ERROR(check_memory(p, total(p) - 1), kFailed, "a training step takes", "activations", "evaluation",
+               "scratch", "are available");
+  EXPECT_GT(available_memory().value_or(0), uint64_t{1} << 20);
+}
+
+TEST_F(MemoryCheck, CountsEvaluationAndTheStateOfTheOptimizer) {
+  RunPlan p = plan();
+  const MemoryPlan with = plan_run_memory(p);
+  p.eval_sequences = 0;
+  EXPECT_LT(total(p), with.total());
+  p.settings.optimizer_state = "bf16";
+  EXPECT_EQ(plan_run_memory(p).optimizer, with.optimizer / 2);
+}
+
+TEST_F(MemoryCheck, NamesTheFlagsThatWouldFitWithTheirForecasts) {
+  RunPlan p = plan();
+  const std::string recompute =
+      "--recompute (" + bytes_text(total_with(p, [](auto& s) { s.recompute = true; })) + ")";
+  const std::string state = "--optimizer-state bf16 (" +
+                            bytes_text(total_with(p, [](auto& s) { s.optimizer_state = "bf16"; })) + ")";
+  const std::string batch = "--batch 6 --grad-accum 4 (" +
+                            bytes_text(total_with(p,
+                                                  [](auto& s) {
+                                                    s.batch = 6;
+                                                    s.grad_accum = 4;
+                                                  })) +
+                            ")";
+  EXPECT_ERROR(check_memory(p, total(p) - 1), kFailed, "would fit: ", recompute.c_str(), state.c_str(),
+               batch.c_str());
+}
+
+TEST_F(MemoryCheck, PullsLeversTogetherWhereOneIsNotEnough) {
+  RunPlan p = plan();
+  const auto both = [](TrainSettings& s) {
+    s.recompute = true;
+    s.optimizer_state = "bf16";
+  };
+  const uint64_t least = total_with(p, [&](auto& s) {
+    both(s);
+    s.batch = 1;
+    s.grad_accum = 24;
+  });
+  EXPECT_ERROR(check_memory(p, least), kFailed,
+               "would fit: --recompute --optimizer-state bf16 --batch 1 --grad-accum 24");
+  EXPECT_ERROR(check_memory(p, least - 1), kFailed,
+               "even --recompute --optimizer-state bf16 --batch 1 --grad-accum 24 takes", "--seq");
+}
+
+TEST_F(MemoryCheck, ProposesToAResumedRunWhatItMayChange) {
+  const RunPlan p = plan(true);
+  try {
+    check_memory(p, total(p) - 1);
+    FAIL();
+  } catch (const Error& e) {
+    const std::string text = e.what();
+    EXPECT_NE(text.find("--recompute ("), std::string::npos) << text;
+    EXPECT_EQ(text.find("--batch"), std::string::npos) << text;
+    EXPECT_EQ(text.find("--optimizer-state"), std::string::npos) << text;
+  }
+}
+
+}  // namespace
+}  // namespace fathom
