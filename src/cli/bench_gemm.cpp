@@ -23,7 +23,7 @@ using nlohmann::json;
 struct Settings {
   std::vector<std::string> shapes{"deep-10m", "130m", "350m", "1b"};
   std::string dtype = "bf16";
-  size_t rows = 4096;
+  size_t rows = 2048;
 };
 
 // Hidden and FFN size of the models whose products are measured (configs/).
@@ -141,6 +141,21 @@ json measure(const Product& p, DType dtype, double peak, size_t rows) {
           {"spread", t.spread()}};
 }
 
+// The geometric mean and the least of the fractions of the peak.
+void summarize(json& result) {
+  double logs = 0, least = INFINITY;
+  for (const json& r : result["results"]) {
+    const double fraction = r["fraction_of_peak"];
+    logs += std::log(fraction);
+    least = std::min(least, fraction);
+  }
+  const double mean = std::exp(logs / static_cast<double>(result["results"].size()));
+  result["geomean_fraction_of_peak"] = mean;
+  result["least_fraction_of_peak"] = least;
+  fmt::print("{} products: geometric mean {:.0f}% of peak, least {:.0f}%\n", result["results"].size(),
+             100 * mean, 100 * least);
+}
+
 void run(const Common& common, const Settings& settings) {
   apply(common);
   const DType dtype = settings.dtype == "fp32" ? DType::kF32 : DType::kBf16;
@@ -155,6 +170,7 @@ void run(const Common& common, const Settings& settings) {
         result["results"].push_back(measure(p, dtype, peak, settings.rows));
     }
   }
+  summarize(result);
   write_result(common, result);
 }
 

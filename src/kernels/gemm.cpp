@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "kernels/gemm_kernels.h"
+#include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
 
 namespace fathom {
@@ -27,8 +27,11 @@ std::atomic<GemmBackend>& backend_slot() {
 
 bool use_onednn(Isa isa) {
   const GemmBackend backend = gemm_backend();
-  return isa == Isa::kAmx ? backend != GemmBackend::kOwn
-                          : isa == Isa::kAvx512Bf16 && backend == GemmBackend::kOneDnn;
+  if (backend == GemmBackend::kAuto) {
+    static gemm_detail::TileTrust trust;
+    return isa == Isa::kAmx && !trust.allows(gemm_detail::amx_kernels());
+  }
+  return backend == GemmBackend::kOneDnn && isa >= Isa::kAvx512Bf16;
 }
 
 }  // namespace
@@ -45,6 +48,7 @@ void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Com
   const bool bf16_products = compute == DType::kBf16;
   if (M <= kFewRows) return multiply_few_rows(isa, M, N, K, a, b, c, addend, bf16_products);
   if (bf16_products && use_onednn(isa)) return multiply_onednn(M, N, K, a, b, c, addend);
+  if (bf16_products && isa == Isa::kAmx) return multiply_on_tiles(amx_kernels(), M, N, K, a, b, c, addend);
   if (bf16_products && isa >= Isa::kAvx512Bf16)
     return multiply_blocked(bf16_kernels(), M, N, K, a, b, c, addend, false);
   multiply_blocked(float_kernels(isa), M, N, K, a, b, c, addend, bf16_products);

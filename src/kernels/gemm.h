@@ -45,8 +45,9 @@ using Compute = DType;
 void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Compute compute,
           Addend addend = {});
 
-/// Whose code makes the bf16 products. kAuto: oneDNN's on `amx`, ours elsewhere. kOneDnn needs avx512_bf16;
-/// below it, and for fp32, ours runs whatever is set.
+/// Whose code makes the bf16 products. kAuto: ours; on `amx` it is compared with gemm_ref once, on small
+/// products, and if they disagree there is a warning and oneDNN's runs instead. kOwn: ours, unseen. kOneDnn
+/// needs avx512_bf16; below it, and for fp32, ours runs whatever is set.
 enum class GemmBackend { kAuto, kOwn, kOneDnn };
 
 /// The backend in force; first use reads FATHOM_GEMM: "own", "onednn", or unset. Errors: Error (usage) for

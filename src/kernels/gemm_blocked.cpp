@@ -5,9 +5,8 @@
 
 #include <algorithm>
 
-#include "core/buffer.h"
 #include "core/threads.h"
-#include "kernels/gemm_kernels.h"
+#include "kernels/gemm_blocks.h"
 
 namespace fathom::gemm_detail {
 namespace {
@@ -28,21 +27,7 @@ constexpr size_t kTileColumns = 1024;
 // Tiles wanted for the threads to share evenly; a constant, so that tiles do not depend on the threads.
 constexpr size_t kWantedTiles = 16;
 
-size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
-size_t round_up(size_t a, size_t b) { return ceil_div(a, b) * b; }
-
-// A length cut into equal parts of at most `limit`, each a multiple of `multiple` but for the last.
-struct Cut {
-  Cut(size_t length_, size_t limit, size_t multiple)
-      : length(length_), part(round_up(ceil_div(length_, ceil_div(length_, limit)), multiple)) {}
-  size_t count() const { return ceil_div(length, part); }
-  size_t begin(size_t i) const { return i * part; }
-  size_t size(size_t i) const { return std::min(part, length - i * part); }
-
-  size_t length, part;
-};
-
-// Scratch of one thread, kept between calls since a Buffer is filled with zeros when it is made.
+// Scratch of one thread.
 struct Scratch {
   Buffer<uint32_t> b, a, line;
   Buffer<float> sums;
@@ -50,16 +35,6 @@ struct Scratch {
 Scratch& scratch() {
   static thread_local Scratch s;
   return s;
-}
-template <class T>
-T* ensure(Buffer<T>& buffer, size_t size) {
-  if (buffer.size() < size) buffer = Buffer<T>(size);
-  return buffer.data();
-}
-
-Source source(const MatrixIn& m, size_t line, size_t position) {
-  const Source s{static_cast<const std::byte*>(m.data), m.dtype, m.ld};
-  return {s.at(line, position), m.dtype, m.ld};
 }
 
 class Product {
@@ -135,10 +110,10 @@ class Product {
 
   void pack_b(uint32_t* to, size_t k0, size_t k, size_t n0, size_t n) const {
     if (!b_.transposed) {
-      kernels_.pack_across(to, kernels_.nr, source(b_, k0, n0), k, n, round_);
+      kernels_.pack_across(to, kernels_.nr, corner(b_, k0, n0), k, n, round_);
       return;
     }
-    const Source from = source(b_, n0, k0);
+    const Source from = corner(b_, n0, k0);
     if (b_.dtype == kernels_.direct && k % kernels_.k_per_unit == 0 && !round_) {
       transpose_units(to, kernels_.nr, from.data, b_.ld * dtype_size(b_.dtype), n, units(k));
     } else {
@@ -157,15 +132,15 @@ class Product {
   PanelsOfA panels_of_a(const Tile& t, size_t k0, size_t k) const {
     if (direct_a_) {
       const size_t row_bytes = a_.ld * dtype_size(a_.dtype);
-      return {source(a_, t.row, k0).data, kernels_.mr * row_bytes, row_bytes, 4};
+      return {corner(a_, t.row, k0).data, kernels_.mr * row_bytes, row_bytes, 4};
     }
     uint32_t* to = ensure(scratch().a, (kTileRows + kernels_.mr) * (kBlockUnits + kLinePad) + kMaxLanes);
     if (a_.transposed) {
-      kernels_.pack_across(to, kernels_.mr, source(a_, k0, t.row), k, t.rows, round_);
+      kernels_.pack_across(to, kernels_.mr, corner(a_, k0, t.row), k, t.rows, round_);
       return {reinterpret_cast<const std::byte*>(to), units(k) * kernels_.mr * 4, 4, kernels_.mr * 4};
     }
     const size_t ld = units(k) + kLinePad;
-    kernels_.pack_lines(to, ld, source(a_, t.row, k0), t.rows, k, round_);
+    kernels_.pack_lines(to, ld, corner(a_, t.row, k0), t.rows, k, round_);
     return {reinterpret_cast<const std::byte*>(to), kernels_.mr * ld * 4, ld * 4, 4};
   }
 
@@ -174,14 +149,14 @@ class Product {
   void multiply_tile(const Tile& t, size_t k0, size_t k, const uint32_t* panels_b, bool first,
                      bool last) const {
     const PanelsOfA a = panels_of_a(t, k0, k);
-    const Store whole = store_of(t, first, last);
+    const Store tile = store_of(t, first, last);
     alignas(64) float products[kMaxTile];
     for (size_t j = 0; j < t.columns; j += kernels_.nr) {
       const uint32_t* b = panels_b + j * units(k);
       const size_t cols = std::min(kernels_.nr, t.columns - j);
       for (size_t i = 0; i < t.rows; i += kernels_.mr) {
         const size_t rows = std::min(kernels_.mr, t.rows - i);
-        const Store here = at(whole, i, j);
+        const Store here = tile.at(i, j);
         prefetch(here, rows, cols);
         kernels_.multiply(rows, units(k), a.data + i / kernels_.mr * a.panel_bytes, a.row_stride,
                           a.unit_stride, b, products);
@@ -190,42 +165,17 @@ class Product {
     }
   }
 
-  // `s` for the part of a tile that begins at row i, column j.
-  static Store at(Store s, size_t i, size_t j) {
-    const size_t size = dtype_size(s.dtype);
-    s.out = static_cast<std::byte*>(s.out) + (i * s.ld + j) * size;
-    if (s.acc != nullptr) s.acc += i * s.acc_ld + j;
-    if (s.addend != nullptr)
-      s.addend = static_cast<const std::byte*>(s.addend) + (i * s.addend_ld + j) * size;
-    return s;
-  }
-
-  // C comes from L2 or further away, and its short rows escape the hardware's prefetchers: the weight
-  // gradient of a large vocabulary would run at half the speed. Inlined by force: g++ 12 takes a function
-  // that only prefetches for one without effect, and drops the call.
-  [[gnu::always_inline]] static void prefetch(const Store& s, size_t rows, size_t cols) {
-    const size_t size = dtype_size(s.dtype);
-    for (size_t i = 0; i < rows; ++i) {
-      for (size_t byte = 0; byte < cols * size; byte += 64)
-        __builtin_prefetch(static_cast<std::byte*>(s.out) + i * s.ld * size + byte);
-    }
-  }
-
   Store store_of(const Tile& t, bool first, bool last) const {
-    const size_t size = dtype_size(c_.dtype);
-    std::byte* c = static_cast<std::byte*>(c_.data) + (t.row * c_.ld + t.column) * size;
-    const std::byte* addend = addend_.data == nullptr ? nullptr
-                                                      : static_cast<const std::byte*>(addend_.data) +
-                                                            (t.row * addend_.ld + t.column) * size;
-    const auto scale = static_cast<float>(addend_.scale);
+    Store s = whole(c_, addend_).at(t.row, t.column);
     if (c_.dtype == DType::kF32) {
-      if (first) return {c, DType::kF32, c_.ld, nullptr, 0, addend, addend_.ld, scale};
-      return {c, DType::kF32, c_.ld, reinterpret_cast<const float*>(c), c_.ld, nullptr, 0, 0.0f};
+      if (first) return s;
+      return {s.out, DType::kF32, s.ld, static_cast<const float*>(s.out), s.ld, nullptr, 0, 0.0f};
     }
     float* sums = first && last ? nullptr : ensure(scratch().sums, t.rows * t.columns);
-    const float* acc = first ? nullptr : sums;
-    if (last) return {c, c_.dtype, c_.ld, acc, t.columns, addend, addend_.ld, scale};
-    return {sums, DType::kF32, t.columns, acc, t.columns, nullptr, 0, 0.0f};
+    s.acc = first ? nullptr : sums;
+    s.acc_ld = t.columns;
+    if (last) return s;
+    return {sums, DType::kF32, t.columns, s.acc, t.columns, nullptr, 0, 0.0f};
   }
 
   // Keeps the rows of a packed block from sharing their L1 set, as rows of 4 KiB would.

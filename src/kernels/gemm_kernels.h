@@ -44,6 +44,16 @@ struct Store {
   const void* addend;
   size_t addend_ld;
   float scale;
+
+  /// The same for the part that begins at row i, column j.
+  Store at(size_t i, size_t j) const {
+    const size_t size = dtype_size(dtype);
+    Store s = *this;
+    s.out = static_cast<std::byte*>(out) + (i * ld + j) * size;
+    if (acc != nullptr) s.acc = acc + i * acc_ld + j;
+    if (addend != nullptr) s.addend = static_cast<const std::byte*>(addend) + (i * addend_ld + j) * size;
+    return s;
+  }
 };
 
 /// The kernels of one instruction set for one format of units. MR x NR is the tile that stays in registers.

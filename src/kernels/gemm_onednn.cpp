@@ -1,6 +1,6 @@
-// bf16 products through oneDNN, for processors with AMX: its tiles are eight times as fast as vdpbf16ps, and
-// ours does not use them yet. Each thread of our pool runs oneDNN alone on fixed slices of C, so that K is
-// never split and the bits do not depend on the threads.
+// bf16 products through oneDNN, to compare with, and for the processor on which ours would fail. Each thread
+// of our pool runs oneDNN alone on fixed slices of C, so that K is never split and the bits do not depend on
+// the threads.
 
 #include <omp.h>
 
@@ -10,10 +10,9 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
 
-#include "core/buffer.h"
 #include "core/error.h"
 #include "core/threads.h"
-#include "kernels/gemm_kernels.h"
+#include "kernels/gemm_blocks.h"
 
 namespace fathom::gemm_detail {
 namespace {
@@ -29,9 +28,6 @@ constexpr size_t kMaxSliceRows = 1024;
 constexpr size_t kConvertGrain = 32768;
 // Shapes kept by each thread. A training step has some twenty.
 constexpr size_t kMaxPrimitives = 256;
-
-size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
-size_t round_up(size_t a, size_t b) { return ceil_div(a, b) * b; }
 
 // What tells one primitive from another: sizes, leading dimensions, transposes, C's type, the scale of the
 // sum.
@@ -121,8 +117,7 @@ Worker& worker() {
 MatrixIn as_bf16(const MatrixIn& m, size_t rows, size_t cols, Buffer<uint32_t>& buffer) {
   if (m.dtype == DType::kBf16) return m;
   const size_t pairs = ceil_div(cols, 2);
-  if (buffer.size() < rows * pairs) buffer = Buffer<uint32_t>(rows * pairs);
-  uint32_t* to = buffer.data();
+  uint32_t* to = ensure(buffer, rows * pairs);
   const Source from{static_cast<const std::byte*>(m.data), m.dtype, m.ld};
   parallel_ranges(rows, std::max<size_t>(1, kConvertGrain / cols), [&](size_t begin, size_t end) {
     bf16_kernels().pack_lines(to + begin * pairs, pairs, {from.at(begin, 0), m.dtype, m.ld}, end - begin,

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/gemm_kernels.h"
+#include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -73,13 +73,8 @@ double spin_bf16(size_t steps) {
 
 // 16 rows of 64 bytes in every tile: 16 x 16 sums of 32 products each.
 double spin_amx(size_t steps) {
-  struct {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
-  static_assert(sizeof(config) == 64);
-  _tile_loadconfig(&config);
+  // Not _tile_loadconfig: g++ 12's tells the compiler of the first eight bytes only.
+  asm volatile("ldtilecfg %0" : : "m"(kWholeTiles));
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -107,8 +102,7 @@ double spin_products(DType compute, size_t steps) {
   using namespace gemm_detail;
   const Isa isa = active_isa();
 #if defined(__x86_64__)
-  if (compute == DType::kBf16 && isa == Isa::kAmx && gemm_backend() != GemmBackend::kOwn)
-    return spin_amx(steps);
+  if (compute == DType::kBf16 && isa == Isa::kAmx) return spin_amx(steps);
   if (compute == DType::kBf16 && isa >= Isa::kAvx512Bf16) return spin_bf16(steps);
 #endif
 #if HWY_TARGETS & HWY_AVX3

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -35,12 +37,17 @@ TEST(Bench, GemmReportsEachProductAgainstTheMeasuredPeak) {
   EXPECT_GT(result["peak_tflops"].get<double>(), 0.0);
   ASSERT_EQ(result["results"].size(), 12u);  // four layers, three products each
   EXPECT_EQ(result["results"][0]["name"], "deep-10m qkv forward");
+  double product = 1.0, least = 1e9;
   for (const auto& r : result["results"]) {
     const double tflops = r["tflops"], fraction = r["fraction_of_peak"], peak = result["peak_tflops"];
     EXPECT_GT(tflops, 0.0);
     EXPECT_NEAR(fraction, tflops / peak, 1e-9);
     EXPECT_GT(r["tokens_per_second"].get<double>(), 0.0);
+    product *= fraction;
+    least = std::min(least, fraction);
   }
+  EXPECT_NEAR(result["geomean_fraction_of_peak"].get<double>(), std::pow(product, 1.0 / 12.0), 1e-9);
+  EXPECT_EQ(result["least_fraction_of_peak"].get<double>(), least);
 }
 
 // In a process of its own, whose peak is that of this step.

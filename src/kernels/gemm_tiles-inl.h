@@ -1,0 +1,96 @@
+#pragma once
+// The loop over tiles, for any implementation of them. `Tiles` has static functions, all on registers that
+// are named at compile time: zero<T>(), load<T>(data, stride), store<T>(data, stride), and dot<C, A, B>(),
+// which adds A's rows times B's columns to C.
+
+#include "kernels/gemm_blocks.h"
+#include "kernels/gemm_tiles.h"
+
+namespace fathom::gemm_detail {
+
+// What is done beside the products, cut into as many equal slices as there are steps.
+class BesideProducts {
+ public:
+  BesideProducts(const TileBlock& block, StoreTile store)
+      : block_(block),
+        store_(store),
+        rows_(ceil_div(kStrip, block.steps)),
+        bytes_(ceil_div(kBlockSums * sizeof(float), block.steps)) {}
+
+  [[gnu::always_inline]] void slice(size_t step) const {
+    if (block_.next_a != nullptr) {
+      const std::byte* line = block_.next_a + step * block_.a_step;
+      for (size_t i = 0; i < kStrip; ++i, line += block_.a_stride) __builtin_prefetch(line);
+    }
+    if (block_.next_sums != nullptr) {
+      const auto* sums = reinterpret_cast<const std::byte*>(block_.next_sums) + step * bytes_;
+      for (size_t byte = 0; byte < bytes_; byte += 64) __builtin_prefetch(sums + byte);
+    }
+    const size_t row = step * rows_;
+    if (block_.fetches_out && row < block_.rows)
+      prefetch(block_.out.at(row, 0), std::min(rows_, block_.rows - row), block_.cols);
+    const PendingStore& p = block_.pending;
+    if (row < p.rows)
+      store_(p.sums + row * kStrip, kStrip, std::min(rows_, p.rows - row), p.cols, p.to.at(row, 0));
+  }
+
+ private:
+  const TileBlock& block_;
+  const StoreTile store_;
+  const size_t rows_, bytes_;
+};
+
+// Registers 0 to 3 hold the sums (row-major), 4 and 5 A's tiles, 6 and 7 B's: four products for four loads,
+// the best ratio that eight registers allow. A block of 16 rows or columns leaves its second tile out.
+template <class Tiles, bool two_rows, bool two_cols>
+void multiply_tile_block(const TileBlock& block, StoreTile store) {
+  constexpr size_t kSumsStride = kStrip * sizeof(float), kTileBytes = kTileRows * kTileRowBytes;
+  const BesideProducts beside(block, store);
+  float *sums = block.sums, *lower_sums = sums + kTileRows * kStrip;
+  if (block.adds) {
+    Tiles::template load<0>(sums, kSumsStride);
+    if constexpr (two_cols) Tiles::template load<1>(sums + kTileUnits, kSumsStride);
+    if constexpr (two_rows) Tiles::template load<2>(lower_sums, kSumsStride);
+    if constexpr (two_rows && two_cols) Tiles::template load<3>(lower_sums + kTileUnits, kSumsStride);
+  } else {
+    Tiles::template zero<0>();
+    if constexpr (two_cols) Tiles::template zero<1>();
+    if constexpr (two_rows) Tiles::template zero<2>();
+    if constexpr (two_rows && two_cols) Tiles::template zero<3>();
+  }
+  const std::byte* a = block.a;
+  const auto* b = reinterpret_cast<const std::byte*>(block.b);
+  const size_t steps = block.steps, a_stride = block.a_stride, a_step = block.a_step;
+  for (size_t s = 0; s < steps; ++s) {
+    Tiles::template load<6>(b, kTileRowBytes);
+    Tiles::template load<4>(a, a_stride);
+    Tiles::template dot<0, 4, 6>();
+    if constexpr (two_cols) {
+      Tiles::template load<7>(b + kTileBytes, kTileRowBytes);
+      Tiles::template dot<1, 4, 7>();
+    }
+    if constexpr (two_rows) {
+      Tiles::template load<5>(a + kTileRows * a_stride, a_stride);
+      Tiles::template dot<2, 5, 6>();
+      if constexpr (two_cols) Tiles::template dot<3, 5, 7>();
+    }
+    beside.slice(s);
+    a += a_step;
+    b += kStepBytes;
+  }
+  Tiles::template store<0>(sums, kSumsStride);
+  if constexpr (two_cols) Tiles::template store<1>(sums + kTileUnits, kSumsStride);
+  if constexpr (two_rows) Tiles::template store<2>(lower_sums, kSumsStride);
+  if constexpr (two_rows && two_cols) Tiles::template store<3>(lower_sums + kTileUnits, kSumsStride);
+}
+
+template <class Tiles>
+void multiply_tile_block(const TileBlock& block, StoreTile store) {
+  const bool two_rows = block.rows > kTileRows, two_cols = block.cols > kTileUnits;
+  if (two_rows && two_cols) return multiply_tile_block<Tiles, true, true>(block, store);
+  if (two_rows) return multiply_tile_block<Tiles, true, false>(block, store);
+  if (two_cols) return multiply_tile_block<Tiles, false, true>(block, store);
+  multiply_tile_block<Tiles, false, false>(block, store);
+}
+
+}  // namespace fathom::gemm_detail

@@ -1,0 +1,111 @@
+#pragma once
+// Inside of gemm: bf16 products on AMX tiles (Intel Software Developer's Manual, volume 1, chapter 18, and
+// TDPBF16PS in volume 2): eight registers of 16 rows of 64 bytes, and an instruction that adds to 16 x 16
+// floats the products of 16 rows with 32 bf16 and 32 bf16 with 16 columns.
+//
+// The driver (gemm_tiles.cpp) cuts, packs and stores; what touches a tile register is behind TileKernels, so
+// that the same driver also runs on tiles in plain C++ (gemm_tiles_ref.cpp) on machines without AMX.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gemm_kernels.h"
+
+namespace fathom::gemm_detail {
+
+constexpr size_t kTileRows = 16, kTileRowBytes = 64, kTileUnits = 16;
+/// Rows of a strip of A, columns of a panel of B: two tiles each, whose four products have a register each.
+constexpr size_t kStrip = 2 * kTileRows;
+/// Positions along K that one product of tiles covers. The packed form of a step of a strip or panel is two
+/// tiles, 2 KiB.
+constexpr size_t kStepDepth = 32;
+constexpr size_t kStepUnits = 2 * kTileRows * kTileUnits;
+constexpr size_t kStepBytes = kStepUnits * 4;
+/// Floats of the sums of a strip times a panel, (kStrip, kStrip), row-major.
+constexpr size_t kBlockSums = kStrip * kStrip;
+
+/// What LDTILECFG reads.
+struct TileConfig {
+  uint8_t palette, start_row;
+  uint8_t reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+};
+static_assert(sizeof(TileConfig) == 64);
+
+/// All eight tiles whole: what does not fill them is packed with zeros.
+constexpr TileConfig kWholeTiles{
+    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+/// Sums that wait to be stored: (rows, cols) of a block.
+struct PendingStore {
+  const float* sums;
+  size_t rows, cols;  ///< rows 0: nothing waits.
+  Store to;
+};
+
+/// A strip of A times a panel of B over `steps` steps, and what is done beside: the tile unit works alone for
+/// 64 cycles a step, in which the core's other units store the sums of the block before this one and fetch
+/// what the next one reads.
+struct TileBlock {
+  size_t rows, cols, steps;  ///< 1 <= rows, cols <= kStrip; steps >= 1.
+  const std::byte* a;        ///< Rows of 64 bytes, a_stride apart; the next step's begin a_step further on.
+  size_t a_stride, a_step;
+  const uint32_t* b;  ///< Packed.
+  float* sums;        ///< kBlockSums floats: where the sums go; they are added to what is there if `adds`.
+  bool adds;
+
+  const std::byte* next_a;  ///< The next strip, laid out like this one, or null.
+  const float* next_sums;   ///< The next block's sums where it adds to them, or null.
+  bool fetches_out;         ///< Whether `out` will be stored next.
+  Store out;
+  PendingStore pending;
+};
+
+/// Stores a tile of sums (gemm_kernels.h).
+using StoreTile = void (*)(const float* tile, size_t tile_ld, size_t rows, size_t cols, const Store& store);
+
+/// Packs `extent` <= kStrip rows of A or columns of B, and k positions along K, into ceil(k / 32) steps;
+/// what is past `extent` or k is zero. Two forms read lines that run along K (line = row or column), two
+/// lines across it (line = position along K).
+using PackTiles = void (*)(uint32_t* to, Source from, size_t extent, size_t k);
+struct TilePacking {
+  PackTiles a_along, a_across, b_along, b_across;
+  StoreTile store;
+};
+
+struct TileKernels {
+  void (*configure)(const TileConfig& config);
+  void (*release)();
+  void (*multiply)(const TileBlock& block, StoreTile store);
+  TilePacking packing;
+};
+
+/// The real tiles; needs amx.
+const TileKernels& amx_kernels();
+/// Tiles emulated bit by bit in plain C++, for tests. Errors: Error where the processor would refuse.
+TileKernels emulated_tile_kernels(const TilePacking& packing);
+/// Packing with AVX-512 (needs avx512_bf16), and its reference.
+const TilePacking& avx512_tile_packing();
+const TilePacking& plain_tile_packing();
+
+/// The product under kBf16; M, N, K > 0; arguments as for gemm.
+void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
+                       MatrixOut c, Addend addend);
+
+/// Whether a forward, a dgrad and a wgrad of odd sizes (a millisecond or two) agree with gemm_ref.
+bool tiles_agree_with_reference(const TileKernels& kernels);
+
+/// The answer of the first tiles_agree_with_reference, kept; a warning where it is no. Threads that ask
+/// before there is an answer all find out for themselves: one that waited could keep the pool from another.
+class TileTrust {
+ public:
+  bool allows(const TileKernels& kernels);
+
+ private:
+  enum class State { kUnknown, kGood, kBad };
+  std::atomic<State> state_{State::kUnknown};
+};
+
+}  // namespace fathom::gemm_detail

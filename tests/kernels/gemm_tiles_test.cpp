@@ -1,0 +1,309 @@
+// The product on AMX tiles: on emulated ones on every machine, with plain and with AVX-512 packing, and on
+// the real ones where the machine has them.
+
+#include "kernels/gemm_tiles.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "core/buffer.h"
+#include "core/log.h"
+#include "core/threads.h"
+#include "kernels/gemm_testing.h"
+#include "kernels/isa.h"
+#include "support/expect_error.h"
+
+namespace fathom {
+namespace {
+
+using namespace gemm_detail;
+using namespace gemm_testing;
+
+bool has(Isa isa) {
+  const auto& have = available_isas();
+  return std::find(have.begin(), have.end(), isa) != have.end();
+}
+
+enum class Way { kPlain, kAvx512Packing, kAmx };
+
+Isa needed(Way way) {
+  return way == Way::kAmx ? Isa::kAmx : way == Way::kAvx512Packing ? Isa::kAvx512Bf16 : Isa::kScalar;
+}
+
+std::string name_of(Way way) {
+  return way == Way::kAmx ? "amx" : way == Way::kAvx512Packing ? "avx512_packing" : "plain";
+}
+
+class GemmTiles : public ::testing::TestWithParam<Way> {
+ protected:
+  void SetUp() override {
+    if (!has(needed(GetParam()))) GTEST_SKIP() << "this machine lacks " << isa_name(needed(GetParam()));
+    switch (GetParam()) {
+      case Way::kPlain:
+        kernels_ = emulated_tile_kernels(plain_tile_packing());
+        break;
+      case Way::kAvx512Packing:
+        kernels_ = emulated_tile_kernels(avx512_tile_packing());
+        break;
+      case Way::kAmx:
+        kernels_ = amx_kernels();
+        break;
+    }
+  }
+  void TearDown() override { set_num_threads(threads_); }
+
+  Product product() const {
+    return [this](size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Compute, Addend addend) {
+      multiply_on_tiles(kernels_, M, N, K, a, b, c, addend);
+    };
+  }
+
+  /// All transposes, each with types and addends drawn `draws` times.
+  void sweep_bf16(const std::vector<std::vector<size_t>>& sizes, int draws) {
+    uint64_t pick = 0;
+    for (const auto& mnk : sizes) {
+      for (int i = 0; i < 4 * draws; ++i) {
+        Case s = draw(mnk[0], mnk[1], mnk[2], (i & 1) != 0, (i & 2) != 0, ++pick);
+        s.compute = DType::kBf16;
+        check(s, product());
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+
+  TileKernels kernels_{};
+
+ private:
+  size_t threads_ = num_threads();
+};
+
+TEST_P(GemmTiles, MatchesReferenceAroundTheSizeOfATile) {
+  std::vector<std::vector<size_t>> sizes;
+  for (size_t n : {1, 2, 3, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65}) {
+    sizes.push_back({n, 5, 3});
+    sizes.push_back({3, n, 7});
+    sizes.push_back({7, 18, n});
+    sizes.push_back({n, n, 33});
+  }
+  sweep_bf16(sizes, 3);
+}
+
+TEST_P(GemmTiles, MatchesReferenceAcrossBlocks) {
+  // Blocks of K are up to 256 deep, 2048 of them packed at once for a float C; tiles of C 256 x 768.
+  sweep_bf16({{20, 33, 255}, {20, 33, 256}, {20, 33, 257}, {65, 40, 513}, {5, 20, 2047}, {5, 40, 2049}}, 3);
+  sweep_bf16({{35, 17, 4200}, {261, 40, 40}, {33, 780, 70}, {300, 96, 300}}, 1);
+}
+
+TEST_P(GemmTiles, MatchesReferenceInTheThreeProductsOfALayer) {
+  const DType f = DType::kF32, h = DType::kBf16;
+  for (size_t threads : {1, 3}) {
+    set_num_threads(threads);
+    const size_t rows = 129, in = 95, out = 161;
+    check({rows, out, in, false, true, h, h, h, h, AddendKind::kNone}, product());
+    check({rows, out, in, false, true, h, h, f, h, AddendKind::kOther}, product());
+    check({rows, in, out, false, false, h, h, h, h, AddendKind::kNone}, product());
+    check({out, in, rows, true, false, h, h, f, h, AddendKind::kSelf}, product());
+    check({out, in, rows, true, false, f, f, f, h, AddendKind::kSelf}, product());
+  }
+}
+
+TEST_P(GemmTiles, HasTheSameBitsWhateverTheThreads) {
+  // Three, and more threads than tiles of C: other tiles, and an A that is packed for all of them at once.
+  const DType f = DType::kF32, h = DType::kBf16;
+  for (const Case& s : {Case{192, 192, 500, true, false, h, h, f, h, AddendKind::kSelf},
+                        Case{290, 130, 270, false, true, h, h, h, h, AddendKind::kOther},
+                        Case{40, 70, 2100, false, false, f, f, f, h, AddendKind::kNone}}) {
+    const Matrix a(s.ta ? s.K : s.M, s.ta ? s.M : s.K, s.a, 1), b(s.tb ? s.N : s.K, s.tb ? s.K : s.N, s.b, 2);
+    const Matrix start(s.M, s.N, s.c, 3), other(s.M, s.N, s.c, 4);
+    std::vector<std::byte> first;
+    for (size_t threads : {1, 2, 3, 20}) {
+      set_num_threads(threads);
+      Matrix c = start;
+      multiply_on_tiles(kernels_, s.M, s.N, s.K, a.in(s.ta), b.in(s.tb), c.out(), addend_of(s, other, c));
+      if (threads == 1) first = c.bytes();
+      EXPECT_EQ(c.bytes(), first) << s.name() << " on " << threads << " threads";
+    }
+  }
+}
+
+// How often rows of A were packed.
+size_t packed_rows = 0;
+void count_rows(uint32_t* to, Source from, size_t extent, size_t k) {
+  packed_rows += extent;
+  plain_tile_packing().a_along(to, from, extent, k);
+}
+
+TEST_P(GemmTiles, LoadsAlignedRowsAsTheyAreWithTheSameBits) {
+  set_num_threads(1);
+  constexpr size_t kM = 59, kN = 40, kK = 96, kLd = 160;  // 59: a strip, and 27 rows that are no whole tiles
+  Buffer<bf16> aligned(kM * kLd), other(kM * kLd + 1);
+  const Matrix values(kM, kLd, DType::kBf16, 1), b(kN, kK, DType::kBf16, 2);
+  for (size_t i = 0; i < kM * kLd; ++i) aligned[i] = other[i + 1] = bf16(static_cast<float>(values.get(i)));
+  Matrix c(kM, kN, DType::kF32, 3), expected = c;
+  TileKernels counting = kernels_;
+  counting.packing.a_along = count_rows;
+  packed_rows = 0;
+  multiply_on_tiles(counting, kM, kN, kK, {other.data() + 1, DType::kBf16, kLd}, b.in(true), expected.out(),
+                    {});
+  EXPECT_EQ(packed_rows, kM);
+  packed_rows = 0;
+  multiply_on_tiles(counting, kM, kN, kK, {aligned.data(), DType::kBf16, kLd}, b.in(true), c.out(), {});
+  EXPECT_EQ(packed_rows, kM - kStrip);
+  EXPECT_EQ(c.bytes(), expected.bytes());
+}
+
+TEST_P(GemmTiles, InfinityAndNanReachTheirRowAndColumnOnly) {
+  const size_t M = 21, N = 37, K = 45;
+  Matrix a(M, K, DType::kBf16, 1), b(N, K, DType::kBf16, 2), c(M, N, DType::kBf16, 3);
+  a.set(2 * a.ld() + K - 1, std::numeric_limits<double>::quiet_NaN());
+  b.set(4 * b.ld() + 0, std::numeric_limits<double>::infinity());
+  multiply_on_tiles(kernels_, M, N, K, a.in(false), b.in(true), c.out(), {});
+  for (size_t i = 0; i < M; ++i) {
+    for (size_t j = 0; j < N; ++j) {
+      EXPECT_EQ(std::isnan(c.at(i, j)), i == 2) << i << "," << j;
+      EXPECT_EQ(std::isinf(c.at(i, j)), i != 2 && j == 4) << i << "," << j;
+    }
+  }
+}
+
+TEST_P(GemmTiles, SumsInTheOrderOfTheInstruction) {
+  // One step, one row and column: c = 2^24, where a float's next number is 2 further. The products at even
+  // and at odd positions are summed apart, and c is added last: 1 + 1 arrives, where one by one would not.
+  // The denormal counts as zero.
+  alignas(64) uint32_t a[kStepUnits] = {}, b[kStepUnits] = {};
+  alignas(64) float sums[kBlockSums] = {};
+  const auto put = [](uint32_t* unit, float even, float odd) {
+    *unit = bf16(even).bits | static_cast<uint32_t>(bf16(odd).bits) << 16;
+  };
+  put(a, 1.0f, 1.0f);
+  put(a + 1, 0x1p-127f, 0x1p-20f);
+  put(b, 1.0f, 1.0f);
+  put(b + kTileUnits, 0x1p127f, 0x1p20f);
+  sums[0] = 0x1p24f;
+  TileBlock block{};
+  block.rows = block.cols = block.steps = 1;
+  block.a = reinterpret_cast<const std::byte*>(a);
+  block.a_stride = kTileRowBytes;
+  block.b = b;
+  block.sums = sums;
+  block.adds = true;
+  kernels_.configure(kWholeTiles);
+  kernels_.multiply(block, kernels_.packing.store);
+  // even: 1 + 0; odd: 1 + 1; 3 is added to 2^24 at once, and half way to the even neighbour.
+  EXPECT_EQ(sums[0], 0x1p24f + 4.0f);
+  sums[0] = 0x1p24f;
+  put(a + 1, 0.0f, 0.0f);
+  kernels_.multiply(block, kernels_.packing.store);
+  EXPECT_EQ(sums[0], 0x1p24f + 2.0f);
+  kernels_.release();
+}
+
+TEST_P(GemmTiles, AgreeWithTheReferenceWhenAsked) { EXPECT_TRUE(tiles_agree_with_reference(kernels_)); }
+
+INSTANTIATE_TEST_SUITE_P(Ways, GemmTiles, ::testing::Values(Way::kPlain, Way::kAvx512Packing, Way::kAmx),
+                         [](const auto& info) { return name_of(info.param); });
+
+// Faults that a processor could have, or we: each must be seen.
+void multiply_with_a_wrong_sum(const TileBlock& block, StoreTile store) {
+  emulated_tile_kernels(plain_tile_packing()).multiply(block, store);
+  if (block.rows == kStrip) block.sums[(kStrip - 1) * kStrip] += 0.01f;
+}
+void pack_b_like_a(uint32_t* to, Source from, size_t extent, size_t k) {
+  plain_tile_packing().a_across(to, from, extent, k);
+}
+
+TEST(GemmTilesCheck, SeesWrongProductsAndWrongPacking) {
+  TileKernels wrong = emulated_tile_kernels(plain_tile_packing());
+  wrong.multiply = multiply_with_a_wrong_sum;
+  EXPECT_FALSE(tiles_agree_with_reference(wrong));
+  wrong = emulated_tile_kernels(plain_tile_packing());
+  wrong.packing.b_across = pack_b_like_a;
+  EXPECT_FALSE(tiles_agree_with_reference(wrong));
+}
+
+TEST(GemmTilesCheck, WarnsOnceWhereTheyAreWrong) {
+  std::vector<std::string> warnings;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { warnings.push_back(text); });
+  TileKernels kernels = emulated_tile_kernels(plain_tile_packing());
+  TileTrust right, wrong;
+  EXPECT_TRUE(right.allows(kernels));
+  EXPECT_TRUE(warnings.empty());
+  kernels.multiply = multiply_with_a_wrong_sum;
+  EXPECT_TRUE(right.allows(kernels));  // not asked again
+  EXPECT_FALSE(wrong.allows(kernels));
+  EXPECT_FALSE(wrong.allows(kernels));
+  set_log_sink(before);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("AMX tiles are wrong"), std::string::npos) << warnings[0];
+}
+
+TEST(EmulatedTiles, RefuseWhatTheProcessorRefuses) {
+  const TileKernels kernels = emulated_tile_kernels(plain_tile_packing());
+  const auto refused = [&](auto&& change, const char* message) {
+    TileConfig config = kWholeTiles;
+    change(config);
+    EXPECT_ERROR(kernels.configure(config), ErrorCode::kFailed, message);
+  };
+  refused([](TileConfig& c) { c.palette = 2; }, "palette 1");
+  refused([](TileConfig& c) { c.rows[3] = 17; }, "16 rows of 64 bytes");
+  refused([](TileConfig& c) { c.row_bytes[3] = 68; }, "16 rows of 64 bytes");
+  refused([](TileConfig& c) { c.rows[3] = 0; }, "or neither");
+  refused([](TileConfig& c) { c.rows[8] = 1, c.row_bytes[8] = 4; }, "eight tiles");
+  refused([](TileConfig& c) { c.reserved[13] = 1; }, "reserved");
+
+  std::vector<uint32_t> operand(kStepUnits);
+  std::vector<float> sums(kBlockSums);
+  TileBlock block{};
+  block.rows = block.cols = block.steps = 1;
+  block.a = reinterpret_cast<const std::byte*>(operand.data());
+  block.a_stride = kTileRowBytes;
+  block.b = operand.data();
+  block.sums = sums.data();
+  kernels.release();
+  EXPECT_ERROR(kernels.multiply(block, kernels.packing.store), ErrorCode::kFailed, "not configured");
+  TileConfig narrow = kWholeTiles;
+  narrow.row_bytes[4] = 32;
+  kernels.configure(narrow);
+  EXPECT_ERROR(kernels.multiply(block, kernels.packing.store), ErrorCode::kFailed, "shapes of a product");
+  kernels.release();
+}
+
+TEST(TilePacking, WithAvx512MatchesThePlainOne) {
+  if (!has(Isa::kAvx512Bf16)) GTEST_SKIP() << "this machine lacks avx512_bf16";
+  const TilePacking &fast = avx512_tile_packing(), &plain = plain_tile_packing();
+  const std::pair<PackTiles, PackTiles> along[] = {{fast.a_along, plain.a_along},
+                                                   {fast.b_along, plain.b_along}};
+  const std::pair<PackTiles, PackTiles> across[] = {{fast.a_across, plain.a_across},
+                                                    {fast.b_across, plain.b_across}};
+  for (DType type : {DType::kF32, DType::kBf16}) {
+    for (size_t extent : {1, 7, 15, 16, 17, 31, 32}) {
+      for (size_t k : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97}) {
+        const auto compare = [&](const auto& pair, size_t lines, size_t positions) {
+          const Matrix m(lines, positions, type, extent * 100 + k);
+          const Source from{static_cast<const std::byte*>(m.data()), type, m.ld()};
+          const size_t units = (k + kStepDepth - 1) / kStepDepth * kStepUnits;
+          Buffer<uint32_t> got(units + 1), expected(units + 1);
+          std::fill_n(got.data(), units + 1, 0xabcdu);  // no packed unit may be left as it was, nor this one
+          std::fill_n(expected.data(), units + 1, 0xabcdu);
+          pair.first(got.data(), from, extent, k);
+          pair.second(expected.data(), from, extent, k);
+          ASSERT_TRUE(std::equal(got.data(), got.data() + units + 1, expected.data()))
+              << dtype_name(type) << " extent " << extent << " k " << k;
+          ASSERT_EQ(got[units], 0xabcdu);
+        };
+        for (const auto& pair : along) compare(pair, extent, k);
+        for (const auto& pair : across) compare(pair, k, extent);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fathom
