@@ -5,29 +5,28 @@
 #include <algorithm>
 #include <chrono>
 
+#include <fmt/format.h>
+
 #include "core/threads.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
 
 namespace fathom::cli {
-namespace {
 
-double seconds_of(const std::function<void()>& fn) {
+double time_once(const std::function<void()>& fn) {
   const auto start = std::chrono::steady_clock::now();
   fn();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-}  // namespace
-
 Timing time_calls(const std::function<void()>& fn, int samples, double sample_s) {
   fn();
   // Whole steps of a large model take long: without a sample to fill, none is run to see how long.
-  const double once = sample_s > 0 ? seconds_of(fn) : 0;
+  const double once = sample_s > 0 ? time_once(fn) : 0;
   const int calls = sample_s > 0 ? std::max(1, static_cast<int>(sample_s / std::max(once, 1e-9))) : 1;
   std::vector<double> times;
   for (int s = 0; s < samples; ++s) {
-    times.push_back(seconds_of([&] {
+    times.push_back(time_once([&] {
                       for (int c = 0; c < calls; ++c) fn();
                     }) /
                     calls);
@@ -39,18 +38,32 @@ Timing time_calls(const std::function<void()>& fn, int samples, double sample_s)
 double peak_flops(DType compute, size_t threads) {
   constexpr size_t kSteps = 20000;
   constexpr double kSample_s = 0.005;
-  const double once = seconds_of([&] { spin_products(compute, kSteps); });
+  const double once = time_once([&] { spin_products(compute, kSteps); });
   const size_t steps = std::max(kSteps, static_cast<size_t>(kSteps * kSample_s / std::max(once, 1e-6)));
   double best = 0;
   for (int sample = 0; sample < 40; ++sample) {
     std::vector<double> done(threads);
-    const double elapsed = seconds_of(
-        [&] { parallel_for(threads, [&](size_t t) { done[t] = spin_products(compute, steps); }); });
+    const double elapsed =
+        time_once([&] { parallel_for(threads, [&](size_t t) { done[t] = spin_products(compute, steps); }); });
     double sum = 0;
     for (double d : done) sum += d;
     best = std::max(best, sum / elapsed);
   }
   return best;
+}
+
+nlohmann::json report_rate(const std::string& name, const Timing& t, double flop, double tokens,
+                           double peak) {
+  const double flops = flop / t.median_s, best = flop / t.least_s;
+  fmt::print("{:<52} {:>9.1f} GFLOP/s {:>4.0f}% of peak  best {:>4.0f}%  spread {:>4.0f}%\n", name,
+             flops / 1e9, 100 * flops / peak, 100 * best / peak, 100 * t.spread());
+  return {{"name", name},
+          {"tflops", flops / 1e12},
+          {"fraction_of_peak", flops / peak},
+          {"best_fraction_of_peak", best / peak},
+          {"tokens_per_second", tokens / t.median_s},
+          {"seconds", t.median_s},
+          {"spread", t.spread()}};
 }
 
 nlohmann::json bench_result(double peak) {
@@ -66,6 +79,8 @@ void add_bench(CLI::App& app) {
   bench->footer("Example:\n  fathom bench gemm --shapes 130m");
   add_bench_peak(*bench);
   add_bench_gemm(*bench);
+  add_bench_attention(*bench);
+  add_bench_elementwise(*bench);
   add_bench_train(*bench);
   add_bench_forward(*bench);
 }

@@ -15,6 +15,8 @@ namespace fathom::cli {
 /// Each adds one subcommand below `bench`.
 void add_bench_peak(CLI::App& bench);
 void add_bench_gemm(CLI::App& bench);
+void add_bench_attention(CLI::App& bench);
+void add_bench_elementwise(CLI::App& bench);
 void add_bench_train(CLI::App& bench);
 void add_bench_forward(CLI::App& bench);
 
@@ -25,6 +27,9 @@ struct Timing {
   double spread() const { return (largest_s - least_s) / median_s; }
 };
 
+/// Seconds of one call.
+double time_once(const std::function<void()>& fn);
+
 /// Times `fn` after one call that is not counted. Short calls are repeated, so that a sample takes
 /// `sample_s` seconds or one call.
 Timing time_calls(const std::function<void()>& fn, int samples = 5, double sample_s = 0.02);
@@ -32,6 +37,11 @@ Timing time_calls(const std::function<void()>& fn, int samples = 5, double sampl
 /// Operations a second of products on registers alone (kernels/peak.h), on `threads` threads of the pool; the
 /// best of 40 samples of 5 ms, since other load can only lower it.
 double peak_flops(DType compute, size_t threads);
+
+/// Prints one line of results and returns it for "results": {"name", "tflops", "fraction_of_peak",
+/// "best_fraction_of_peak", "tokens_per_second", "seconds", "spread"}.
+nlohmann::json report_rate(const std::string& name, const Timing& timing, double flop, double tokens,
+                           double peak);
 
 /// The result's frame: {"isa", "peak_tflops", "threads", "results": []}.
 nlohmann::json bench_result(double peak);

@@ -125,20 +125,10 @@ json measure(const Product& p, DType dtype, double peak, size_t rows) {
   const Timing t = time_calls([&] { multiply(p.accumulates ? Addend{c.out().data, p.N, 1.0} : Addend{}); });
   const double operations =
       2.0 * static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K);
-  const double flops = operations / t.median_s, best = operations / t.least_s;
-  fmt::print(
-      "{:<26} {:>6} x {:<6} x {:<6} {:>9.1f} GFLOP/s {:>4.0f}% of peak  best {:>4.0f}%  spread {:>4.0f}%\n",
-      p.name, p.M, p.N, p.K, flops / 1e9, 100 * flops / peak, 100 * best / peak, 100 * t.spread());
-  return {{"name", p.name},
-          {"M", p.M},
-          {"N", p.N},
-          {"K", p.K},
-          {"tflops", flops / 1e12},
-          {"fraction_of_peak", flops / peak},
-          {"best_fraction_of_peak", best / peak},
-          {"tokens_per_second", static_cast<double>(rows) / t.median_s},
-          {"seconds", t.median_s},
-          {"spread", t.spread()}};
+  json result = report_rate(fmt::format("{:<26} {:>6} x {:<6} x {:<6}", p.name, p.M, p.N, p.K), t, operations,
+                            static_cast<double>(rows), peak);
+  result.update({{"name", p.name}, {"M", p.M}, {"N", p.N}, {"K", p.K}});
+  return result;
 }
 
 // The geometric mean and the least of the fractions of the peak.

@@ -6,9 +6,12 @@
 #include <fmt/format.h>
 
 #include "cli/bench.h"
+#include "cli/bench_breakdown.h"
+#include "cli/bench_memory.h"
 #include "cli/model_loading.h"
 #include "core/error.h"
 #include "core/format.h"
+#include "core/profile.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "kernels/vector_ops.h"
@@ -23,7 +26,7 @@ struct Settings {
   std::shared_ptr<Common> common = std::make_shared<Common>();
   std::string model = "configs/llama-130m.json", norm, dtype = "bf16", optimizer_state = "fp32";
   size_t batch = 8, seq = 256, grad_accum = 2, steps = 5;
-  bool recompute = false;
+  bool recompute = false, breakdown = false;
 };
 
 // Random tokens and targets of one micro-batch.
@@ -64,8 +67,11 @@ void print_memory(const MemoryUse& memory, nlohmann::json& result) {
   result["peak_bytes"] = peak;
 }
 
-void report(const Settings& s, const std::string& name, const Timing& t, double tokens, double flops,
-            const MemoryUse* memory = nullptr) {
+// Times `step`, and prints and writes what came out: `tokens` a step, `flops` a token. With --breakdown, as
+// many steps again are profiled; the rate stays that of the steps that were not.
+void measure(const Settings& s, const std::string& name, double tokens, double flops,
+             const std::function<void()>& step, const MemoryUse* memory = nullptr) {
+  const Timing t = time_calls(step, static_cast<int>(s.steps), 0.0);
   const double peak = peak_flops(parse_dtype(s.dtype), num_threads());
   const double rate = tokens / t.median_s;
   fmt::print(
@@ -80,6 +86,17 @@ void report(const Settings& s, const std::string& name, const Timing& t, double 
                                {"tokens_per_second", rate},
                                {"spread", t.spread()}});
   if (memory != nullptr) print_memory(*memory, result["results"].back());
+  if (s.breakdown) {
+    const Roofline roof{peak, memory_bandwidth(memory_mix("copy").mix)};
+    Profile profile;
+    double seconds = 0;
+    for (size_t i = 0; i < s.steps; ++i) seconds += time_once(step);
+    fmt::print(
+        "roofline: {:.1f} GFLOP/s, {:.1f} GB/s (copy); a step of {:.3f} s profiled, {:.3f} s without\n",
+        peak / 1e9, roof.bandwidth / 1e9, seconds / static_cast<double>(s.steps), t.median_s);
+    result["breakdown"] = report_breakdown(profile, seconds / static_cast<double>(s.steps), s.steps, roof);
+    result["bandwidth_gbytes_per_second"] = roof.bandwidth / 1e9;
+  }
   write_result(*s.common, result);
 }
 
@@ -102,16 +119,22 @@ void bench_train(const Settings& s) {
   const RandomBatch random(config, s.batch, s.seq, 1);
   const double tokens = static_cast<double>(random.batch.rows() * s.grad_accum);
   const auto step = [&] {
-    gradients.zero();
+    {
+      const ProfileScope scope("clear gradients", 0, static_cast<double>(gradients.count() * sizeof(S)));
+      gradients.zero();
+    }
     for (size_t i = 0; i < s.grad_accum; ++i) {
       model.forward_backward(random.batch, gradients, 1.0 / tokens, {.recompute = s.recompute});
     }
     const double norm = std::sqrt(sum_squares(gradients.values(), gradients.count()));
+    // p, m and v read and written, g read, the bf16 copy written.
+    const size_t copy_bytes = weights.copy() != nullptr ? sizeof(bf16) : 0;
+    const ProfileScope scope("optimizer", 0,
+                             static_cast<double>(weights.count() * (7 * sizeof(S) + copy_bytes)));
     optimizer.update(weights.values(), weights.copy(), gradients.values(), 1e-4, clip_factor(norm, 1.0));
   };
-  const Timing t = time_calls(step, static_cast<int>(s.steps), 0.0);
-  report(s, "train " + std::filesystem::path(s.model).stem().string(), t, tokens,
-         train_flops_per_token(config, s.seq), &memory);
+  measure(s, "train " + std::filesystem::path(s.model).stem().string(), tokens,
+          train_flops_per_token(config, s.seq), step, &memory);
 }
 
 template <class W>
@@ -123,10 +146,8 @@ void bench_forward(const Settings& s) {
   Transformer<W> model(config, weights);
   const RandomBatch random(config, s.batch, s.seq, 1);
   std::vector<double> nll(random.batch.rows());
-  const Timing t =
-      time_calls([&] { model.forward(nll.data(), random.batch); }, static_cast<int>(s.steps), 0.0);
-  report(s, "forward " + std::filesystem::path(s.model).stem().string(), t, static_cast<double>(nll.size()),
-         train_flops_per_token(config, s.seq) / 3);
+  measure(s, "forward " + std::filesystem::path(s.model).stem().string(), static_cast<double>(nll.size()),
+          train_flops_per_token(config, s.seq) / 3, [&] { model.forward(nll.data(), random.batch); });
 }
 
 CLI::App* add_model_bench(CLI::App& bench, const std::string& name, const std::string& description,
@@ -139,6 +160,7 @@ CLI::App* add_model_bench(CLI::App& bench, const std::string& name, const std::s
   c->add_option("--batch", s->batch, "Sequences a micro-batch")->capture_default_str();
   c->add_option("--seq", s->seq, "Tokens a sequence")->capture_default_str();
   c->add_option("--steps", s->steps, "Timed steps")->capture_default_str();
+  c->add_flag("--breakdown", s->breakdown, "Where the time goes, by kind of operation, against the roofline");
   return c;
 }
 

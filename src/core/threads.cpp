@@ -37,6 +37,8 @@ thread_local bool inside_parallel = false;
 constexpr int kSpins = 4000;
 
 class Pool {
+  static constexpr size_t kOpen = size_t{1} << 32;
+
  public:
   explicit Pool(size_t threads) {
     for (size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
@@ -58,14 +60,17 @@ class Pool {
     chunks_ = chunks;
     error_ = nullptr;
     next_.store(0, std::memory_order_relaxed);
-    active_.store(workers_.size(), std::memory_order_relaxed);
+    region_.store(kOpen, std::memory_order_release);
     {
       std::lock_guard lock(mutex_);
       generation_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
     drain();
-    for (int spin = 0; active_.load(std::memory_order_acquire) != 0;) {
+    // Every chunk has been taken. Closed, the region lets nobody in any more, so that only the workers that
+    // did come in have to be waited for; one that sleeps, or that the system runs elsewhere, is not.
+    region_.fetch_sub(kOpen, std::memory_order_relaxed);
+    for (int spin = 0; region_.load(std::memory_order_acquire) != 0;) {
       if (++spin < kSpins)
         relax();
       else
@@ -99,16 +104,30 @@ class Pool {
       }
       seen = generation_.load(std::memory_order_acquire);
       if (stop_) return;
+      if (!enter()) continue;
       drain();
-      active_.fetch_sub(1, std::memory_order_release);
+      region_.fetch_sub(1, std::memory_order_release);
     }
+  }
+
+  // Whether a worker came into the open region: whichever that is, since what it reads was written before the
+  // region opened and stays until the region is closed and all have left.
+  bool enter() {
+    size_t state = region_.load(std::memory_order_relaxed);
+    while (state >= kOpen) {
+      if (region_.compare_exchange_weak(state, state + 1, std::memory_order_acquire,
+                                        std::memory_order_relaxed))
+        return true;
+    }
+    return false;
   }
 
   std::vector<std::thread> workers_;
   std::mutex callers_, mutex_, error_mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> generation_{0};
-  std::atomic<size_t> next_{0}, active_{0};
+  std::atomic<size_t> next_{0};
+  std::atomic<size_t> region_{0};  ///< kOpen while chunks may be left, plus the workers inside.
   const std::function<void(size_t)>* fn_ = nullptr;
   size_t chunks_ = 0;
   std::exception_ptr error_;

@@ -1,8 +1,10 @@
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <type_traits>
 
 #include "core/buffer.h"
+#include "core/profile.h"
 #include "core/threads.h"
 #include "kernels/attention_dpbf16.h"
 #include "kernels/attention_plan.h"
@@ -18,9 +20,9 @@ namespace HWY_NAMESPACE {
 namespace {
 
 template <class W>
-void forward_block_floats(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s,
-                          size_t b, size_t h, size_t t0, float* scratch) {
-  forward_block<FloatPanel>(out, lse, q, k, v, s, b, h, t0, scratch);
+void forward_blocks_floats(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s,
+                           const ForwardPart& part, float* scratch) {
+  forward_blocks<FloatPanel>(out, lse, q, k, v, s, part, scratch);
 }
 
 template <class W>
@@ -61,14 +63,18 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
     });
     return;
   }
-  auto block = FATHOM_SIMD(forward_block_floats<W>);
+  auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (active_isa() >= Isa::kAvx512Bf16) block = &attention_forward_block_dpbf16;
+    if (active_isa() >= Isa::kAvx512Bf16) run = &attention_forward_blocks_dpbf16;
   }
   const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
-  parallel_for(s.B * s.NH * blocks, [&](size_t i) {
-    const size_t t0 = i % blocks * kAttentionBlock, h = i / blocks % s.NH, b = i / blocks / s.NH;
-    block(out, lse, q, k, v, s, b, h, t0, scratch_of(forward_scratch_size(s.HS)));
+  const size_t together = blocks > kForwardBlocks ? kForwardBlocks : 1;
+  const size_t parts = (blocks + together - 1) / together;
+  parallel_for(s.B * s.NH * parts, [&](size_t i) {
+    const size_t first = i % parts * together;
+    const ForwardPart part{i / parts / s.NH, i / parts % s.NH, first * kAttentionBlock,
+                           std::min(together, blocks - first)};
+    run(out, lse, q, k, v, s, part, scratch_of(forward_scratch_size(s.HS)));
   });
 }
 
@@ -86,10 +92,22 @@ void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
   });
 }
 
+// FLOP of one product of all heads' scores (queries, keys) with HS numbers each: half of the square.
+double product_flop(const AttentionShape& s) {
+  const auto queries = static_cast<double>(s.Tq), before = static_cast<double>(s.q_start);
+  return 2.0 * static_cast<double>(s.B * s.NH * s.HS) * queries * (before + 0.5 * queries);
+}
+
+template <class W>
+double operand_bytes(const AttentionShape& s) {
+  return static_cast<double>(s.B * s.HS * sizeof(W)) * static_cast<double>(s.Tq * s.NH + s.Tk * s.NKV);
+}
+
 }  // namespace
 
 template <class W>
 void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
+  const ProfileScope scope("attention forward", 2 * product_flop(s), 2 * operand_bytes<W>(s));
   if (!use_simd<W>()) return attention_forward_ref(out, lse, q, k, v, s);
   if constexpr (!std::is_same_v<W, double>) forward_simd(out, lse, q, k, v, s);
 }
@@ -97,6 +115,7 @@ void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* 
 template <class W>
 void attention_backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q,
                         const W* k, const W* v, const AttentionShape& s) {
+  const ProfileScope scope("attention backward", 5 * product_flop(s), 4 * operand_bytes<W>(s));
   if (!use_simd<W>()) return attention_backward_ref(dq, dk, dv, dout, out, lse, q, k, v, s);
   if constexpr (!std::is_same_v<W, double>) backward_simd(dq, dk, dv, dout, out, lse, q, k, v, s);
 }

@@ -12,10 +12,9 @@
 #if HWY_ONCE
 namespace fathom {
 
-void attention_forward_block_dpbf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
-                                    const AttentionShape& shape, size_t b, size_t h, size_t t0,
-                                    float* scratch) {
-  N_AVX3::forward_block<N_AVX3::Bf16Panel>(out, lse, q, k, v, shape, b, h, t0, scratch);
+void attention_forward_blocks_dpbf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
+                                     const AttentionShape& shape, const ForwardPart& part, float* scratch) {
+  N_AVX3::forward_blocks<N_AVX3::Bf16Panel>(out, lse, q, k, v, shape, part, scratch);
 }
 
 void attention_backward_head_dpbf16(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out,

@@ -1,4 +1,4 @@
-// Attention, forward: one block of queries against blocks of keys, with the running maximum and sum of
+// Attention, forward: blocks of queries against blocks of keys, with the running maximum and sum of
 // Milakov & Gimelshein 2018 (arXiv:1805.02867); and one query row against all keys, for decoding. Compiled
 // once per target; see simd_dispatch.h.
 
@@ -210,58 +210,103 @@ HWY_INLINE void write_row(W* to, const float* from, float factor, size_t HS) {
   for (size_t i = 0; i < HS; i += kLanes) store_n(hn::Mul(vfactor, load(from + i)), to + i, HS - i);
 }
 
-/// attention_forward for queries [t0, t0 + 64) of head h of sequence b; scratch of forward_scratch_size(HS).
+/// The running state of one block of queries.
+struct ForwardQueries {
+  float* q;        ///< (64, HSp) packed.
+  float* sum_v;    ///< (64, HSp) sum of p v, relative to `highest`.
+  float* highest;  ///< (64) largest score so far, in units of log 2.
+  float* sum;      ///< (64) sum of p.
+  const int32_t* first_key;
+  size_t t0, rows, padded;
+  size_t first_j, end_j;  ///< The keys that any of the rows sees; first_j is the first of a block.
+};
+
+/// One block of keys and values, packed, and room for the scores.
+struct ForwardKeys {
+  float *rows, *k_columns, *v_panel, *scores, *p, *before;
+};
+
+/// Packs queries [t0, t0 + 64) and sets their state to that before any key.
 template <class Panel, class W>
-void forward_block(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s, size_t b,
-                   size_t h, size_t t0, float* scratch) {
-  const size_t HS = s.HS, HSp = round_up(HS, kHeadPad), elements = HS / Panel::kPer;
-  const size_t rows = s.Tq - t0 < kAttentionBlock ? s.Tq - t0 : kAttentionBlock;
-  const size_t padded = round_up(rows, kQueryPad), q_row = HSp / Panel::kPer;
-  constexpr size_t kPanelRows = kAttentionBlock, kScores = kAttentionBlock * kAttentionBlock;
-  Scratch memory{scratch};
-  float* q_panel = memory.take(kPanelRows * HSp);
-  float* k_rows = memory.take(kPanelRows * HSp);
-  float* k_columns = memory.take(kPanelRows * HSp);
-  float* v_panel = memory.take(kPanelRows * HSp);
-  float* sum_v = memory.take(kPanelRows * HSp);
-  float* scores = memory.take(kScores);
-  float* p = memory.take(kScores);
-  float* highest = memory.take(kAttentionBlock);
-  float* before = memory.take(kAttentionBlock);
-  float* sum = memory.take(kAttentionBlock);
-
-  const ScoreScale scale(s);
-  const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * s.Tq + t0;
-  const size_t kv = b * s.kv_batch_stride + h / (s.NH / s.NKV) * HS;
-  Panel::pack_along(q_panel, q + (b * s.Tq + t0) * s.q_stride + h * HS, s.q_stride, rows, padded, HS, HSp);
-  std::memset(sum_v, 0, padded * HSp * sizeof(float));
+ForwardQueries load_forward_queries(Scratch& memory, const W* q, const AttentionShape& s, size_t b, size_t h,
+                                    size_t t0, size_t HSp) {
+  ForwardQueries block{};
+  block.t0 = t0;
+  block.rows = s.Tq - t0 < kAttentionBlock ? s.Tq - t0 : kAttentionBlock;
+  block.padded = round_up(block.rows, kQueryPad);
+  block.q = memory.take(kAttentionBlock * HSp);
+  block.sum_v = memory.take(kAttentionBlock * HSp);
+  block.highest = memory.take(kAttentionBlock);
+  block.sum = memory.take(kAttentionBlock);
+  block.first_key = s.first_key == nullptr ? nullptr : s.first_key + b * s.Tq + t0;
+  block.first_j = first_block(block.first_key, block.rows);
+  block.end_j = s.q_start + t0 + block.rows;
+  Panel::pack_along(block.q, q + (b * s.Tq + t0) * s.q_stride + h * s.HS, s.q_stride, block.rows,
+                    block.padded, s.HS, HSp);
+  std::memset(block.sum_v, 0, block.padded * HSp * sizeof(float));
   for (size_t r = 0; r < kAttentionBlock; ++r) {
-    highest[r] = kLowest;
-    sum[r] = 0.0f;
+    block.highest[r] = kLowest;
+    block.sum[r] = 0.0f;
   }
-  const size_t end = s.q_start + t0 + rows;  // keys that the last query sees
-  for (size_t j0 = first_block(first_key, rows); j0 < end; j0 += kAttentionBlock) {
-    const size_t keys = end - j0 < kAttentionBlock ? end - j0 : kAttentionBlock;
-    const size_t keys_padded = round_up(keys, kKeyPad);
-    const Visibility see{static_cast<ptrdiff_t>(s.q_start + t0) - static_cast<ptrdiff_t>(j0),
-                         static_cast<ptrdiff_t>(keys), first_key, static_cast<ptrdiff_t>(j0), rows};
-    const size_t at = kv + j0 * s.kv_stride;
-    Panel::pack_along(k_rows, k + at, s.kv_stride, keys, keys_padded, HS, HSp);
-    transpose(k_columns, kAttentionBlock, k_rows, q_row, keys_padded, elements);
-    Panel::pack_across(v_panel, v + at, s.kv_stride, keys, keys_padded, HS, HSp);
+  return block;
+}
 
-    multiply_scores<Panel>(scores, q_panel, q_row, k_columns, elements, padded, see);
-    if (scale.to_cap != 0) cap_scores(scores, padded * kAttentionBlock, scale);
-    std::memcpy(before, highest, kAttentionBlock * sizeof(float));
-    update_maxima(highest, scores, scale.factor, padded, see);
-    rescale(sum_v, sum, before, highest, rows, HSp);
-    exponentiate<Panel>(p, sum, scores, highest, scale.factor, padded, see);
-    multiply_by_keys<Panel>(sum_v, p, v_panel, padded, HSp, see);
+/// One block of queries against the block of keys at j0, of which it sees some.
+template <class Panel>
+void forward_keys(const ForwardQueries& block, const ForwardKeys& keys, const AttentionShape& s, size_t j0,
+                  const ScoreScale& scale, size_t HSp) {
+  const size_t count = block.end_j - j0 < kAttentionBlock ? block.end_j - j0 : kAttentionBlock;
+  const Visibility see{static_cast<ptrdiff_t>(s.q_start + block.t0) - static_cast<ptrdiff_t>(j0),
+                       static_cast<ptrdiff_t>(count), block.first_key, static_cast<ptrdiff_t>(j0),
+                       block.rows};
+  multiply_scores<Panel>(keys.scores, block.q, HSp / Panel::kPer, keys.k_columns, s.HS / Panel::kPer,
+                         block.padded, see);
+  if (scale.to_cap != 0) cap_scores(keys.scores, block.padded * kAttentionBlock, scale);
+  std::memcpy(keys.before, block.highest, kAttentionBlock * sizeof(float));
+  update_maxima(block.highest, keys.scores, scale.factor, block.padded, see);
+  rescale(block.sum_v, block.sum, keys.before, block.highest, block.rows, HSp);
+  exponentiate<Panel>(keys.p, block.sum, keys.scores, block.highest, scale.factor, block.padded, see);
+  multiply_by_keys<Panel>(block.sum_v, keys.p, keys.v_panel, block.padded, HSp, see);
+}
+
+/// attention_forward for one part of the queries, whose blocks share the packing of the keys. scratch of
+/// forward_scratch_size(HS). What a block of queries computes does not depend on the blocks that it is with.
+template <class Panel, class W>
+void forward_blocks(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s,
+                    const ForwardPart& part, float* scratch) {
+  const size_t b = part.b, h = part.h, blocks = part.blocks;
+  const size_t HS = s.HS, HSp = round_up(HS, kHeadPad), panel = kAttentionBlock * HSp;
+  constexpr size_t kScores = kAttentionBlock * kAttentionBlock;
+  Scratch memory{scratch};
+  const ForwardKeys keys{memory.take(panel),   memory.take(panel),   memory.take(panel),
+                         memory.take(kScores), memory.take(kScores), memory.take(kAttentionBlock)};
+  ForwardQueries queries[kForwardBlocks];
+  size_t first_j = s.Tk, end_j = 0;
+  for (size_t i = 0; i < blocks; ++i) {
+    queries[i] = load_forward_queries<Panel>(memory, q, s, b, h, part.t0 + i * kAttentionBlock, HSp);
+    first_j = queries[i].first_j < first_j ? queries[i].first_j : first_j;
+    end_j = queries[i].end_j;
   }
-  for (size_t r = 0; r < rows; ++r) {
-    const size_t t = t0 + r;
-    lse[(b * s.NH + h) * s.Tq + t] = highest[r] * kLn2 + __builtin_logf(sum[r]);
-    write_row(out + (b * s.Tq + t) * s.NH * HS + h * HS, sum_v + r * HSp, 1.0f / sum[r], HS);
+  const ScoreScale scale(s);
+  const size_t kv = b * s.kv_batch_stride + h / (s.NH / s.NKV) * HS;
+  for (size_t j0 = first_j; j0 < end_j; j0 += kAttentionBlock) {
+    const size_t count = end_j - j0 < kAttentionBlock ? end_j - j0 : kAttentionBlock;
+    const size_t padded = round_up(count, kKeyPad), at = kv + j0 * s.kv_stride;
+    Panel::pack_along(keys.rows, k + at, s.kv_stride, count, padded, HS, HSp);
+    transpose(keys.k_columns, kAttentionBlock, keys.rows, HSp / Panel::kPer, padded, HS / Panel::kPer);
+    Panel::pack_across(keys.v_panel, v + at, s.kv_stride, count, padded, HS, HSp);
+    for (size_t i = 0; i < blocks; ++i) {
+      if (queries[i].first_j <= j0 && j0 < queries[i].end_j)
+        forward_keys<Panel>(queries[i], keys, s, j0, scale, HSp);
+    }
+  }
+  for (size_t i = 0; i < blocks; ++i) {
+    const ForwardQueries& block = queries[i];
+    for (size_t r = 0; r < block.rows; ++r) {
+      const size_t t = block.t0 + r;
+      lse[(b * s.NH + h) * s.Tq + t] = block.highest[r] * kLn2 + __builtin_logf(block.sum[r]);
+      write_row(out + (b * s.Tq + t) * s.NH * HS + h * HS, block.sum_v + r * HSp, 1.0f / block.sum[r], HS);
+    }
   }
 }
 

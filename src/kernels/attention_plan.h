@@ -15,10 +15,22 @@ constexpr size_t kQueryPad = 8;
 
 constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-/// Floats of scratch that a forward over one block of queries needs, whatever the number of keys.
+/// Blocks of queries that share the packing of keys in a forward over more than so many (at few blocks a
+/// second pass over the keys costs less than the state of several blocks): the state of four, 32 KiB each at
+/// a head size of 64, fits the second-level cache beside the keys.
+constexpr size_t kForwardBlocks = 4;
+
+/// A piece of a forward's work: `blocks` (up to kForwardBlocks) blocks of queries, from t0 on, of query head
+/// h of sequence b.
+struct ForwardPart {
+  size_t b, h, t0, blocks;
+};
+
+/// Floats of scratch that a forward over kForwardBlocks blocks of queries needs, whatever the number of keys.
 constexpr size_t forward_scratch_size(size_t HS) {
   const size_t panel = kAttentionBlock * round_up(HS, kHeadPad);
-  return 5 * panel + 2 * kAttentionBlock * kAttentionBlock + 4 * kAttentionBlock;
+  return 3 * panel + 2 * kAttentionBlock * kAttentionBlock + kAttentionBlock +
+         kForwardBlocks * (2 * panel + 2 * kAttentionBlock);
 }
 
 /// Floats of scratch that a forward over one query row needs: its scores.

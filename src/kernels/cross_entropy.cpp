@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "core/buffer.h"
+#include "core/profile.h"
 #include "core/threads.h"
 #include "kernels/gemm.h"
 #include "kernels/softcap.h"
@@ -41,7 +42,7 @@ double exp_and_sum(float* x, float highest, size_t n) {
     const size_t end = n - i < kBlock ? n - i : kBlock;
     V32 sum = hn::Zero(d);
     for (const size_t stop = i + end / kLanes * kLanes; i < stop; i += kLanes) {
-      const V32 e = exp_nonpositive(hn::Sub(load(x + i), vhighest));
+      const V32 e = exp_bounded(hn::Sub(load(x + i), vhighest));
       if constexpr (keep) store(e, x + i);
       sum = hn::Add(sum, e);
     }
@@ -49,7 +50,7 @@ double exp_and_sum(float* x, float highest, size_t n) {
   }
   if (i < n) {
     HWY_ALIGN float e[kLanes];
-    store(exp_nonpositive(hn::Sub(load_n(x + i, n - i), vhighest)), e);
+    store(exp_bounded(hn::Sub(load_n(x + i, n - i), vhighest)), e);
     for (size_t j = 0; i + j < n; ++j) {
       total += static_cast<double>(e[j]);
       if constexpr (keep) x[i + j] = e[j];
@@ -118,18 +119,28 @@ void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W
   S* logits = logits_scratch<S>(chunk * V);
   for (size_t r0 = 0; r0 < rows; r0 += chunk) {
     const size_t n = std::min(chunk, rows - r0);
-    gemm(n, V, C, {x + r0 * C, kW, C}, {head, kW, C, true}, {logits, kS, V}, kW);
-    parallel_ranges(n, 4, [&](size_t begin, size_t end) {
-      for (size_t r = begin; r < end; ++r) {
-        nll[r0 + r] = softcap == 0
-                          ? softmax_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V)
-                          : capped_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V,
-                                           static_cast<S>(softcap));
-      }
-    });
+    {
+      const ProfileScope scope("head forward");
+      gemm(n, V, C, {x + r0 * C, kW, C}, {head, kW, C, true}, {logits, kS, V}, kW);
+    }
+    {
+      const ProfileScope scope("cross-entropy", 0, static_cast<double>(n * V * sizeof(S) * (dx ? 2 : 1)));
+      parallel_ranges(n, 4, [&](size_t begin, size_t end) {
+        for (size_t r = begin; r < end; ++r) {
+          nll[r0 + r] = softcap == 0
+                            ? softmax_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V)
+                            : capped_nll_row(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V,
+                                             static_cast<S>(softcap));
+        }
+      });
+    }
     if (dx == nullptr) continue;
-    gemm(n, C, V, {logits, kS, V}, {head, kW, C}, {dx + r0 * C, kS, C}, kW);
+    {
+      const ProfileScope scope("head dgrad");
+      gemm(n, C, V, {logits, kS, V}, {head, kW, C}, {dx + r0 * C, kS, C}, kW);
+    }
     if (dhead == nullptr) continue;
+    const ProfileScope scope("head wgrad");
     gemm(V, C, n, {logits, kS, V, true}, {x + r0 * C, kW, C}, {dhead, kS, C}, kW, {dhead, C, 1.0});
   }
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/profile.h"
 #include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
 
@@ -43,6 +44,9 @@ void set_gemm_backend(GemmBackend backend) { backend_slot().store(backend, std::
 void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Compute compute, Addend addend) {
   using namespace gemm_detail;
   if (M == 0 || N == 0) return;
+  profile_work(2.0 * static_cast<double>(M * N) * static_cast<double>(K),
+               static_cast<double>(M * K * dtype_size(a.dtype) + K * N * dtype_size(b.dtype) +
+                                   M * N * dtype_size(c.dtype) * (addend.data != nullptr ? 2 : 1)));
   if (compute == DType::kF64 || K == 0) return gemm_ref(M, N, K, a, b, c, compute, addend);
   const Isa isa = active_isa();
   const bool bf16_products = compute == DType::kBf16;

@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "core/profile.h"
 #include "core/threads.h"
 #include "kernels/column_sums.h"
 
@@ -80,6 +81,8 @@ namespace fathom {
 template <class W>
 void head_norm_forward(W* x, W* raw, Stream<W>* rstd, const Stream<W>* weight, Stream<W> eps,
                        const HeadNormShape& s) {
+  const ProfileScope scope("norm forward", 0,
+                           static_cast<double>(3 * s.rows * s.groups * s.width * sizeof(W)));
   if (!use_simd<W>()) return head_norm_forward_ref(x, raw, rstd, weight, eps, s);
   if constexpr (!std::is_same_v<W, double>) {
     const auto chunk = FATHOM_SIMD(head_norm_forward_rows<W>);
@@ -91,6 +94,8 @@ void head_norm_forward(W* x, W* raw, Stream<W>* rstd, const Stream<W>* weight, S
 template <class W>
 void head_norm_backward(W* dx, Stream<W>* dweight, const W* raw, const Stream<W>* rstd,
                         const Stream<W>* weight, const HeadNormShape& s) {
+  const ProfileScope scope("norm backward", 0,
+                           static_cast<double>(3 * s.rows * s.groups * s.width * sizeof(W)));
   if (!use_simd<W>()) return head_norm_backward_ref(dx, dweight, raw, rstd, weight, s);
   if constexpr (!std::is_same_v<W, double>) {
     const auto chunk = FATHOM_SIMD(head_norm_backward_rows<W>);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "core/profile.h"
 #include "core/threads.h"
 #include "core/types.h"
 #include "kernels/column_sums.h"
@@ -96,6 +97,7 @@ namespace fathom {
 
 template <class S, class Y>
 void rmsnorm_forward(Y* y, S* rstd, const S* x, const S* weight, S scale, S eps, size_t rows, size_t C) {
+  const ProfileScope scope("norm forward", 0, static_cast<double>(rows * C * (sizeof(S) + sizeof(Y))));
   if (!use_simd<S>()) return rmsnorm_forward_ref(y, rstd, x, weight, scale, eps, rows, C);
   if constexpr (std::is_same_v<S, float>) {
     const auto chunk = FATHOM_SIMD(rmsnorm_forward_rows<Y>);
@@ -108,6 +110,8 @@ void rmsnorm_forward(Y* y, S* rstd, const S* x, const S* weight, S scale, S eps,
 template <class S>
 void rmsnorm_backward(S* dx, bool accumulate, S* dweight, const S* dy, const S* x, const S* weight,
                       const S* rstd, S scale, size_t rows, size_t C) {
+  const ProfileScope scope("norm backward", 0,
+                           static_cast<double>(rows * C * sizeof(S) * (accumulate ? 4 : 3)));
   if (!use_simd<S>()) {
     return rmsnorm_backward_ref(dx, accumulate, dweight, dy, x, weight, rstd, scale, rows, C);
   }

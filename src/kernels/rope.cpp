@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "core/profile.h"
 #include "core/threads.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -61,6 +62,7 @@ constexpr size_t kRowGrain = 16;  // rows a chunk: some 10 us at 24 heads of 64
 template <class W>
 void rope(W* x, size_t rows, size_t stride, size_t heads, size_t HS, size_t T, size_t first_position,
           const RopeTable<Stream<W>>& table, bool inverse, const Stream<W>* bias) {
+  const ProfileScope scope("rope", 0, static_cast<double>(2 * rows * heads * HS * sizeof(W)));
   if (!use_simd<W>()) return rope_ref(x, rows, stride, heads, HS, T, first_position, table, inverse, bias);
   if constexpr (!std::is_same_v<W, double>) {
     const auto chunk = FATHOM_SIMD(rope_rows<W>);

@@ -1,7 +1,10 @@
 #include "kernels/swiglu.h"
 
+#include <hwy/cache_control.h>
+
 #include <type_traits>
 
+#include "core/profile.h"
 #include "core/threads.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -36,14 +39,30 @@ struct Gate<GateActivation::kGeluTanh> {
   }
 };
 
+// Asks for the rows of gate_up to come at the place of the current one. Each row is two runs of F numbers,
+// too short for the processor to foresee the next by itself; without this, a quarter to a third of the speed.
+template <class W>
+HWY_INLINE void prefetch_rows_ahead(const W* gate_up, size_t F, size_t i) {
+  const size_t rows = 4096 / (2 * F * sizeof(W)) + 1;  // at least 4 KiB: a memory latency's worth
+  const W* ahead = gate_up + rows * 2 * F + i;
+  hwy::Prefetch(ahead);
+  hwy::Prefetch(ahead + F);
+}
+
+// 1 + exp(-g). The bound keeps exp finite: silu(-200) is then -6e-37 in place of 0.
+HWY_INLINE V32 one_plus_exp_of_minus(V32 g) {
+  const F32 d;
+  // With -g second, min passes a NaN on (x86: an unordered comparison gives the second operand).
+  return hn::Add(hn::Set(d, 1.0f), exp_bounded(hn::Min(hn::Set(d, 88.7f), hn::Neg(g))));
+}
+
 template <GateActivation f, class W>
 void swiglu_forward_rows(W* act, const W* gate_up, size_t rows, size_t F) {
-  const F32 d;
-  const V32 one = hn::Set(d, 1.0f);
   for (size_t r = 0; r < rows; ++r, act += F, gate_up += 2 * F) {
     for (size_t i = 0; i < F; i += kLanes) {
+      prefetch_rows_ahead(gate_up, F, i);
       const V32 g = load_n(gate_up + i, F - i), u = load_n(gate_up + F + i, F - i);
-      const V32 silu = hn::Div(g, hn::Add(one, exp(hn::Neg(Gate<f>::z(g)))));
+      const V32 silu = hn::Div(g, one_plus_exp_of_minus(Gate<f>::z(g)));
       store_n(hn::Mul(silu, u), act + i, F - i);
     }
   }
@@ -55,9 +74,10 @@ void swiglu_backward_rows(W* dgate_up, const W* dact, const W* gate_up, size_t r
   const V32 one = hn::Set(d, 1.0f);
   for (size_t r = 0; r < rows; ++r, dact += F, dgate_up += 2 * F, gate_up += 2 * F) {
     for (size_t i = 0; i < F; i += kLanes) {
+      prefetch_rows_ahead(gate_up, F, i);
       const V32 g = load_n(gate_up + i, F - i), u = load_n(gate_up + F + i, F - i);
       const V32 da = load_n(dact + i, F - i);
-      const V32 sigmoid = hn::Div(one, hn::Add(one, exp(hn::Neg(Gate<f>::z(g)))));
+      const V32 sigmoid = hn::Div(one, one_plus_exp_of_minus(Gate<f>::z(g)));
       // f' = s (1 + g (1 - s) z')
       const V32 g_slope = hn::Mul(g, Gate<f>::slope(g));
       const V32 slope = hn::Mul(sigmoid, hn::MulAdd(g_slope, hn::Sub(one, sigmoid), one));
@@ -81,6 +101,7 @@ constexpr size_t kRowGrain = 16;  // rows a chunk: some 20 us at F = 2048
 
 template <class W>
 void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F, GateActivation f) {
+  const ProfileScope scope("swiglu forward", 0, static_cast<double>(3 * rows * F * sizeof(W)));
   if (!use_simd<W>()) return swiglu_forward_ref(act, gate_up, rows, F, f);
   if constexpr (!std::is_same_v<W, double>) {
     const auto silu = FATHOM_SIMD(swiglu_forward_rows<GateActivation::kSilu, W>);
@@ -94,6 +115,7 @@ void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F, GateActivat
 
 template <class W>
 void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F, GateActivation f) {
+  const ProfileScope scope("swiglu backward", 0, static_cast<double>(5 * rows * F * sizeof(W)));
   if (!use_simd<W>()) return swiglu_backward_ref(dgate_up, dact, gate_up, rows, F, f);
   if constexpr (!std::is_same_v<W, double>) {
     const auto silu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kSilu, W>);

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/profile.h"
 #include "core/threads.h"
 #include "kernels/column_sums.h"
 
@@ -37,12 +38,15 @@ void gain_rows(float* y, const float* x, const float* gain, size_t rows, size_t 
   }
 }
 
-// sum (C) += the rows' products x y.
-void add_product_rows(float* sum, const float* x, const float* y, size_t rows, size_t C) {
-  for (size_t r = 0; r < rows; ++r, x += C, y += C) {
+// dx = gain dy, and sum (C) += the rows of dy x. dx may be dy.
+void gain_backward_rows(float* dx, float* sum, const float* dy, const float* x, const float* gain,
+                        size_t rows, size_t C) {
+  for (size_t r = 0; r < rows; ++r, dx += C, dy += C, x += C) {
     for (size_t i = 0; i < C; i += kLanes) {
       const size_t n = C - i;
-      store_n(hn::MulAdd(load_n(x + i, n), load_n(y + i, n), load_n(sum + i, n)), sum + i, n);
+      const V32 slope = load_n(dy + i, n);
+      store_n(hn::MulAdd(slope, load_n(x + i, n), load_n(sum + i, n)), sum + i, n);
+      store_n(hn::Mul(load_n(gain + i, n), slope), dx + i, n);
     }
   }
 }
@@ -114,6 +118,7 @@ constexpr size_t kGrain = 16384;
 
 template <class S>
 void residual_add(S* out, const S* x, const S* y, S alpha, size_t n) {
+  const ProfileScope scope("residual", 0, static_cast<double>(3 * n * sizeof(S)));
   if (!use_simd<S>()) return residual_add_ref(out, x, y, alpha, n);
   if constexpr (std::is_same_v<S, float>) {
     const auto range = FATHOM_SIMD(residual_add_range);
@@ -125,6 +130,7 @@ void residual_add(S* out, const S* x, const S* y, S alpha, size_t n) {
 
 template <class S>
 void scaled_copy(S* out, const S* x, S alpha, size_t n) {
+  const ProfileScope scope("residual", 0, static_cast<double>(2 * n * sizeof(S)));
   if (!use_simd<S>()) return scaled_copy_ref(out, x, alpha, n);
   if constexpr (std::is_same_v<S, float>) {
     const auto range = FATHOM_SIMD(scaled_copy_range);
@@ -135,6 +141,7 @@ void scaled_copy(S* out, const S* x, S alpha, size_t n) {
 
 template <class S>
 void gain_forward(S* y, const S* x, const S* gain, size_t rows, size_t C) {
+  const ProfileScope scope("gain", 0, static_cast<double>(2 * rows * C * sizeof(S)));
   if (!use_simd<S>()) return gain_forward_ref(y, x, gain, rows, C);
   if constexpr (std::is_same_v<S, float>) {
     const auto some_rows = FATHOM_SIMD(gain_rows);
@@ -146,20 +153,20 @@ void gain_forward(S* y, const S* x, const S* gain, size_t rows, size_t C) {
 
 template <class S>
 void gain_backward(S* dx, S* dgain, const S* dy, const S* x, const S* gain, size_t rows, size_t C) {
+  const ProfileScope scope("gain", 0, static_cast<double>(3 * rows * C * sizeof(S)));
   if (!use_simd<S>()) return gain_backward_ref(dx, dgain, dy, x, gain, rows, C);
   if constexpr (std::is_same_v<S, float>) {
-    if (dgain != nullptr) {
-      const auto some_rows = FATHOM_SIMD(add_product_rows);
-      add_column_sums(dgain, rows, C, [&](float* partial, size_t begin, size_t end) {
-        some_rows(partial, dy + begin * C, x + begin * C, end - begin, C);
-      });
-    }
-    gain_forward(dx, dy, gain, rows, C);
+    if (dgain == nullptr) return gain_forward(dx, dy, gain, rows, C);
+    const auto some_rows = FATHOM_SIMD(gain_backward_rows);
+    add_column_sums(dgain, rows, C, [&](float* partial, size_t begin, size_t end) {
+      some_rows(dx + begin * C, partial, dy + begin * C, x + begin * C, gain, end - begin, C);
+    });
   }
 }
 
 template <class W>
 void bias_forward(W* x, const Stream<W>* bias, size_t rows, size_t stride, size_t C) {
+  const ProfileScope scope("bias", 0, static_cast<double>(2 * rows * C * sizeof(W)));
   if (!use_simd<W>()) return bias_forward_ref(x, bias, rows, stride, C);
   if constexpr (!std::is_same_v<W, double>) {
     const auto some_rows = FATHOM_SIMD(bias_rows<W>);
@@ -171,6 +178,7 @@ void bias_forward(W* x, const Stream<W>* bias, size_t rows, size_t stride, size_
 
 template <class W>
 void bias_backward(Stream<W>* dbias, const W* dx, size_t rows, size_t stride, size_t C) {
+  const ProfileScope scope("bias", 0, static_cast<double>(rows * C * sizeof(W)));
   if (!use_simd<W>()) return bias_backward_ref(dbias, dx, rows, stride, C);
   if constexpr (!std::is_same_v<W, double>) {
     const auto some_rows = FATHOM_SIMD(add_rows<W>);
@@ -193,6 +201,7 @@ void convert(To* to, const From* from, size_t n) {
 
 template <class S>
 double sum_squares(const S* x, size_t n) {
+  const ProfileScope scope("gradient norm", 0, static_cast<double>(n * sizeof(S)));
   if constexpr (std::is_same_v<S, float>) {
     if (use_simd<S>()) {
       const auto range = FATHOM_SIMD(sum_squares_range);

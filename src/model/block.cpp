@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "core/threads.h"
+#include "core/profile.h"
 #include "kernels/attention.h"
 #include "kernels/head_norm.h"
 #include "kernels/swiglu.h"
@@ -51,9 +51,20 @@ Group<M> gate_up_group(const ModelConfig& c, M* gate, M* up) {
   return {{gate, up, nullptr}, {c.intermediate_size, c.intermediate_size, 0}, 2};
 }
 
+// What the profile calls a linear layer's products.
+struct ProductNames {
+  std::string_view forward, dgrad, wgrad;
+};
+constexpr ProductNames kQkv{"qkv forward", "qkv dgrad", "qkv wgrad"};
+constexpr ProductNames kO{"o forward", "o dgrad", "o wgrad"};
+constexpr ProductNames kGateUp{"gate_up forward", "gate_up dgrad", "gate_up wgrad"};
+constexpr ProductNames kDown{"down forward", "down dgrad", "down wgrad"};
+
 // y (rows, total) = input (rows, C) W^T
 template <class W>
-void group_forward(W* y, MatrixIn input, const Group<const W>& group, size_t rows, size_t C) {
+void group_forward(const ProductNames& names, W* y, MatrixIn input, const Group<const W>& group, size_t rows,
+                   size_t C) {
+  const ProfileScope scope(names.forward);
   constexpr DType kW = dtype_of<W>();
   const size_t ld = group.total();
   group.for_each(C, [&](const W* weight, size_t n, size_t column) {
@@ -63,21 +74,46 @@ void group_forward(W* y, MatrixIn input, const Group<const W>& group, size_t row
 
 // dinput (rows, C) = dy (rows, total) W + addend;  dW += dy^T input
 template <class W>
-void group_backward(Stream<W>* dinput, Addend addend, const Group<Stream<W>>* gradients, const W* dy,
-                    MatrixIn input, const Group<const W>& group, size_t rows, size_t C) {
+void group_backward(const ProductNames& names, Stream<W>* dinput, Addend addend,
+                    const Group<Stream<W>>* gradients, const W* dy, MatrixIn input,
+                    const Group<const W>& group, size_t rows, size_t C) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   const size_t ld = group.total();
   if (gradients !=
       nullptr) {  // before dinput is written: it may be the memory of `input`'s gradient, never of `input`
+    const ProfileScope scope(names.wgrad);
     gradients->for_each(C, [&](S* dweight, size_t n, size_t column) {
       gemm(n, C, rows, {dy + column, kW, ld, true}, input, {dweight, kS, C}, kW, {dweight, C, 1.0});
     });
   }
+  const ProfileScope scope(names.dgrad);
   group.for_each(C, [&](const W* weight, size_t n, size_t column) {
     gemm(rows, C, n, {dy + column, kW, ld}, {weight, kW, C}, {dinput, kS, C}, kW, addend);
     addend = {dinput, C, 1.0};
   });
+}
+
+// A linear layer whose output is the stream's: y (rows, out) = x (rows, in) W^T + addend.
+template <class W>
+void output_forward(const ProductNames& names, Stream<W>* y, const W* x, const W* weight, Addend addend,
+                    size_t rows, size_t in, size_t out) {
+  const ProfileScope scope(names.forward);
+  constexpr DType kW = dtype_of<W>();
+  gemm(rows, out, in, {x, kW, in}, {weight, kW, in, true}, {y, dtype_of<Stream<W>>(), out}, kW, addend);
+}
+
+// dx (rows, in) = dy (rows, out) W;  dW += dy^T x
+template <class W>
+void output_backward(const ProductNames& names, W* dx, Stream<W>* dweight, const Stream<W>* dy, const W* x,
+                     const W* weight, size_t rows, size_t in, size_t out) {
+  constexpr DType kW = dtype_of<W>(), kS = dtype_of<Stream<W>>();
+  if (dweight != nullptr) {
+    const ProfileScope scope(names.wgrad);
+    gemm(out, in, rows, {dy, kS, out, true}, {x, kW, in}, {dweight, kS, in}, kW, {dweight, in, 1.0});
+  }
+  const ProfileScope scope(names.dgrad);
+  gemm(rows, in, out, {dy, kS, out}, {weight, kW, in}, {dx, kW, in}, kW);
 }
 
 template <class W>
@@ -124,10 +160,15 @@ void prepare_queries_and_keys(const LayerWeights<W>& w, BlockSaved<W>& saved,
     head_norm_forward(k, saved.k_raw, saved.rstd_k, w.k_norm, eps,
                       head_norm_shape(c, rows, c.num_key_value_heads));
   }
-  rope(q, rows, ld, c.num_attention_heads, c.head_dim, context.T, context.position, *context.rope, false,
-       q_bias);
-  rope(k, rows, ld, c.num_key_value_heads, c.head_dim, context.T, context.position, *context.rope, false,
-       k_bias);
+  if (q_bias == nullptr && k_bias == nullptr) {  // side by side in the rows: one pass
+    rope(q, rows, ld, c.num_attention_heads + c.num_key_value_heads, c.head_dim, context.T, context.position,
+         *context.rope, false);
+  } else {
+    rope(q, rows, ld, c.num_attention_heads, c.head_dim, context.T, context.position, *context.rope, false,
+         q_bias);
+    rope(k, rows, ld, c.num_key_value_heads, c.head_dim, context.T, context.position, *context.rope, false,
+         k_bias);
+  }
   if (w.v_bias != nullptr) bias_forward(v, w.v_bias, rows, ld, c.kv_size());
 }
 
@@ -138,8 +179,8 @@ void prepare_backward(W* dqkv, const LayerWeights<W>& w, const LayerGradients<St
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), ld = c.qkv_size(), Q = c.q_size();
   W *dq = dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
-  rope<W>(dq, rows, ld, c.num_attention_heads, c.head_dim, context.T, 0, *context.rope, true);
-  rope<W>(dk, rows, ld, c.num_key_value_heads, c.head_dim, context.T, 0, *context.rope, true);
+  rope<W>(dq, rows, ld, c.num_attention_heads + c.num_key_value_heads, c.head_dim, context.T, 0,
+          *context.rope, true);
   if (c.qk_norm != QkNorm::kNone) {
     head_norm_backward(dq, g != nullptr ? g->q_norm : nullptr, saved.q_raw, saved.rstd_q, w.q_norm,
                        head_norm_shape(c, rows, c.num_attention_heads));
@@ -173,9 +214,8 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
                         BlockSaved<W>& saved, const BlockContext<W>& context) {
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size;
-  constexpr DType kW = dtype_of<W>();
   W *q = saved.qkv, *k = q + c.q_size(), *v = k + c.kv_size();
-  group_forward(saved.qkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
+  group_forward(kQkv, saved.qkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
   prepare_queries_and_keys(w, saved, context);
 
   AttentionShape shape = attention_shape(context);
@@ -187,8 +227,7 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
     shape.kv_batch_stride = context.cache->capacity * c.kv_size();
     attention_forward<W>(saved.attn_out, saved.lse, q, context.cache->k, context.cache->v, shape);
   }
-  gemm(rows, C, c.q_size(), {saved.attn_out, kW, c.q_size()}, {w.o, kW, c.q_size(), true},
-       {y, dtype_of<Stream<W>>(), C}, kW, addend);
+  output_forward(kO, y, saved.attn_out, w.o, addend, rows, c.q_size(), C);
 }
 
 template <class W>
@@ -199,11 +238,9 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
   using S = Stream<W>;
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, Q = c.q_size();
-  constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   // y = attn_out Wo^T
-  if (g != nullptr)
-    gemm(C, Q, rows, {dy, kS, C, true}, {saved.attn_out, kW, Q}, {g->o, kS, Q}, kW, {g->o, Q, 1.0});
-  gemm(rows, Q, C, {dy, kS, C}, {w.o, kW, Q}, {scratch.dattn_out, kW, Q}, kW);
+  output_backward<W>(kO, scratch.dattn_out, g != nullptr ? g->o : nullptr, dy, saved.attn_out, w.o, rows, Q,
+                     C);
 
   const W *q = saved.qkv, *k = q + Q, *v = k + c.kv_size();
   W *dq = scratch.dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
@@ -212,7 +249,7 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
   prepare_backward(scratch.dqkv, w, g, saved, context);
   Group<S> dweights{};
   if (g != nullptr) dweights = qkv_group(c, g->q, g->k, g->v);
-  group_backward(dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dqkv, input,
+  group_backward(kQkv, dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dqkv, input,
                  qkv_group(c, w.q, w.k, w.v), rows, C);
 }
 
@@ -221,10 +258,9 @@ void mlp_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeight
                   const BlockContext<W>& context) {
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
-  constexpr DType kW = dtype_of<W>();
-  group_forward(saved.gate_up, input, gate_up_group(c, w.gate, w.up), rows, C);
+  group_forward(kGateUp, saved.gate_up, input, gate_up_group(c, w.gate, w.up), rows, C);
   swiglu_forward(saved.act, saved.gate_up, rows, F, c.activation);
-  gemm(rows, C, F, {saved.act, kW, F}, {w.down, kW, F, true}, {y, dtype_of<Stream<W>>(), C}, kW, addend);
+  output_forward(kDown, y, saved.act, w.down, addend, rows, F, C);
 }
 
 template <class W>
@@ -235,15 +271,13 @@ void mlp_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend addend
   using S = Stream<W>;
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
-  constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   // y = act Wdown^T
-  if (g != nullptr)
-    gemm(C, F, rows, {dy, kS, C, true}, {saved.act, kW, F}, {g->down, kS, F}, kW, {g->down, F, 1.0});
-  gemm(rows, F, C, {dy, kS, C}, {w.down, kW, F}, {scratch.dact, kW, F}, kW);
+  output_backward<W>(kDown, scratch.dact, g != nullptr ? g->down : nullptr, dy, saved.act, w.down, rows, F,
+                     C);
   swiglu_backward(scratch.dgate_up, scratch.dact, saved.gate_up, rows, F, c.activation);
   Group<S> dweights{};
   if (g != nullptr) dweights = gate_up_group(c, g->gate, g->up);
-  group_backward(dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dgate_up, input,
+  group_backward(kGateUp, dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dgate_up, input,
                  gate_up_group(c, w.gate, w.up), rows, C);
 }
 

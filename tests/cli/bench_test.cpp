@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <string>
 
 #include <unistd.h>
@@ -11,8 +12,12 @@
 
 #include "cli/bench.h"
 #include "core/file.h"
+#include "io/checkpoint.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+#include "support/tiny_model.h"
 
 namespace fathom::cli {
 namespace {
@@ -82,6 +87,91 @@ TEST(Bench, PeakOfMoreSumsPerStepTakesLonger) {
     return time_calls([&] { spin_products(DType::kF32, steps); }, 9, 0.001).least_s;
   };
   EXPECT_GT(seconds(1000000), 3 * seconds(100000));
+}
+
+TEST(Bench, AttentionChecksAndReportsBothPassesAtEachSize) {
+  for (const char* dtype : {"bf16", "fp32"}) {
+    const auto result = result_of(
+        std::string(
+            "bench attention --head-sizes 8,16 --seq 5,70 --heads 4 --kv-heads 2 --rows 140 --dtype ") +
+        dtype);
+    ASSERT_EQ(result["results"].size(), 8u);
+    EXPECT_EQ(result["results"][0]["name"], "attention forward HS 8 T 5");
+    EXPECT_EQ(result["results"][7]["name"], "attention backward HS 16 T 70");
+    for (const auto& r : result["results"]) {
+      const double tflops = r["tflops"], fraction = r["fraction_of_peak"], peak = result["peak_tflops"];
+      EXPECT_GT(tflops, 0.0);
+      EXPECT_NEAR(fraction, tflops / peak, 1e-9);
+      EXPECT_GT(r["tokens_per_second"].get<double>(), 0.0);
+    }
+    // 2 and 5 products of B NH HS T^2 FLOP: half of the square.
+    const auto& backward = result["results"][7];
+    EXPECT_NEAR(backward["tflops"].get<double>() * backward["seconds"].get<double>() * 1e12,
+                5.0 * 2 * 4 * 16 * 70 * 70, 1.0);
+  }
+}
+
+TEST(Bench, AttentionRefusesHeadsThatDoNotFit) {
+  CLI::App app;
+  add_bench(app);
+  EXPECT_ERROR(app.parse("bench attention --heads 6 --kv-heads 4"), ErrorCode::kUsage, "--heads 6",
+               "--kv-heads 4");
+  CLI::App again;
+  add_bench(again);
+  EXPECT_ERROR(again.parse("bench attention --head-sizes 12"), ErrorCode::kUsage, "--head-sizes 12",
+               "multiple of 8");
+}
+
+TEST(Bench, ElementwiseHoldsEachKernelToTrafficOfItsMix) {
+  const auto result = result_of("bench elementwise --rows 3 --hidden 40 --ffn 24 --vocab 50 --samples 1");
+  std::set<std::string> names;
+  for (const auto& r : result["results"]) {
+    names.insert(r["name"]);
+    EXPECT_NE(r["mix"], "");
+    for (const char* key : {"gbytes_per_second", "fraction_of_peak", "peak_gbytes_per_second"})
+      EXPECT_GT(r[key].get<double>(), 0.0) << r["name"] << " " << key;
+  }
+  for (const char* name : {"RMSNorm forward, to bf16", "SwiGLU backward", "RoPE", "AdamW with bf16 copy",
+                           "embedding backward, random ids", "fp32 to bf16"})
+    EXPECT_EQ(names.count(name), 1u) << name;
+}
+
+// Sums of a breakdown's column.
+double sum_of(const nlohmann::json& breakdown, const char* key) {
+  double sum = 0;
+  for (const auto& row : breakdown) sum += row[key].get<double>();
+  return sum;
+}
+
+TEST(Bench, BreakdownAccountsForAllTimeAndAllProducts) {
+  const test::TempFolder folder;
+  const ModelConfig config = test::tiny_config(NormType::kLns);
+  write_text_file(folder.path() / "config.json", config_to_json(config, DType::kF32).dump());
+  const std::string model = " --model " + (folder.path() / "config.json").string();
+  const auto result =
+      result_of("bench train" + model + " --batch 1 --seq 8 --grad-accum 2 --steps 1 --breakdown");
+  const auto& train = result["breakdown"];
+  EXPECT_NEAR(sum_of(train, "share"), 1.0, 1e-9);
+  std::set<std::string> kinds;
+  for (const auto& row : train) {
+    kinds.insert(row["kind"]);
+    EXPECT_GE(row["seconds"].get<double>(), 0.0) << row["kind"];
+  }
+  for (const char* layer : {"qkv", "o", "gate_up", "down", "head"}) {
+    for (const char* product : {" forward", " dgrad", " wgrad"})
+      EXPECT_EQ(kinds.count(std::string(layer) + product), 1u) << layer << product;
+  }
+  for (const char* kind : {"attention forward", "attention backward", "norm forward", "norm backward", "rope",
+                           "swiglu forward", "swiglu backward", "cross-entropy", "embedding forward",
+                           "embedding backward", "optimizer", "gradient norm", "other"})
+    EXPECT_EQ(kinds.count(kind), 1u) << kind;
+  EXPECT_GT(sum_of(train, "bytes"), 0.0);
+
+  const auto forward = result_of("bench forward" + model + " --batch 1 --seq 8 --steps 1 --breakdown");
+  // The forward's products, one by one, are what is counted a token (but for the norms' weights, which count
+  // as products there and not here).
+  const double counted = train_flops_per_token(config, 8) / 3 * 8;
+  EXPECT_NEAR(sum_of(forward["breakdown"], "flop"), counted, 0.05 * counted);
 }
 
 TEST(Bench, RefusesAnUnknownShapeAndNoSubcommand) {

@@ -1,7 +1,9 @@
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -55,6 +57,37 @@ TEST(Threads, EveryChunkRunsOnceAndExceptionsArrive) {
     std::atomic<int> nested{0};
     parallel_for(4, [&](size_t) { parallel_for(5, [&](size_t) { nested++; }); });
     EXPECT_EQ(nested.load(), 20);
+  }
+  set_num_threads(0);
+}
+
+TEST(Threads, RegionsThatEndBeforeAllWorkersHaveSeenThemStayApart) {
+  // Far more workers than cores: most see a region only when it and many later ones are over. Each region's
+  // state lives on the stack, so that a worker that came too late would write into the next one's.
+  set_num_threads(24);
+  for (size_t region = 0; region < 20000; ++region) {
+    const size_t chunks = 2 + region % 3;
+    std::atomic<size_t> sum{0}, calls{0};
+    parallel_for(chunks, [&, region](size_t i) {
+      sum += region + i;
+      calls++;
+    });
+    ASSERT_EQ(calls.load(), chunks) << region;
+    ASSERT_EQ(sum.load(), chunks * region + chunks * (chunks - 1) / 2) << region;
+  }
+  set_num_threads(0);
+}
+
+TEST(Threads, WaitsForEveryChunkThatAWorkerTook) {
+  set_num_threads(3);
+  for (int region = 0; region < 50; ++region) {
+    std::atomic<int> done{0};
+    parallel_for(3, [&](size_t i) {
+      // The last chunk ends long after the others, on whichever thread took it.
+      if (i == 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      done++;
+    });
+    ASSERT_EQ(done.load(), 3);
   }
   set_num_threads(0);
 }
