@@ -1,5 +1,7 @@
 #include "text/regex.h"
 
+#include <mutex>
+
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -31,25 +33,34 @@ struct Freer {
   }
 };
 
-/// `text` with a stand-in for each character that PCRE2's Unicode does not know yet; empty where there is
-/// none.
-std::string with_stand_ins(std::string_view text) {
-  std::string changed;
+bool holds_younger(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     if (static_cast<unsigned char>(text[at]) < 0xe0) {  // all of them take three bytes or four
       ++at;
       continue;
     }
     const auto [c, length] = first_code_point(text.substr(at));
-    if (char_kinds(c) & kYounger) {
-      if (changed.empty()) changed = text;
-      std::string stand_in;
-      append_utf8(stand_in, older_stand_in(c));
-      changed.replace(at, length, stand_in);
-    }
+    if (char_kinds(c) & kYounger) return true;
     at += length;
   }
-  return changed;
+  return false;
+}
+
+using Code = std::unique_ptr<pcre2_code, Freer<pcre2_code_free>>;
+
+Code compile(std::string_view pattern, bool younger) {
+  const std::string rewritten = pcre2_pattern(pattern, younger);
+  const std::unique_ptr<pcre2_compile_context, Freer<pcre2_compile_context_free>> context(
+      pcre2_compile_context_create(nullptr));
+  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
+                          context.get()));
+  if (!code) fail(shortened(pattern) + " does not compile: " + message_of(error));
+  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // where it can't, matching is slower
+  return code;
 }
 
 }  // namespace
@@ -70,22 +81,26 @@ RegexScratch::RegexScratch() : state_(std::make_unique<State>()) {
 RegexScratch::~RegexScratch() = default;
 
 struct Regex::State {
-  std::string pattern;  // as given, for messages
-  std::unique_ptr<pcre2_code, Freer<pcre2_code_free>> code;
-  bool jit = false;
+  std::string pattern;  // as given
+  Code code;
+  // Knows the characters of Unicode 15 and 16 too, by long lists: compiled for the first text that has one.
+  std::once_flag once;
+  Code younger;
 
-  int match(std::string_view text, size_t from, RegexScratch::State& scratch) const {
-    const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-    // An anchor at `from` and what stands before it are the subject's, as in Oniguruma.
-    const int found = jit ? pcre2_jit_match(code.get(), subject, text.size(), from, PCRE2_NO_UTF_CHECK,
-                                            scratch.match.get(), scratch.context.get())
-                          : pcre2_match(code.get(), subject, text.size(), from, PCRE2_NO_UTF_CHECK,
-                                        scratch.match.get(), scratch.context.get());
+  const pcre2_code* code_for(std::string_view text) {
+    if (!holds_younger(text)) return code.get();
+    std::call_once(once, [&] { younger = compile(pattern, true); });
+    return younger.get();
+  }
+
+  bool match(const pcre2_code* with, std::string_view text, size_t from, RegexScratch::State& scratch) const {
+    const int found = pcre2_match(with, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                                  PCRE2_NO_UTF_CHECK, scratch.match.get(), scratch.context.get());
     if (found < 0 && found != PCRE2_ERROR_NOMATCH)
       fail(shortened(pattern) + " gives up on a text of " + std::to_string(text.size()) +
                " bytes: " + message_of(found),
            "the text is unusual, or the tokenizer is damaged");
-    return found;
+    return found != PCRE2_ERROR_NOMATCH;
   }
 };
 
@@ -93,32 +108,21 @@ Regex::Regex(std::string_view pattern) : state_(std::make_unique<State>()) {
   if (pattern.size() > kMaxPattern)
     fail(shortened(pattern) + " is " + std::to_string(pattern.size()) + " bytes long");
   state_->pattern = pattern;
-  const std::string rewritten = pcre2_pattern(pattern);
-  const std::unique_ptr<pcre2_compile_context, Freer<pcre2_compile_context_free>> context(
-      pcre2_compile_context_create(nullptr));
-  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  state_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
-                                   &offset, context.get()));
-  if (!state_->code) fail(shortened(pattern) + " does not compile: " + message_of(error));
-  state_->jit = pcre2_jit_compile(state_->code.get(), PCRE2_JIT_COMPLETE) == 0;
+  state_->code = compile(pattern, false);
 }
 Regex::Regex(Regex&&) noexcept = default;
 Regex::~Regex() = default;
 
 void Regex::find_all(std::string_view text, RegexScratch& scratch, std::vector<Span>& spans) const {
   spans.clear();
-  const std::string changed = with_stand_ins(text);
-  const std::string_view subject = changed.empty() ? text : changed;
+  const pcre2_code* const code = state_->code_for(text);
   const PCRE2_SIZE* const found = pcre2_get_ovector_pointer(scratch.state_->match.get());
   size_t from = 0, covered = 0;
-  for (bool first = true; from <= subject.size(); first = false) {
-    if (state_->match(subject, from, *scratch.state_) == PCRE2_ERROR_NOMATCH) break;
+  for (bool first = true; from <= text.size(); first = false) {
+    if (!state_->match(code, text, from, *scratch.state_)) break;
     const size_t begin = found[0], end = found[1];
     if (begin == end && begin == covered && !first) {  // an empty match right behind a match does not count
-      from += from < subject.size() ? first_code_point(subject.substr(from)).length : 1;
+      from += from < text.size() ? first_code_point(text.substr(from)).length : 1;
       continue;
     }
     if (begin < covered || end < begin) fail(shortened(state_->pattern) + " matches backwards (\\K)");

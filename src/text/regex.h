@@ -49,9 +49,9 @@ class Regex {
   std::unique_ptr<State> state_;
 };
 
-/// The PCRE2 pattern that means what `pattern` means to Oniguruma (Ruby syntax). Errors: Error naming the
-/// construct that is not supported.
-std::string pcre2_pattern(std::string_view pattern);
+/// The PCRE2 pattern that means what `pattern` means to Oniguruma (Ruby syntax); with `younger` for the
+/// characters of Unicode 15 and 16 as well. Errors: Error naming the construct that is not supported.
+std::string pcre2_pattern(std::string_view pattern, bool younger = false);
 
 /// `text` as a pattern that matches just it.
 std::string escape_regex(std::string_view text);

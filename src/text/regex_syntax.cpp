@@ -5,8 +5,11 @@
 #include <array>
 #include <cctype>
 
+#include <fmt/format.h>
+
 #include "core/error.h"
 #include "text/regex.h"
+#include "text/unicode_younger.h"
 
 namespace fathom {
 namespace {
@@ -71,9 +74,27 @@ std::string property_name(std::string_view name) {
   return "sc:" + std::string(name);
 }
 
+/// The characters that Unicode 15 and 16 added to a category ("L", "Nd") or to the script Han, as members of
+/// a class.
+std::string younger_ranges(std::string_view name) {
+  if (name == "sc:Han") return "\\x{2B739}\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}";
+  std::string ranges;
+  for (const YoungerRange& range : kYoungerRanges) {
+    if (range.category.starts_with(name))
+      ranges += fmt::format("\\x{{{:X}}}-\\x{{{:X}}}", range.first, range.last);
+  }
+  return ranges;
+}
+
+std::string younger_word() {
+  std::string ranges;
+  for (const char* name : {"L", "M", "Nd", "Nl", "Pc"}) ranges += younger_ranges(name);
+  return ranges;
+}
+
 class Rewriter {
  public:
-  explicit Rewriter(std::string_view pattern) : in_(pattern) {}
+  Rewriter(std::string_view pattern, bool younger) : in_(pattern), younger_(younger) {}
 
   std::string run() {
     while (at_ < in_.size()) {
@@ -108,7 +129,7 @@ class Rewriter {
     fail("a pattern has " + what + ", which is not supported: '" + std::string(in_.substr(0, 60)) + "'");
   }
 
-  void members(std::string_view members, bool negated) {
+  void members(const std::string& members, bool negated) {
     if (depth_ == 0) {
       out_.append(negated ? "[^" : "[").append(members).append("]");
     } else if (!negated) {
@@ -124,23 +145,22 @@ class Rewriter {
     at_ += 2;
     switch (c) {
       case 's':
-        return members(kSpaces, false);
+        return members(std::string(kSpaces), false);
       case 'S':  // [\s\S] is every character whatever \S is exactly
         if (depth_ > 0) {
           out_ += "\\S";
           return;
         }
-        return members(kSpaces, true);
+        return members(std::string(kSpaces), true);
       case 'w':
       case 'W':
-        return members(kWord, c == 'W');
+        return members(std::string(kWord) + (younger_ ? younger_word() : ""), c == 'W');
       case 'h':
       case 'H':
-        return members(kHex, c == 'H');
+        return members(std::string(kHex), c == 'H');
       case 'd':
       case 'D':
-        out_ += c == 'd' ? "\\p{Nd}" : "\\P{Nd}";
-        return;
+        return category("Nd", c == 'D');
       case 'u':
         return unicode_escape();
       case 'p':
@@ -168,7 +188,13 @@ class Rewriter {
     const bool negated = name.starts_with('^') != (letter == 'P');
     if (name.starts_with('^')) name.remove_prefix(1);
     at_ = end + 1;
-    out_.append(negated ? "\\P{" : "\\p{").append(property_name(name)).append("}");
+    category(property_name(name), negated);
+  }
+
+  void category(const std::string& name, bool negated) {
+    const std::string younger = younger_ ? younger_ranges(name) : "";
+    if (!younger.empty() && !(negated && depth_ > 0)) return members("\\p{" + name + "}" + younger, negated);
+    out_.append(negated ? "\\P{" : "\\p{").append(name).append("}");
   }
 
   // Sets in sets are unions: [a[bc]] is [abc].
@@ -226,6 +252,7 @@ class Rewriter {
   }
 
   std::string_view in_;
+  bool younger_;
   std::string out_;
   size_t at_ = 0;
   int depth_ = 0;  // of nested character classes
@@ -233,7 +260,7 @@ class Rewriter {
 
 }  // namespace
 
-std::string pcre2_pattern(std::string_view pattern) { return Rewriter(pattern).run(); }
+std::string pcre2_pattern(std::string_view pattern, bool younger) { return Rewriter(pattern, younger).run(); }
 
 std::string escape_regex(std::string_view text) {
   std::string out;

@@ -36,7 +36,7 @@ uint8_t kinds_of(uint32_t c, utf8proc_category_t category) {
       kinds |= kWordChar;
       break;
     case UTF8PROC_CATEGORY_MN:
-      kinds |= kNonspacing | kMark | kWordChar;
+      kinds |= kMark | kWordChar;
       break;
     case UTF8PROC_CATEGORY_MC:
     case UTF8PROC_CATEGORY_ME:
@@ -69,13 +69,25 @@ uint8_t kinds_of(uint32_t c, utf8proc_category_t category) {
   return kinds;
 }
 
+utf8proc_category_t category_named(std::string_view name) {
+  for (int category = 0; category <= UTF8PROC_CATEGORY_CO; ++category) {
+    static constexpr std::string_view kNames = "CnLuLlLtLmLoMnMcMeNdNlNoPcPdPsPePiPfPoSmScSkSoZsZlZpCcCfCsCo";
+    if (kNames.substr(2 * static_cast<size_t>(category), 2) == name)
+      return static_cast<utf8proc_category_t>(category);
+  }
+  return UTF8PROC_CATEGORY_CN;
+}
+
 std::vector<uint8_t> make_table() {
   std::vector<uint8_t> table(kCodePoints);
   for (uint32_t c = 0; c < kCodePoints; ++c)
     table[c] = kinds_of(c, utf8proc_category(static_cast<utf8proc_int32_t>(c)));
   for (const YoungerRange& range : kYoungerRanges) {
     for (uint32_t c = range.first; c <= range.last; ++c)
-      table[c] = static_cast<uint8_t>(kinds_of(c, range.category) | kYounger);
+      table[c] = static_cast<uint8_t>(kinds_of(c, category_named(range.category)) | kYounger | kInert);
+  }
+  for (const CodePointRange& range : kInertRanges) {
+    for (uint32_t c = range.first; c <= range.last; ++c) table[c] |= kInert;
   }
   return table;
 }
@@ -132,28 +144,6 @@ void append_utf8(std::string& text, uint32_t c) {
   text.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length));
 }
 
-uint32_t older_stand_in(uint32_t c) {
-  struct StandIn {
-    utf8proc_category_t category;
-    uint32_t bmp, beyond;  // of three and of four bytes
-  };
-  static constexpr StandIn stand_ins[] = {
-      {UTF8PROC_CATEGORY_LU, 0x1e00, 0x10400}, {UTF8PROC_CATEGORY_LL, 0x1e01, 0x10428},
-      {UTF8PROC_CATEGORY_LM, 0x1d2c, 0x10780}, {UTF8PROC_CATEGORY_LO, 0x904, 0x10000},
-      {UTF8PROC_CATEGORY_MN, 0x900, 0x101fd},  {UTF8PROC_CATEGORY_MC, 0x903, 0x11000},
-      {UTF8PROC_CATEGORY_ND, 0x966, 0x104a0},  {UTF8PROC_CATEGORY_NO, 0x2070, 0x10107},
-      {UTF8PROC_CATEGORY_PD, 0x2010, 0x10ead}, {UTF8PROC_CATEGORY_PO, 0x2020, 0x10100},
-      {UTF8PROC_CATEGORY_SM, 0x2200, 0x1d6c1}, {UTF8PROC_CATEGORY_SO, 0x2300, 0x10137}};
-  if (c == 0x2b739 || (c >= 0x2ebf0 && c <= 0x323af)) return 0x20000;  // the new letters of the Han script
-  for (const YoungerRange& range : kYoungerRanges) {
-    if (c < range.first || c > range.last) continue;
-    for (const StandIn& s : stand_ins) {
-      if (s.category == range.category) return c < 0x10000 ? s.bmp : s.beyond;
-    }
-  }
-  return c;
-}
-
 std::string to_normal_form(std::string_view text, NormalForm form) {
   std::string out;
   out.reserve(text.size());
@@ -173,7 +163,17 @@ std::string to_normal_form(std::string_view text, NormalForm form) {
     size_t end = at + length;
     while (end < text.size() && static_cast<unsigned char>(text[end]) >= 0x80) ++end;
     out.append(text.substr(copied, cut - copied));
-    append_mapped(out, text.substr(cut, end - cut), options);
+    while (cut < end) {  // inert characters are copied, and part what stands around them
+      size_t stop = cut;
+      CodePoint inert{0, 0};
+      for (; stop < end; stop += inert.length, inert.length = 0) {
+        inert = first_code_point(text.substr(stop));
+        if (char_kinds(inert.value) & kInert) break;
+      }
+      append_mapped(out, text.substr(cut, stop - cut), options);
+      out.append(text.substr(stop, inert.length));
+      cut = stop + inert.length;
+    }
     copied = cut = at = end;
   }
   return out.append(text.substr(copied));

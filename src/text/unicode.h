@@ -14,11 +14,11 @@ enum CharKind : uint8_t {
   kNumber = 1,  ///< general category N
   kPunctuation =
       2,  ///< general category P, or one of ASCII's punctuation marks (UAX 44; ASCII's $+<=>^`|~ too)
-  kWhitespace = 4,   ///< property White_Space
-  kWordChar = 8,     ///< \w of UTS 18: letters, marks, decimal numbers, connectors, joiners
-  kNonspacing = 16,  ///< general category Mn
-  kMark = 32,        ///< general category M
-  kYounger = 64,     ///< assigned by Unicode 15 or 16, so unknown to PCRE2 10.42
+  kWhitespace = 4,  ///< property White_Space
+  kWordChar = 8,    ///< \w of UTS 18: letters, marks, decimal numbers, connectors, joiners
+  kInert = 16,      ///< left alone by normal forms (unicode_younger.h)
+  kMark = 32,       ///< general category M
+  kYounger = 64,    ///< assigned by Unicode 15 or 16, so unknown to PCRE2 10.42
 };
 uint8_t char_kinds(uint32_t code_point);
 
@@ -31,10 +31,6 @@ CodePoint first_code_point(std::string_view text);
 /// The start of the last character of `text` (not empty, valid UTF-8).
 size_t last_character(std::string_view text);
 void append_utf8(std::string& text, uint32_t code_point);
-
-/// A character of the same general category and UTF-8 length that Unicode 14 knew already, for a kYounger
-/// one.
-uint32_t older_stand_in(uint32_t code_point);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 /// `text` (valid UTF-8) in a normal form (UAX 15).
