@@ -63,7 +63,7 @@ inline const Json& array_field(const Json& object, const char* key) {
 
 /// An id or a count: 0 to 2^31 - 2.
 inline int32_t id_of(const Json& value, const std::string& of) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() >= INT32_MAX)
+  if (!value.is_number_integer() || value < 0 || value >= INT32_MAX)
     fail("the id of " + of + " is " + brief(value));
   return value.get<int32_t>();
 }

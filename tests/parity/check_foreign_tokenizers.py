@@ -100,16 +100,19 @@ def check_json(fathom, name, make, eos, texts, folder):
     folder.mkdir(parents=True)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": eos}))
-    found, seconds = encode_with_fathom(fathom, texts, folder, folder, tokenizer.token_to_id(eos))
     tokenizer.encode_special_tokens = True  # `fathom data` takes the names of special tokens for text
     expected = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    eos_id = tokenizer.token_to_id(eos)  # a Unigram model may find it in a text; it parts documents in a shard
+    kept = [i for i, ids in enumerate(expected) if eos_id not in ids]
+    texts, expected = [texts[i] for i in kept], [expected[i] for i in kept]
+    found, seconds = encode_with_fathom(fathom, texts, folder, folder, eos_id)
     return compare(name, texts, expected, found, seconds)
 
 
 def check_sentencepiece(fathom, texts, training, folder, **settings):
     name = "sentencepiece " + ", ".join(f"{key} {value}" for key, value in settings.items())
     folder.mkdir(parents=True)
-    (folder / "tokenizer.model").write_bytes(tokenizer_families.sentencepiece_model(training, 2000, **settings))
+    (folder / "tokenizer.model").write_bytes(tokenizer_families.sentencepiece_model(training, 6000, **settings))
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     found, seconds = encode_with_fathom(fathom, texts, folder, folder, processor.eos_id())
     return compare(name, texts, processor.encode(texts), found, seconds)
