@@ -110,9 +110,9 @@ void DataWriter::add(bool valid, std::span<const int32_t> ids, uint64_t bytes) {
     state_->close(split);
   if (!split.writer) {
     split.info.files.push_back(fmt::format("{}-{:05}{}", split.name, split.info.files.size(), kShardSuffix));
-    split.writer = std::make_unique<ShardWriter>(state_->partial / split.info.files.back(),
-                                                 static_cast<uint32_t>(state_->tokenizer.vocab_size()),
-                                                 state_->tokenizer.eos_id(), state_->tokenizer.fingerprint());
+    split.writer = std::make_unique<ShardWriter>(
+        state_->partial / split.info.files.back(), static_cast<uint32_t>(state_->tokenizer.vocab_size()),
+        state_->tokenizer.required_eos_id(), state_->tokenizer.fingerprint());
   }
   split.writer->add_document(ids);
   split.info.bytes += bytes;
@@ -122,7 +122,7 @@ DataInfo DataWriter::finish(DataInfo info) {
   State& s = *state_;
   for (State::Split& split : s.splits) s.close(split);
   info.vocab_size = static_cast<uint32_t>(s.tokenizer.vocab_size());
-  info.eos_id = s.tokenizer.eos_id();
+  info.eos_id = s.tokenizer.required_eos_id();
   info.tokenizer_fingerprint = s.tokenizer.fingerprint();
   info.train = s.splits[0].info;
   info.valid = s.splits[1].info;

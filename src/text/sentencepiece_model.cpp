@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "text/sentencepiece_model.h"
 #include "text/text_error.h"
 #include "text/vocabulary.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 enum ModelField { kPieces = 1, kTrainerSpec = 2, kNormalizerSpec = 3 };
 enum PieceField { kPiece = 1, kScore = 2, kType = 3 };
-enum PieceType : uint64_t { kNormal = 1, kUnknown = 2, kControl = 3, kByte = 6 };
+using enum SentencePieceModel::PieceType;
 enum TrainerField {
   kModelType = 3,
   kVocabSize = 4,
@@ -21,8 +22,8 @@ enum TrainerField {
   kAllowWhitespaceOnly = 26,
   kByteFallback = 35
 };
-constexpr uint64_t kModelTypeBpe = 2;
 enum NormalizerField { kName = 1, kCharsMap = 2, kDummyPrefix = 3, kRemoveSpaces = 4, kEscapeSpaces = 5 };
+constexpr const char* kGiveModel = "give a tokenizer.model, or the folder that holds it";
 enum WireType { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 /// Walks over the fields of one message. Every length is checked against what is left.
@@ -59,8 +60,7 @@ class ProtoReader {
 
  private:
   [[noreturn]] void damaged() const {
-    fail_in(path_, "is not a SentencePiece model, or damaged",
-            "give a tokenizer.model, or the folder that holds it");
+    fail_in(path_, "is not a SentencePiece model, or damaged", kGiveModel);
   }
   std::string_view take(uint64_t n) {
     if (n > rest_.size()) damaged();
@@ -109,14 +109,8 @@ float float_of(std::string_view bytes) {
   return std::bit_cast<float>(bits);
 }
 
-struct Piece {
-  std::string text;
-  float score = 0;
-  uint64_t type = kNormal;
-};
-
-Piece parse_piece(std::string_view message, const std::filesystem::path& path) {
-  Piece piece;
+SentencePieceModel::Piece parse_piece(std::string_view message, const std::filesystem::path& path) {
+  SentencePieceModel::Piece piece;
   for (ProtoReader in(message, path); in.next();) {
     if (in.field() == kPiece) piece.text = in.bytes();
     if (in.field() == kScore) piece.score = float_of(in.bytes());
@@ -125,37 +119,31 @@ Piece parse_piece(std::string_view message, const std::filesystem::path& path) {
   return piece;
 }
 
-struct Settings {
-  bool bpe = false, byte_fallback = false;
-  bool plain_text = false;  // no character map, no space added or removed, spaces written as U+2581
-};
-
-void parse_trainer(std::string_view message, const std::filesystem::path& path, Settings& settings) {
+void parse_trainer(std::string_view message, const std::filesystem::path& path, SentencePieceModel& model) {
   for (ProtoReader in(message, path); in.next();) {
-    if (in.field() == kModelType) settings.bpe = in.value() == kModelTypeBpe;
-    if (in.field() == kByteFallback) settings.byte_fallback = in.value() != 0;
+    if (in.field() == kModelType) model.type = in.value();
+    if (in.field() == kByteFallback) model.byte_fallback = in.value() != 0;
   }
 }
 
-void parse_normalizer(std::string_view message, const std::filesystem::path& path, Settings& settings) {
-  bool mapped = false, prefix = true, remove = true, escape = true;  // the format's defaults
+void parse_normalizer(std::string_view message, const std::filesystem::path& path,
+                      SentencePieceModel& model) {
   for (ProtoReader in(message, path); in.next();) {
-    if (in.field() == kCharsMap) mapped = !in.bytes().empty();
-    if (in.field() == kDummyPrefix) prefix = in.value() != 0;
-    if (in.field() == kRemoveSpaces) remove = in.value() != 0;
-    if (in.field() == kEscapeSpaces) escape = in.value() != 0;
+    if (in.field() == kCharsMap) model.chars_map = in.bytes();
+    if (in.field() == kDummyPrefix) model.dummy_prefix = in.value() != 0;
+    if (in.field() == kRemoveSpaces) model.remove_spaces = in.value() != 0;
+    if (in.field() == kEscapeSpaces) model.escape_spaces = in.value() != 0;
   }
-  settings.plain_text = !mapped && !prefix && !remove && escape;
 }
 
-bool has_our_layout(const std::vector<Piece>& pieces) {
+bool has_our_layout(const std::vector<SentencePieceModel::Piece>& pieces) {
   if (pieces.size() < kFirstPieceId) return false;
   for (int id = 0; id < kFirstByteId; ++id) {
     if (pieces[id].text != kSpecialPieces[id] || pieces[id].type != (id == kUnkId ? kUnknown : kControl))
       return false;
   }
   for (int byte = 0; byte < 256; ++byte) {
-    const Piece& piece = pieces[kFirstByteId + byte];
+    const SentencePieceModel::Piece& piece = pieces[kFirstByteId + byte];
     if (piece.text != byte_piece(byte) || piece.type != kByte) return false;
   }
   for (size_t id = kFirstPieceId; id < pieces.size(); ++id) {
@@ -175,23 +163,27 @@ std::string format_piece(std::string_view text, float score, uint64_t type) {
 
 }  // namespace
 
-std::vector<std::string> parse_sentencepiece_model(std::string_view bytes,
-                                                   const std::filesystem::path& path) {
-  const char* const ours = "only tokenizers made by `fathom tokenizer train` can be read";
-  std::vector<Piece> pieces;
-  Settings settings;
+SentencePieceModel parse_sentencepiece_model(std::string_view bytes, const std::filesystem::path& path) {
+  SentencePieceModel model;
   for (ProtoReader in(bytes, path); in.next();) {
-    if (in.field() == kPieces) pieces.push_back(parse_piece(in.bytes(), path));
-    if (in.field() == kTrainerSpec) parse_trainer(in.bytes(), path, settings);
-    if (in.field() == kNormalizerSpec) parse_normalizer(in.bytes(), path, settings);
+    if (in.field() == kPieces) model.pieces.push_back(parse_piece(in.bytes(), path));
+    if (in.field() == kTrainerSpec) parse_trainer(in.bytes(), path, model);
+    if (in.field() == kNormalizerSpec) parse_normalizer(in.bytes(), path, model);
   }
-  if (!settings.bpe || !settings.byte_fallback) fail_in(path, "is not a BPE model with byte fallback", ours);
-  if (!settings.plain_text) fail_in(path, "changes text (a normalization, or spaces added or removed)", ours);
-  if (!has_our_layout(pieces)) {
-    fail_in(path, "its ids are not <unk>, <s>, </s>, the 256 bytes and pieces by rank", ours);
-  }
+  if (model.pieces.empty())
+    fail_in(path, "is not a SentencePiece model, or damaged: it holds no pieces", kGiveModel);
+  return model;
+}
+
+std::optional<std::vector<std::string>> own_pieces(const SentencePieceModel& model,
+                                                   const std::filesystem::path& path) {
+  const bool plain_text =
+      model.chars_map.empty() && !model.dummy_prefix && !model.remove_spaces && model.escape_spaces;
+  if (model.type != SentencePieceModel::kBpe || !model.byte_fallback || !plain_text ||
+      !has_our_layout(model.pieces))
+    return std::nullopt;
   std::vector<std::string> texts;
-  for (size_t id = kFirstPieceId; id < pieces.size(); ++id) texts.push_back(std::move(pieces[id].text));
+  for (size_t id = kFirstPieceId; id < model.pieces.size(); ++id) texts.push_back(model.pieces[id].text);
   check_pieces(texts, path);
   return texts;
 }
@@ -206,7 +198,7 @@ std::string format_sentencepiece_model(const std::vector<std::string>& pieces) {
     put_bytes(out, kPieces, format_piece(pieces[i], -static_cast<float>(i), kNormal));
   }
   std::string trainer;
-  put_number(trainer, kModelType, kModelTypeBpe);
+  put_number(trainer, kModelType, SentencePieceModel::kBpe);
   put_number(trainer, kVocabSize, kFirstPieceId + pieces.size());
   put_number(trainer, kSplitDigits, 1);
   put_number(trainer, kAllowWhitespaceOnly, 1);

@@ -12,6 +12,7 @@
 
 #include "core/rng.h"
 #include "core/threads.h"
+#include "text/sentencepiece_model.h"
 #include "text/text_error.h"
 #include "text/utf8.h"
 #include "text/vocabulary.h"
@@ -169,7 +170,9 @@ std::vector<std::string> learn_pieces(const std::vector<std::string>& lines,
        {"minloglevel", "2"}},
       &iterator, &model);
   if (!status.ok()) fail_training(options.vocab_size, std::string(status.message()));
-  return parse_sentencepiece_model(model, "the trained model");
+  auto pieces = own_pieces(parse_sentencepiece_model(model, "the trained model"), "the trained model");
+  if (!pieces) fail("the trained model has not the layout that was asked for");
+  return std::move(*pieces);
 }
 
 }  // namespace

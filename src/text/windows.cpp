@@ -21,7 +21,7 @@ std::vector<int32_t> join_documents(const Tokenizer& tokenizer,
   std::vector<int32_t> ids;
   CorpusReader corpus(paths);
   for (Document document; ids.size() < limit && corpus.next(document);) {
-    if (document.index > 0) ids.push_back(tokenizer.eos_id());
+    if (document.index > 0) ids.push_back(tokenizer.required_eos_id());
     const std::vector<int32_t> more = tokenizer.encode(document.text);
     ids.insert(ids.end(), more.begin(), more.end());
   }

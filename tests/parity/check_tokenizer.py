@@ -66,19 +66,34 @@ def fathom_ids(fathom, texts, folder, vocab):
     real.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts["real"]))
     every.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts["real"] + texts["random"]))
     tokenizer, data = folder / "tokenizer", folder / "data"
-    for command in (["tokenizer", "train", "--input", real, "--vocab", str(vocab), "--out", tokenizer, "--sample-mib", "8"],
-                    ["data", "--input", every, "--tokenizer", tokenizer, "--out", data, "--valid-fraction", "0"]):
-        subprocess.run([fathom, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run(fathom, "tokenizer", "train", "--input", real, "--vocab", str(vocab), "--out", tokenizer, "--sample-mib", "8")
+    run_data(fathom, every, tokenizer, data)
+    return read_documents(data, EOS), tokenizer
+
+
+def run(fathom, *command):
+    """Runs Fathom; shows what it says where it fails."""
+    done = subprocess.run([fathom, *command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"FAILED: fathom {' '.join(map(str, command))}: {done.stderr.strip()}")
+
+
+def run_data(fathom, text_file, tokenizer, out):
+    run(fathom, "data", "--input", text_file, "--tokenizer", tokenizer, "--out", out, "--valid-fraction", "0")
+
+
+def read_documents(data, eos):
+    """The ids of each document of a data folder's only shard."""
     shard = (data / "train-00000.fathom-tokens").read_bytes()
     magic, _, header_bytes, _, width = struct.unpack_from("<8s4I", shard)
     assert magic == b"FATHOMTK" and header_bytes == HEADER_BYTES, "not a token shard"
     ids = array.array({2: "H", 4: "I"}[width], shard[HEADER_BYTES:]).tolist()
     documents, begin = [], 0
     while begin < len(ids):
-        end = ids.index(EOS, begin)
+        end = ids.index(eos, begin)
         documents.append(ids[begin:end])
         begin = end + 1
-    return documents, tokenizer
+    return documents
 
 
 def main():

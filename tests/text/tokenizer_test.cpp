@@ -8,6 +8,7 @@
 
 #include "text/bpe.h"
 #include "text/helpers.h"
+#include "text/sentencepiece_model.h"
 #include "text/utf8.h"
 #include "text/vocabulary.h"
 
@@ -258,7 +259,7 @@ TEST(Tokenizer, RefusesIdsOutsideTheVocabulary) {
   }
 }
 
-TEST(Tokenizer, RefusesOtherPeoplesModels) {
+TEST(Tokenizer, RefusesDamagedFiles) {
   const ScratchFolder folder;
   const auto error = [&](const std::string& name, const std::string& bytes) {
     const auto path = folder.write(name, bytes);
@@ -266,26 +267,10 @@ TEST(Tokenizer, RefusesOtherPeoplesModels) {
     EXPECT_TRUE(contains(message, path.string()));
     return message;
   };
-  EXPECT_TRUE(contains(error("a.model", ""), "not a BPE model"));
+  EXPECT_TRUE(contains(error("a.model", ""), "holds no pieces"));
   EXPECT_TRUE(contains(error("a.model", "this is no model"), "not a SentencePiece model"));
-  EXPECT_TRUE(contains(error("a.json", "{}"), "not a tokenizer.json"));
+  EXPECT_TRUE(contains(error("a.json", "{}"), "has no \"model\""));
   EXPECT_TRUE(contains(error("a.json", "{"), "not a tokenizer.json"));
-  const ScratchFolder ours;
-  small_tokenizer().save(ours.path());
-  auto json = nlohmann::json::parse(slurp(ours / "tokenizer.json"));
-  auto changed = json;
-  changed["normalizer"] = {{"type", "NFKC"}};
-  EXPECT_TRUE(contains(error("a.json", changed.dump()), "without normalization"));
-  changed = json;
-  changed["model"]["vocab"]["<unk>"] = 1;
-  EXPECT_TRUE(contains(error("a.json", changed.dump()), "0 to n - 1"));
-  changed = json;
-  changed["model"]["vocab"].erase("a");
-  changed["model"]["vocab"]["zq"] = json["model"]["vocab"]["a"];
-  EXPECT_TRUE(contains(error("a.json", changed.dump()), "no pieces"));
-  changed = json;
-  std::swap(changed["model"]["vocab"]["<0x00>"], changed["model"]["vocab"]["<0x01>"]);
-  EXPECT_TRUE(contains(error("a.json", changed.dump()), "256 bytes"));
   EXPECT_TRUE(contains(error_of([&] { Tokenizer::load(folder / "none"); }), "no such tokenizer"));
   EXPECT_TRUE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "neither tokenizer.model nor"));
 }
@@ -293,10 +278,11 @@ TEST(Tokenizer, RefusesOtherPeoplesModels) {
 TEST(Tokenizer, SurvivesEveryCutAndFlippedByteOfAModel) {
   const ScratchFolder folder;
   const std::string model = format_sentencepiece_model({"a", "b", "ab"});
-  ASSERT_EQ(parse_sentencepiece_model(model, "m"), (std::vector<std::string>{"a", "b", "ab"}));
+  ASSERT_EQ(own_pieces(parse_sentencepiece_model(model, "m"), "m"),
+            (std::vector<std::string>{"a", "b", "ab"}));
   for (size_t length = 0; length < model.size(); ++length) {
     try {
-      parse_sentencepiece_model(model.substr(0, length), "m");
+      if (!own_pieces(parse_sentencepiece_model(model.substr(0, length), "m"), "m")) continue;
     } catch (const Error&) {
       continue;
     }
