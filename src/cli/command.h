@@ -41,6 +41,7 @@ void add_compare(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_verify(CLI::App& app);
 void add_generate(CLI::App& app);
+void add_probe(CLI::App& app);
 void add_prune(CLI::App& app);
 void add_selftest(CLI::App& app);
 void add_bench(CLI::App& app);

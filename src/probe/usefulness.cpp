@@ -1,0 +1,181 @@
+#include "probe/usefulness.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/format.h"
+#include "core/threads.h"
+#include "probe/interventions.h"
+#include "probe/sequence_batches.h"
+
+namespace fathom {
+namespace {
+
+constexpr double kUseful = 0.1;
+constexpr size_t kTokensPerDimension = 4;
+// Beyond this the normal equations of all layers at once do not belong into memory.
+constexpr double kMostBytes = 4.0 * 0x1p30;
+
+// Sums for the least squares of y on x, both (rows, C): x is followed by a column of ones.
+class NormalEquations {
+ public:
+  explicit NormalEquations(size_t C) : C_(C), xx_((C + 1) * (C + 1)), xy_((C + 1) * C) {}
+
+  template <class S>
+  void add(const S* x, const S* y, const std::vector<size_t>& rows) {
+    // Each thread owns some rows of the sums, whose order of additions is that of the tokens.
+    parallel_ranges(C_ + 1, 16, [&](size_t begin, size_t end) {
+      for (const size_t r : rows) {
+        for (size_t i = begin; i < end; ++i) {
+          const double xi = i < C_ ? static_cast<double>(x[r * C_ + i]) : 1.0;
+          double* xx = xx_.data() + i * (C_ + 1);
+          double* xy = xy_.data() + i * C_;
+          for (size_t j = 0; j < C_; ++j) {
+            xx[j] += xi * static_cast<double>(x[r * C_ + j]);
+            xy[j] += xi * static_cast<double>(y[r * C_ + j]);
+          }
+          xx[C_] += xi;
+        }
+      }
+    });
+  }
+
+  // The map, by Cholesky's decomposition. A stream that leaves some directions unused (fewer tokens than it
+  // seems, or a planted model) has a singular matrix: those directions get nothing.
+  template <class S>
+  LinearMap<S> solve() {
+    const size_t n = C_ + 1;
+    double largest = 0;
+    for (size_t i = 0; i < n; ++i) largest = std::max(largest, xx_[i * n + i]);
+    const double least = largest * 1e-13;
+    for (size_t i = 0; i < n; ++i) {
+      double pivot = xx_[i * n + i];
+      for (size_t k = 0; k < i; ++k) pivot -= xx_[i * n + k] * xx_[i * n + k];
+      const bool unused = !(pivot > least);
+      const double root = unused ? 0.0 : std::sqrt(pivot);
+      xx_[i * n + i] = root;
+      parallel_ranges(n - i - 1, 64, [&](size_t begin, size_t end) {
+        for (size_t r = i + 1 + begin; r < i + 1 + end; ++r) {
+          double sum = xx_[r * n + i];
+          for (size_t k = 0; k < i; ++k) sum -= xx_[r * n + k] * xx_[i * n + k];
+          xx_[r * n + i] = unused ? 0.0 : sum / root;
+        }
+      });
+    }
+    parallel_ranges(C_, 16, [&](size_t begin, size_t end) {
+      for (size_t i = 0; i < n; ++i)
+        substitute(
+            i, begin, end, [&](size_t k) { return xx_[i * n + k]; }, 0, i);
+      for (size_t i = n; i-- > 0;)
+        substitute(
+            i, begin, end, [&](size_t k) { return xx_[k * n + i]; }, i + 1, n);
+    });
+    LinearMap<S> map;
+    map.A.assign(xy_.begin(), xy_.begin() + static_cast<ptrdiff_t>(C_ * C_));
+    map.b.assign(xy_.begin() + static_cast<ptrdiff_t>(C_ * C_), xy_.end());
+    return map;
+  }
+
+ private:
+  // Columns [begin, end) of row i: (row - sum of factor(k) times row k) / diagonal.
+  template <class Factor>
+  void substitute(size_t i, size_t begin, size_t end, const Factor& factor, size_t first, size_t last) {
+    const double diagonal = xx_[i * (C_ + 1) + i];
+    double* row = xy_.data() + i * C_;
+    for (size_t k = first; k < last; ++k) {
+      const double f = factor(k);
+      for (size_t j = begin; j < end; ++j) row[j] -= f * xy_[k * C_ + j];
+    }
+    for (size_t j = begin; j < end; ++j) row[j] = diagonal == 0 ? 0.0 : row[j] / diagonal;
+  }
+
+  size_t C_;
+  std::vector<double> xx_, xy_;
+};
+
+std::vector<size_t> scored_rows(const Batch& batch) {
+  std::vector<size_t> rows;
+  for (size_t r = 0; r < batch.rows(); ++r) {
+    if (is_scored(batch, r)) rows.push_back(r);
+  }
+  return rows;
+}
+
+}  // namespace
+
+template <class W>
+Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t batch_size,
+                              Progress& progress) {
+  using S = Stream<W>;
+  const size_t L = model.plans().size(), C = model.config().hidden_size;
+  const auto half = static_cast<ptrdiff_t>(sequences.size() / 2);
+  const TokenSequences fitted(sequences.begin(), sequences.begin() + half);
+  const TokenSequences scored(sequences.begin() + half, sequences.end());
+  SequenceBatches fit_batches(fitted, batch_size), score_batches(scored, batch_size);
+  Usefulness result;
+  result.fitted_tokens = fitted.empty() ? 0 : fit_batches.tokens();
+  result.scored_tokens = score_batches.tokens();
+  if (result.fitted_tokens < kTokensPerDimension * C) {
+    result.reason = "half of the text has " + std::to_string(result.fitted_tokens) +
+                    " tokens; a map of width " + std::to_string(C) + " takes " +
+                    std::to_string(kTokensPerDimension * C);
+    return result;
+  }
+  const double bytes = 16.0 * static_cast<double>(L) * static_cast<double>(C) * static_cast<double>(C);
+  if (bytes > kMostBytes) {
+    result.reason = "the least squares of all layers would take " + bytes_text(bytes);
+    return result;
+  }
+
+  progress.begin("fit linear maps", fit_batches.count() + L, "steps");
+  uint64_t done = 0;
+  std::vector<NormalEquations> equations(L, NormalEquations(C));
+  StreamRecorder<S> record(L);
+  for (size_t i = 0; i < fit_batches.count(); ++i) {
+    const Batch batch = fit_batches[i];
+    std::vector<double> nll(batch.rows());
+    model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
+    const std::vector<size_t> rows = scored_rows(batch);
+    for (size_t l = 0; l < L; ++l) equations[l].add(record.stream(l), record.stream(l + 1), rows);
+    progress.update(++done);
+  }
+  std::vector<LinearMap<S>> maps;
+  for (NormalEquations& e : equations) {
+    maps.push_back(e.template solve<S>());
+    progress.update(++done);
+  }
+  progress.end();
+
+  progress.begin("losses with linear maps", score_batches.count() * L, "layer runs");
+  done = 0;
+  std::vector<SequenceMean> difference(L);
+  SequenceMean loss;
+  for (size_t i = 0; i < score_batches.count(); ++i) {
+    const Batch batch = score_batches[i];
+    std::vector<double> nll(batch.rows()), replaced(batch.rows());
+    model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
+    loss.add_rows(nll.data(), batch);
+    for (size_t l = 0; l < L; ++l) {
+      Program<S> rest{{l, &maps[l]}};
+      for (size_t k = l + 1; k < L; ++k) rest.push_back({k, nullptr});
+      losses_from<W>(model, replaced.data(), record.stream(l), rest, batch);
+      for (size_t r = 0; r < batch.rows(); ++r) replaced[r] -= nll[r];
+      difference[l].add_rows(replaced.data(), batch);
+      progress.update(++done);
+    }
+  }
+  progress.end();
+  for (const SequenceMean& d : difference) {
+    result.value.push_back(d.mean() / loss.mean());
+    result.standard_error.push_back(d.standard_error() / loss.mean());
+    if (result.value.back() > kUseful) result.share += 1.0 / static_cast<double>(L);
+  }
+  return result;
+}
+
+template Usefulness measure_usefulness<double>(Transformer<double>&, const TokenSequences&, size_t,
+                                               Progress&);
+template Usefulness measure_usefulness<float>(Transformer<float>&, const TokenSequences&, size_t, Progress&);
+template Usefulness measure_usefulness<bf16>(Transformer<bf16>&, const TokenSequences&, size_t, Progress&);
+
+}  // namespace fathom

@@ -1,0 +1,33 @@
+#pragma once
+// Is a layer more than a linear map? Each layer is replaced by the linear map (with bias) that fits it best,
+// and the loss with the map over the loss with the layer says how much the rest was worth.
+// Csordas et al. 2025, arXiv:2505.13898, as the ratio minus 1.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/progress.h"
+#include "model/transformer.h"
+#include "probe/sequence_mean.h"
+#include "text/windows.h"
+
+namespace fathom {
+
+struct Usefulness {
+  /// By layer: loss with the map / loss - 1 on the scored half; empty where there were too few tokens.
+  std::vector<double> value;
+  std::vector<double> standard_error;  ///< over sequences, of the paired difference over the loss
+  std::string reason;                  ///< why there is no value, or ""
+  double share = 0;                    ///< of layers above 0.1
+  uint64_t fitted_tokens = 0, scored_tokens = 0;
+};
+
+/// The maps are fitted by least squares in double on the first half of the sequences (each layer on what
+/// entered and left it in the whole model), the losses are of the second half. Memory: L (2 C^2) doubles.
+/// Needs 4 C tokens to fit.
+template <class W>
+Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t batch_size,
+                              Progress& progress);
+
+}  // namespace fathom
