@@ -100,6 +100,15 @@ bool stays_in_nfc(uint32_t c) {
          (c >= 0x3000 && c <= 0x3029);
 }
 
+uint32_t lower_of(uint32_t c) {
+  // The pairs of Unicode 16, which utf8proc does not know.
+  if (c == 0xa7cb) return 0x264;
+  if (c == 0xa7dc) return 0x19b;
+  if (c == 0x1c89 || c == 0xa7cc || c == 0xa7da) return c + 1;
+  if (c >= 0x10d50 && c <= 0x10d65) return c + 0x20;
+  return static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+}
+
 utf8proc_option_t options_of(NormalForm form) {
   int options = UTF8PROC_STABLE;
   options |= form == NormalForm::kNfc || form == NormalForm::kNfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
@@ -190,7 +199,7 @@ std::string to_lowercase(std::string_view text) {
     else if (c == 0x130)
       out += "i\xcc\x87";  // the one character whose lower case is two (SpecialCasing.txt)
     else
-      append_utf8(out, static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+      append_utf8(out, lower_of(c));
   }
   return out;
 }
