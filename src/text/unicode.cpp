@@ -89,6 +89,10 @@ std::vector<uint8_t> make_table() {
   for (const CodePointRange& range : kInertRanges) {
     for (uint32_t c = range.first; c <= range.last; ++c) table[c] |= kInert;
   }
+  for (const CodePointRange& range : kLaterPunctuation) {
+    for (uint32_t c = range.first; c <= range.last; ++c) table[c] &= static_cast<uint8_t>(~kPunctuation);
+  }
+  for (const uint32_t c : {0x166du, 0x111c9u}) table[c] |= kPunctuation;  // once it was
   return table;
 }
 
