@@ -33,7 +33,8 @@ void run(const Options& o) {
          "the folder's tokenizer belongs to another model");
   }
   std::vector<int32_t> ids = tokenizer.encode(o.prompt);
-  if (tokenizer.add_bos() || ids.empty()) ids.insert(ids.begin(), tokenizer.bos_id());
+  if (tokenizer.add_bos() || ids.empty())  // some have no BOS: the EOS in front of a document is as good
+    ids.insert(ids.begin(), tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : tokenizer.required_eos_id());
 
   fmt::print("{}", o.prompt);
   const auto start = std::chrono::steady_clock::now();

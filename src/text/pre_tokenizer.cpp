@@ -247,7 +247,10 @@ std::unique_ptr<const PreTokenizer> make_pre_tokenizer(const Json& json, bool& b
                                                                                    : Behavior::kContiguous);
   if (type == "Punctuation")
     return split_at(of_kind(kPunctuation), behavior_of(string_field(json, "behavior", "Isolated")));
-  if (type == "Whitespace") return std::make_unique<RegexSplit>(R"(\w+|[^\w\s]+)", Behavior::kRemoved, true);
+  if (type == "Whitespace") {  // UTS 18's \w, not Oniguruma's
+    const std::string word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D})";
+    return std::make_unique<RegexSplit>("[" + word + "]+|[^\\s" + word + "]+", Behavior::kRemoved, true);
+  }
   if (type == "WhitespaceSplit") return split_at(of_kind(kWhitespace), Behavior::kRemoved);
   if (type == "CharDelimiterSplit") {
     const uint32_t delimiter = character_field(json, "delimiter");

@@ -17,7 +17,10 @@ namespace {
 // As members of a character class. PCRE2's \s holds U+180E, which is no White_Space; its \w lacks marks and
 // connectors.
 constexpr std::string_view kSpaces = "\\t-\\r\\x{85}\\p{Z}";
-constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}";
+constexpr std::string_view kWord =
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"  // Oniguruma's, Latin-1's
+                                                                             // fractions too
+    "\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}";
 constexpr std::string_view kHex = "0-9a-fA-F";
 
 std::string simple_name(std::string_view name) {

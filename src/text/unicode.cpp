@@ -89,6 +89,10 @@ std::vector<uint8_t> make_table() {
   for (const CodePointRange& range : kInertRanges) {
     for (uint32_t c = range.first; c <= range.last; ++c) table[c] |= kInert;
   }
+  for (const CodePointRange& range : kLaterPunctuation) {
+    for (uint32_t c = range.first; c <= range.last; ++c) table[c] &= static_cast<uint8_t>(~kPunctuation);
+  }
+  for (const uint32_t c : {0x166du, 0x111c9u}) table[c] |= kPunctuation;  // once it was
   return table;
 }
 
@@ -98,6 +102,15 @@ bool stays_in_nfc(uint32_t c) {
   return c < 0x300 || (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) ||
          (c >= 0x2010 && c <= 0x205f) || (c >= 0x1f000 && c <= 0x1faff) || (c >= 0xff01 && c <= 0xff5e) ||
          (c >= 0x3000 && c <= 0x3029);
+}
+
+uint32_t lower_of(uint32_t c) {
+  // The pairs of Unicode 16, which utf8proc does not know.
+  if (c == 0xa7cb) return 0x264;
+  if (c == 0xa7dc) return 0x19b;
+  if (c == 0x1c89 || c == 0xa7cc || c == 0xa7da) return c + 1;
+  if (c >= 0x10d50 && c <= 0x10d65) return c + 0x20;
+  return static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
 }
 
 utf8proc_option_t options_of(NormalForm form) {
@@ -190,7 +203,7 @@ std::string to_lowercase(std::string_view text) {
     else if (c == 0x130)
       out += "i\xcc\x87";  // the one character whose lower case is two (SpecialCasing.txt)
     else
-      append_utf8(out, static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+      append_utf8(out, lower_of(c));
   }
   return out;
 }

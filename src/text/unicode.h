@@ -11,14 +11,13 @@ namespace fathom {
 
 /// Kinds of a code point, as bits.
 enum CharKind : uint8_t {
-  kNumber = 1,  ///< general category N
-  kPunctuation =
-      2,  ///< general category P, or one of ASCII's punctuation marks (UAX 44; ASCII's $+<=>^`|~ too)
-  kWhitespace = 4,  ///< property White_Space
-  kWordChar = 8,    ///< \w of UTS 18: letters, marks, decimal numbers, connectors, joiners
-  kInert = 16,      ///< left alone by normal forms (unicode_younger.h)
-  kMark = 32,       ///< general category M
-  kYounger = 64,    ///< assigned by Unicode 15 or 16, so unknown to PCRE2 10.42
+  kNumber = 1,       ///< general category N
+  kPunctuation = 2,  ///< what `tokenizers` 0.21 takes for it: category P of an older Unicode, all of ASCII's
+  kWhitespace = 4,   ///< property White_Space
+  kWordChar = 8,     ///< \w of UTS 18: letters, marks, decimal numbers, connectors, joiners
+  kInert = 16,       ///< left alone by normal forms (unicode_younger.h)
+  kMark = 32,        ///< general category M
+  kYounger = 64,     ///< assigned by Unicode 15 or 16, so unknown to PCRE2 10.42
 };
 uint8_t char_kinds(uint32_t code_point);
 

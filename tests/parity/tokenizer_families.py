@@ -101,12 +101,12 @@ def unigram(texts, vocab, with_bytes):
 
 
 def odd(texts, vocab):
-    """The parts that no family above uses."""
+    """The parts that no family above uses. (Not StripAccents: the library's table of marks is that of an old Unicode.)"""
     tokenizer = byte_level([pre_tokenizers.Punctuation("contiguous"), pre_tokenizers.Split("e", "merged_with_previous"),
                             pre_tokenizers.Split(Regex(r"\w+|[^\w\s]+"), "removed", invert=True),
                             pre_tokenizers.Digits(False), pre_tokenizers.ByteLevel(add_prefix_space=True)],
                            texts, vocab, ["<|endoftext|>"],
-                           normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(),
+                           normalizers.Sequence([normalizers.NFKD(), normalizers.Lowercase(),
                                                  normalizers.Strip(), normalizers.Replace(Regex("o+"), "0")]))
     tokenizer.add_tokens([AddedToken("Word", single_word=True), AddedToken("[left]", lstrip=True, normalized=False),
                           AddedToken("[RIGHT]", rstrip=True)])
