@@ -26,7 +26,7 @@ template <class W>
 void run(const Options& o) {
   validate(o.sampling);
   LoadedModel<W> m = load_model<W>(o.model);
-  const Tokenizer tokenizer = Tokenizer::load(m.folder);
+  const Tokenizer tokenizer = load_tokenizer(m.folder);
   if (tokenizer.vocab_size() > m.config.vocab_size) {
     fail("the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " entries, the model " +
              std::to_string(m.config.vocab_size),
@@ -66,7 +66,7 @@ void add_generate(CLI::App& app) {
       app, "generate", "Continue a prompt",
       "fathom generate runs/lns --prompt \"The reason is\" --temperature 0.8 --top-p 0.95 --seed 1",
       o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder or run folder")->required();
+  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
   c->add_option("--prompt", o->prompt, "Text to continue")->required();
   c->add_option("--max-tokens", o->max_tokens, "Tokens to generate at most")->capture_default_str();
   c->add_option("--temperature", o->sampling.temperature, "Divides the logits; 0 takes the likeliest token")

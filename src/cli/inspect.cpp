@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/model_loading.h"
 #include "core/error.h"
+#include "io/gguf_model.h"
 #include "model/effective_constants.h"
 #include "model/memory_plan.h"
 #include "report/table.h"
@@ -98,7 +99,7 @@ double print_constants(const std::vector<LayerConstants>& constants, nlohmann::j
 }
 
 void run(const Options& o) {
-  const bool is_config_file = fs::is_regular_file(o.model);
+  const bool is_config_file = fs::is_regular_file(o.model) && !is_gguf(o.model);
   const fs::path folder = is_config_file ? fs::path(o.model) : resolve_model(o.model);
   const ModelConfig config = read_config(folder);
   const size_t parameters = parameter_count(parameter_list(config));

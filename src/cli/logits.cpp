@@ -47,7 +47,7 @@ void add_logits(CLI::App& app) {
   CLI::App* c = add_command(app, "logits",
                             "Print the logits of given token ids as JSON, to compare with other programs",
                             "fathom logits runs/lns --token-ids ids.json --out logits.json", o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder or run folder")->required();
+  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
   c->add_option("--token-ids", o->token_ids, "JSON array of sequences of ids")->required();
   c->add_option("--out", o->out, "Write the logits to this file");
   c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();

@@ -1,13 +1,54 @@
 #include "cli/model_loading.h"
 
+#include <cstdint>
+
 #include "core/error.h"
+#include "io/gguf_model.h"
+#include "text/gguf_vocabulary.h"
 
 namespace fathom::cli {
+namespace {
+
+GgufVocabulary vocabulary_of(const GgufMetadata& meta) {
+  const std::string prefix = "tokenizer.ggml.";
+  GgufVocabulary v;
+  v.model = meta.text(prefix + "model");
+  v.pre = meta.text(prefix + "pre", "");
+  v.tokens = meta.texts(prefix + "tokens");
+  if (meta.has(prefix + "scores")) {
+    for (const double score : meta.reals(prefix + "scores")) v.scores.push_back(static_cast<float>(score));
+  }
+  if (meta.has(prefix + "token_type")) {
+    for (const int64_t type : meta.integers(prefix + "token_type"))
+      v.token_types.push_back(static_cast<int32_t>(type));
+  }
+  if (meta.has(prefix + "merges")) v.merges = meta.texts(prefix + "merges");
+  const auto id = [&](const char* name) {
+    const int64_t value = meta.integer(prefix + name, -1);
+    if (value < -1 || value > INT32_MAX) meta.bad(prefix + name, "is no token id");
+    return static_cast<int32_t>(value);
+  };
+  v.bos = id("bos_token_id");
+  v.eos = id("eos_token_id");
+  v.unknown = id("unknown_token_id");
+  v.add_bos = meta.boolean(prefix + "add_bos_token", v.model == "llama");
+  v.add_eos = meta.boolean(prefix + "add_eos_token", false);
+  v.add_space_prefix = meta.boolean(prefix + "add_space_prefix", true);
+  return v;
+}
+
+}  // namespace
 
 DType parse_dtype(const std::string& name) {
   if (name == "fp32") return DType::kF32;
   if (name == "bf16") return DType::kBf16;
   usage_error("unknown --dtype '" + name + "'", "known: fp32, bf16");
+}
+
+Tokenizer load_tokenizer(const std::filesystem::path& model) {
+  if (!is_gguf(model)) return Tokenizer::load(model);
+  const GgufFile file(model);
+  return Tokenizer::from_gguf(vocabulary_of(file.metadata()), model);
 }
 
 }  // namespace fathom::cli

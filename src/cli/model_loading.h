@@ -6,11 +6,15 @@
 #include <string>
 
 #include "io/checkpoint.h"
+#include "text/tokenizer.h"
 
 namespace fathom::cli {
 
 /// "fp32" or "bf16" -> DType. Errors: Error (usage).
 DType parse_dtype(const std::string& name);
+
+/// The tokenizer of a model: of its folder, or the vocabulary inside its .gguf file. Errors: Error.
+Tokenizer load_tokenizer(const std::filesystem::path& model);
 
 /// A model with its weights in memory, in compute type W.
 template <class W>

@@ -11,6 +11,7 @@
 #include "cli/text_input.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "io/gguf_model.h"
 #include "probe/prune.h"
 #include "probe/sweep.h"
 #include "report/table.h"
@@ -97,6 +98,7 @@ void drop(const Options& o) {
   if (o.input.given()) with_dtype(parse_dtype(o.dtype), [&]<class W>() { price<W>(o, layers, result); });
   if (!o.out.empty()) {
     write_pruned(folder, layers, o.out);
+    if (is_gguf(folder)) load_tokenizer(folder).save(o.out);
     fmt::print("{}: {} of {} layers, {} parameters; read back and compared\n", o.out,
                pruned.num_hidden_layers, config.num_hidden_layers,
                count_text(static_cast<double>(parameter_count(parameter_list(pruned)))));
@@ -129,7 +131,7 @@ void add_prune(CLI::App& app) {
       app, "prune", "Measure what each layer is worth, or write a checkpoint without some layers",
       "fathom prune runs/lns --sweep --data data\n  fathom prune runs/lns --drop 21-24,27 --out pruned",
       o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder or run folder")->required();
+  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
   c->add_flag("--sweep", o->sweep, "Loss with each layer removed, and the effective depth");
   add_text_options(*c, o->input);
   c->add_option("--batch", o->batch, "Sequences at a time")

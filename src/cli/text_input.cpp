@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/model_loading.h"
 #include "core/error.h"
 #include "text/dataset.h"
 
@@ -82,7 +83,7 @@ TokenSequences read_sequences(const TextInput& input, const std::filesystem::pat
     expect_vocabulary(data.info().vocab_size, input.data, config);
     return read_validation(data, seq, input.tokens);
   } else {
-    const Tokenizer tokenizer = Tokenizer::load(folder);
+    const Tokenizer tokenizer = load_tokenizer(folder);
     expect_vocabulary(tokenizer.vocab_size(), folder, config);
     sequences = text_to_windows(tokenizer, {input.text.begin(), input.text.end()}, seq, input.tokens);
   }

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "io/gguf_model.h"
 #include "io/io_error.h"
 #include "io/modeling_fathom.h"
 #include "io/safetensors.h"
@@ -52,8 +53,9 @@ fs::path resolve_model(const fs::path& model) {
           .tensor = {},
           .offset = {},
           .line = {},
-          .hint = "MODEL is a Hugging Face folder or a run folder"});
+          .hint = "MODEL is a Hugging Face folder, a .gguf file or a run folder"});
   }
+  if (is_gguf(model)) return model;
   if (fs::is_directory(model / "checkpoints")) {
     fs::path last;
     long last_step = -1;
@@ -75,7 +77,7 @@ fs::path resolve_model(const fs::path& model) {
     return last;
   }
   if (!fs::is_directory(model) || !fs::exists(model / "config.json")) {
-    fail({.what = "is no model: neither a folder with config.json nor a run folder",
+    fail({.what = "is no model: neither a folder with config.json nor a .gguf file nor a run folder",
           .path = model.string(),
           .tensor = {},
           .offset = {},
@@ -87,6 +89,7 @@ fs::path resolve_model(const fs::path& model) {
 
 template <class W>
 void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
+  if (is_gguf(folder)) return load_gguf_weights(weights, GgufFile(folder));
   const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
   const BlockShape block = read_block_shape(folder);
   std::set<std::string> used;

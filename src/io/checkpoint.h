@@ -1,5 +1,6 @@
 #pragma once
-// Checkpoints: Hugging Face directories (config.json, safetensors in one file or many, tokenizer files).
+// Checkpoints: Hugging Face directories (config.json, safetensors in one file or many, tokenizer files), and
+// GGUF files.
 
 #include <filesystem>
 #include <string>
@@ -11,11 +12,13 @@
 
 namespace fathom {
 
-/// MODEL of the command line: a Hugging Face directory or a run directory (its last complete checkpoint).
-/// Returns the directory that holds config.json and the weights. Errors: Error (usage) where it is neither.
+/// MODEL of the command line: a Hugging Face directory, a .gguf file or a run directory (its last complete
+/// checkpoint). Returns the directory that holds config.json and the weights, or the file. Errors: Error
+/// (usage) where it is neither.
 std::filesystem::path resolve_model(const std::filesystem::path& model);
 
-/// config.json <-> ModelConfig. Reading takes a folder or a file, fills defaults, and validates. Errors:
+/// config.json <-> ModelConfig. Reading takes a folder, a config.json or a .gguf file, fills
+/// defaults, and validates. Errors:
 /// Error naming the file and the key; an architecture or feature that is not supported (rope_scaling, another
 /// activation) is named.
 ModelConfig read_config(const std::filesystem::path& folder_or_file);
@@ -32,8 +35,8 @@ inline constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 BlockShape block_shape_from_json(const nlohmann::json& config, const std::string& origin);
 BlockShape read_block_shape(const std::filesystem::path& folder);
 
-/// Reads all weights of `folder` into `weights` (masters, then refresh()). Errors: Error where a tensor is
-/// missing, is of another shape, or is left over.
+/// Reads all weights of `folder` (or of a .gguf file) into `weights` (masters, then refresh()). Errors: Error
+/// where a tensor is missing, is of another shape, or is left over.
 template <class W>
 void load_weights(ResidentWeights<W>& weights, const std::filesystem::path& folder);
 

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "io/checkpoint.h"
 #include "io/families.h"
+#include "io/gguf_model.h"
 #include "io/json_keys.h"
 #include "io/json_text.h"
 
@@ -115,6 +116,7 @@ json config_to_json(const ModelConfig& c, DType stored) {
 }
 
 ModelConfig read_config(const std::filesystem::path& folder_or_file) {
+  if (is_gguf(folder_or_file)) return config_from_gguf(GgufFile(folder_or_file));
   const std::filesystem::path path =
       std::filesystem::is_directory(folder_or_file) ? folder_or_file / "config.json" : folder_or_file;
   const json object = parse_json_object(read_text_file(path, kMaxConfigBytes), path);

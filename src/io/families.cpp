@@ -205,6 +205,12 @@ void write_rope(const ModelConfig& c, json& out) {
   out["rope_theta"] = c.rope_theta;
   const RopeScaling& s = c.rope_scaling;
   if (s.type == RopeScaling::Type::kNone) return;
+  if (s.type == RopeScaling::Type::kFactors) {
+    fail(
+        "the model's RoPE is scaled by a list of factors, as GGUF files hold it: config.json has no form for "
+        "it",
+        "write from the original checkpoint");
+  }
   json& scaling = out["rope_scaling"];
   scaling = {{"rope_type", rope_scaling_name(s.type)}, {"factor", s.factor}};
   if (s.type == RopeScaling::Type::kLinear) return;

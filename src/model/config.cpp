@@ -16,11 +16,16 @@ constexpr size_t kMaxVocabulary = size_t{1} << 24;
 
 // Calls check(good, text) for each thing that the formulas of rope_scaling.h need.
 template <class Check>
-void check_rope_scaling(const RopeScaling& s, const Check& check) {
+void check_rope_scaling(const RopeScaling& s, size_t head_dim, const Check& check) {
   if (s.type == RopeScaling::Type::kNone) return;
   const auto positive = [&](const char* name, double value) {
     check(std::isfinite(value) && value > 0, std::string("rope_scaling.") + name + " must be above 0");
   };
+  if (s.type == RopeScaling::Type::kFactors) {
+    check(s.factors.size() == head_dim / 2, "the list of RoPE factors is not half a head long");
+    for (const double factor : s.factors) positive("factors", factor);
+    return;
+  }
   positive("factor", s.factor);
   if (s.type == RopeScaling::Type::kLinear) return;
   positive("original_max_position_embeddings", s.original_context);
@@ -76,7 +81,7 @@ void validate(const ModelConfig& c, const std::string& origin) {
   check(c.windowed.empty() || c.windowed.size() == c.num_hidden_layers,
         "layer_types has " + std::to_string(c.windowed.size()) + " entries for " +
             std::to_string(c.num_hidden_layers) + " layers");
-  check_rope_scaling(c.rope_scaling, check);
+  check_rope_scaling(c.rope_scaling, c.head_dim, check);
   if (!problems.empty()) {
     std::string all;
     for (const std::string& p : problems) all += (all.empty() ? "" : "; ") + p;

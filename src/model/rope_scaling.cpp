@@ -64,6 +64,8 @@ std::string rope_scaling_name(RopeScaling::Type type) {
       return "llama3";
     case RopeScaling::Type::kYarn:
       return "yarn";
+    case RopeScaling::Type::kFactors:
+      return "factors";
     case RopeScaling::Type::kNone:
       break;
   }
@@ -77,6 +79,9 @@ RopeFrequencies scaled_frequencies(size_t HS, double theta, const RopeScaling& s
       break;
     case RopeScaling::Type::kLinear:
       for (double& w : f.radians) w /= s.factor;
+      break;
+    case RopeScaling::Type::kFactors:
+      for (size_t i = 0; i < f.radians.size(); ++i) f.radians[i] /= s.factors[i];
       break;
     case RopeScaling::Type::kLlama3:
       scale_llama3(f, s);

@@ -1,0 +1,25 @@
+#pragma once
+// A GGUF file as a model: its metadata as a config, its tensors as weights.
+
+#include <filesystem>
+
+#include "io/gguf.h"
+#include "model/weights.h"
+
+namespace fathom {
+
+/// Whether the path names a GGUF file (by its extension).
+bool is_gguf(const std::filesystem::path& path);
+
+/// The config that metadata and tensors describe, through the table of families (families.h). Keys: ggml-org/
+/// ggml, docs/gguf.md; what a file leaves to llama.cpp's own code (which layers have a window, Gemma's scale
+/// of scores) is taken from the family. Errors: Error naming the file and the key: an architecture that is
+/// not supported, mixtures of experts, a rotation of a part of the head.
+ModelConfig config_from_gguf(const GgufFile& file);
+
+/// Reads all weights (masters, then refresh()), dequantized; rows of q and k in Hugging Face's order. Errors:
+/// Error where a tensor is missing, is of another shape, or is left over.
+template <class W>
+void load_gguf_weights(ResidentWeights<W>& weights, const GgufFile& file);
+
+}  // namespace fathom
