@@ -78,8 +78,12 @@ class Diagnosis {
     if (any({"causal_score", "effective_depth"}))
       removal_.add(model_, record_, nll.data(), batch, wants("causal_score") ? &causal_ : nullptr);
     if (wants("permutation_score") && permutation_tokens_ < options_.permutation_tokens) {
-      permutation_.add(model_, record_, nll.data(), batch);
-      for (size_t r = 0; r < batch.rows(); ++r) permutation_tokens_ += is_scored(batch, r) ? 1 : 0;
+      // The first sequences alone, as many as it takes: streams and losses lie sequence by sequence.
+      Batch part = batch;
+      const uint64_t missing = options_.permutation_tokens - permutation_tokens_;
+      part.B = std::min<size_t>(batch.B, (missing + batch.T - 1) / batch.T);
+      permutation_.add(model_, record_, nll.data(), part);
+      for (size_t r = 0; r < part.rows(); ++r) permutation_tokens_ += is_scored(part, r) ? 1 : 0;
     }
     if (wants("identity_deviation")) deviation_.add(model_, record_, batch);
     if (wants("grad_norm"))
