@@ -36,7 +36,7 @@ std::vector<size_t> kept_layers(size_t num_layers, std::span<const size_t> dropp
 }
 
 DType stored_dtype(const fs::path& folder) {
-  if (is_gguf(folder)) return DType::kBf16;  // most are quantized: 16 bits hold what they know
+  if (is_gguf(folder)) return DType::kF32;  // dequantized values fit no narrower type exactly
   return open_tensor_store(folder)->at("model.embed_tokens.weight").type == StoredType::kBf16 ? DType::kBf16
                                                                                               : DType::kF32;
 }
