@@ -40,7 +40,7 @@ coverage: deps
 	@cmake --preset coverage >/dev/null
 	@cmake --build --preset coverage -j $(JOBS)
 	@ctest --preset coverage
-	@gcovr --root . --filter src/ --object-directory build/coverage --print-summary --txt build/coverage/coverage.txt
+	@gcovr --root . --filter src/ --object-directory build/coverage --gcov-ignore-parse-errors --print-summary --txt build/coverage/coverage.txt
 	@tail -n 4 build/coverage/coverage.txt
 
 # Each parser FUZZ_SECONDS long, from its corpus; what is found is left in build/fuzz.
