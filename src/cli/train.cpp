@@ -1,13 +1,12 @@
 // fathom train: settings from flags and recipe, signals, the exit code.
 
-#include <atomic>
-#include <csignal>
 #include <map>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/stop_signals.h"
 #include "core/error.h"
 #include "train/recipe.h"
 #include "train/train.h"
@@ -20,36 +19,6 @@ struct Options {
   std::map<std::string, std::string> given;  ///< settings that stand on the command line
   std::string recipe;
   bool resume = false;
-};
-
-std::atomic<bool> g_stop{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
-
-constexpr int kStopSignals[] = {SIGINT, SIGTERM};
-
-// The first signal asks the run to finish its step and save; the next one, either, ends it at once.
-void request_stop(int) {
-  g_stop.store(true);
-  for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
-}
-
-/// Catches SIGINT and SIGTERM while it lives.
-class StopSignals {
- public:
-  StopSignals() {
-    struct sigaction action {};
-    action.sa_handler = request_stop;
-    action.sa_flags = SA_RESTART;  // a write that is under way is not to fail
-    for (size_t i = 0; i < 2; ++i) sigaction(kStopSignals[i], &action, &before_[i]);
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-  ~StopSignals() {
-    for (size_t i = 0; i < 2; ++i) sigaction(kStopSignals[i], &before_[i], nullptr);
-  }
-
- private:
-  struct sigaction before_[2]{};
 };
 
 nlohmann::json result_json(const TrainResult& r) {
@@ -70,7 +39,7 @@ void run(const Options& o) {
   TrainResult result;
   {
     const StopSignals signals;
-    result = train(settings, *progress, &g_stop);
+    result = train(settings, *progress, &StopSignals::asked());
   }
   write_result(*o.common, result_json(result));
   if (result.stopped) {
