@@ -1,24 +1,28 @@
 #!/usr/bin/env python3
 """Writes a Hugging Face folder of the shape of a large model with random bf16 weights: what a diagnosis of a model
 larger than memory is tried on. The values are normal with standard deviation 0.02 (norms: 1), drawn once as a block of
-16 MiB that is written again and again, shifted, so that the disk is the limit and not the generator; every byte is
+a million that is written again and again, shifted, so that the disk is the limit and not the generator; every byte is
 written, no part of the file is a hole.
 
     scripts/make-random-model.py OUT [--layers 30 --hidden 4096 --ffn 11008 --heads 32 --kv-heads 32 --vocab 102400]
 
-The defaults are those of DeepSeek LLM 7B (13.8 GB). Needs numpy alone."""
+The defaults are those of DeepSeek LLM 7B (13.8 GB)."""
 
 import argparse
+import array
 import json
+import math
 import pathlib
+import random
 import sys
 
-import numpy as np
+BLOCK = 1 << 20  # values
 
 
 def bf16(values):
-    bits = values.astype(np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    """The values' bytes, rounded to nearest."""
+    bits = array.array("I", array.array("f", values).tobytes())
+    return array.array("H", ((b + 0x7FFF + (b >> 16 & 1)) >> 16 for b in bits)).tobytes()
 
 
 def tensors(a):
@@ -52,26 +56,27 @@ def main():
 
     header, offset = {}, 0
     for name, shape in tensors(a):
-        size = 2 * int(np.prod(shape))
+        size = 2 * math.prod(shape)
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
 
-    block = bf16(np.random.default_rng(a.seed).normal(0, 0.02, 8 << 20))
-    ones = bf16(np.ones(a.hidden))
+    rng = random.Random(a.seed)
+    block = bf16(rng.gauss(0, 0.02) for _ in range(BLOCK)) * 2  # twice, so that a run of a block can begin anywhere
+    ones = bf16([1.0] * a.hidden)
     with open(a.out / "model.safetensors", "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for i, (name, shape) in enumerate(tensors(a)):
-            left = int(np.prod(shape))
+            left = 2 * math.prod(shape)
             if len(shape) == 1:
-                file.write(ones[:left].tobytes())
+                file.write(ones[:left])
                 continue
-            at = i * 1000003 % block.size  # no two tensors begin alike
+            at = 2 * (i * 100003 % BLOCK)  # no two tensors begin alike
             while left > 0:
-                n = min(left, block.size - at)
-                file.write(block[at:at + n].tobytes())
-                left, at = left - n, 0
+                n = min(left, 2 * BLOCK)
+                file.write(block[at:at + n])
+                left -= n
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": a.hidden,
               "intermediate_size": a.ffn, "num_hidden_layers": a.layers, "num_attention_heads": a.heads,
               "num_key_value_heads": a.kv_heads, "vocab_size": a.vocab, "max_position_embeddings": a.context,

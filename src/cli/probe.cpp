@@ -105,6 +105,13 @@ MemoryShare share_memory(const Options& o, const ModelConfig& config, const Toke
   return m;
 }
 
+std::string parts_text(const json& seconds_by_part) {
+  std::string text;
+  for (const auto& [name, seconds] : seconds_by_part.items())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, seconds_text(seconds.get<double>()));
+  return text;
+}
+
 // What is about to be done, before it is: the metrics differ by factors of a hundred in their cost.
 template <class W>
 json print_forecast(const Options& o, const OpenedModel<W>& m, const TokenSequences& sequences,
@@ -116,13 +123,10 @@ json print_forecast(const Options& o, const OpenedModel<W>& m, const TokenSequen
   forecast["memory_bytes"] = weights + rest;
   forecast["weights_bytes"] = weights;
   if (spilled > 0) forecast["spilled_bytes"] = spilled;
-  std::string parts;
-  for (const auto& [name, seconds] : forecast["seconds_by_part"].items())
-    parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", name, seconds_text(seconds.get<double>()));
   fmt::print("{} tokens in {} sequences, {} metrics: {:.1f} forward passes, {:.3g} TFLOP\n", tokens,
              sequences.size(), o.diagnosis.metrics.size(), cost.passes(), cost.total() / 1e12);
   fmt::print("forecast: {} at {:.0f} GFLOP/s ({})\n", seconds_text(forecast["seconds"].get<double>()),
-             forecast["gflops"].get<double>(), parts);
+             forecast["gflops"].get<double>(), parts_text(forecast["seconds_by_part"]));
   const size_t L = m.config.num_hidden_layers, kept = m.weights->layers_kept();
   fmt::print(
       "memory: {}, of which weights {} ({}){}{}\n", bytes_text(static_cast<double>(weights + rest)),
