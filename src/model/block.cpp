@@ -343,16 +343,25 @@ BlockScratch<W> take_block_scratch(Arena& arena, const ModelConfig& c, size_t ro
 
 template <class W>
 void block_forward(Stream<W>* x_out, const Stream<W>* x, const LayerPlan& plan, const LayerWeights<W>& w,
-                   BlockSaved<W>& saved, const BlockContext<W>& context) {
+                   BlockSaved<W>& saved, const BlockContext<W>& context, LayerPart part) {
   using S = Stream<W>;
   const size_t rows = context.rows(), C = context.config->hidden_size;
   const double eps = context.config->rms_norm_eps;
-  step_forward<W>(
-      saved.middle, x, plan.step, w.attn, saved.attn, rows, C, eps,
-      [&](MatrixIn input, S* y, Addend addend) { attention_sublayer(input, y, addend, w, saved, context); });
-  step_forward<W>(
-      x_out, saved.middle, plan.step, w.mlp, saved.mlp, rows, C, eps,
-      [&](MatrixIn input, S* y, Addend addend) { mlp_sublayer(input, y, addend, w, saved, context); });
+  if (part == LayerPart::kWithoutAttention) {
+    step_without_sublayer<W>(saved.middle, x, plan.step, w.attn, saved.attn, rows, C, eps);
+  } else {
+    step_forward<W>(saved.middle, x, plan.step, w.attn, saved.attn, rows, C, eps,
+                    [&](MatrixIn input, S* y, Addend addend) {
+                      attention_sublayer(input, y, addend, w, saved, context);
+                    });
+  }
+  if (part == LayerPart::kWithoutMlp) {
+    step_without_sublayer<W>(x_out, saved.middle, plan.step, w.mlp, saved.mlp, rows, C, eps);
+  } else {
+    step_forward<W>(
+        x_out, saved.middle, plan.step, w.mlp, saved.mlp, rows, C, eps,
+        [&](MatrixIn input, S* y, Addend addend) { mlp_sublayer(input, y, addend, w, saved, context); });
+  }
 }
 
 template <class W>
@@ -377,7 +386,7 @@ void block_backward(Stream<W>* dx, const LayerPlan& plan, const LayerWeights<W>&
   template BlockSaved<W> take_block_saved<W>(Arena&, const ModelConfig&, const StepPlan&, size_t);          \
   template BlockScratch<W> take_block_scratch<W>(Arena&, const ModelConfig&, size_t);                       \
   template void block_forward<W>(Stream<W>*, const Stream<W>*, const LayerPlan&, const LayerWeights<W>&,    \
-                                 BlockSaved<W>&, const BlockContext<W>&);                                   \
+                                 BlockSaved<W>&, const BlockContext<W>&, LayerPart);                        \
   template void block_backward<W>(Stream<W>*, const LayerPlan&, const LayerWeights<W>&,                     \
                                   const LayerGradients<Stream<W>>*, const BlockSaved<W>&, BlockScratch<W>&, \
                                   const BlockContext<W>&);

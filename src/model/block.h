@@ -81,11 +81,17 @@ struct BlockScratch {
 template <class W>
 BlockScratch<W> take_block_scratch(Arena& arena, const ModelConfig& config, size_t rows);
 
+/// What of a layer runs. A sublayer that is left out contributes nothing to its step, whose y is 0 then: the
+/// stream stays as it is under every scheme with x' = residual x + y, and the post-type ones keep their norm,
+/// x' = N_sum(residual x), because the layers above were trained on a normed stream.
+enum class LayerPart { kWhole, kWithoutAttention, kWithoutMlp };
+
 /// x_out (rows, C) = the layer applied to x (rows, C). Fills `saved`, which keeps a pointer to x. x_out must
-/// not alias x.
+/// not alias x. block_backward goes with kWhole alone.
 template <class W>
 void block_forward(Stream<W>* x_out, const Stream<W>* x, const LayerPlan& plan,
-                   const LayerWeights<W>& weights, BlockSaved<W>& saved, const BlockContext<W>& context);
+                   const LayerWeights<W>& weights, BlockSaved<W>& saved, const BlockContext<W>& context,
+                   LayerPart part = LayerPart::kWhole);
 
 /// dx (rows, C): on entry the gradient of x_out, on exit that of x. Weight gradients are added to `gradients`
 /// where it is not null (null: a vector-Jacobian product alone).

@@ -274,7 +274,7 @@ void Transformer<W>::run_layer(S* out, const S* in, const ProgramStep<S>& step,
       middle = saved.middle;
     else if (observer)
       saved.middle = middle_.data() + b * T * C;
-    block_forward<W>(out + b * T * C, in + b * T * C, plans_[l], weights, saved, part);
+    block_forward<W>(out + b * T * C, in + b * T * C, plans_[l], weights, saved, part, step.part);
   }
   if (!observer) return;
   observer({TapPoint::kAttention, l, in, middle});

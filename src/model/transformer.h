@@ -29,11 +29,13 @@ struct LinearMap {
   std::vector<S> A, b;
 };
 
-/// One entry of a forward's program: the layer at 0-based position `layer`, or a linear map in its place.
+/// One entry of a forward's program: the layer at 0-based position `layer`, whole or without one of its
+/// sublayers, or a linear map in its place.
 template <class S>
 struct ProgramStep {
   size_t layer = 0;
   const LinearMap<S>* linear = nullptr;
+  LayerPart part = LayerPart::kWhole;
 };
 template <class S>
 using Program = std::vector<ProgramStep<S>>;

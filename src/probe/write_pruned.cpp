@@ -1,0 +1,349 @@
+#include "probe/write_pruned.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/rng.h"
+#include "io/gguf_model.h"
+#include "io/io_error.h"
+#include "io/json_text.h"
+#include "io/modeling_fathom.h"
+#include "io/safetensors.h"
+#include "kernels/vector_ops.h"
+#include "probe/prune.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// Elements converted at a time: bounds the memory that a conversion takes.
+constexpr size_t kChunk = size_t{1} << 20;
+
+// A tensor of the pruned checkpoint and where its bytes come from: a file as they are, or values in memory.
+struct Piece {
+  std::string name;
+  StoredType type;
+  std::vector<size_t> shape;
+  const TensorView* raw = nullptr;
+  float* values = nullptr;
+  size_t count = 0;
+  float offset = 0;    // what a file's values are below those in memory
+  fs::path from = {};  // the source's file
+};
+
+// Calls fn(const void* data, size_t bytes) for all of the piece's bytes, in order.
+template <class Fn>
+void for_each_chunk(const Piece& piece, const Fn& fn) {
+  if (piece.raw != nullptr) {
+    fn(piece.raw->data, piece.raw->size_bytes);
+    piece.raw->drop();
+    return;
+  }
+  std::vector<float> in_file(std::min(piece.count, kChunk));
+  std::vector<bf16> rounded(piece.type == StoredType::kBf16 ? in_file.size() : 0);
+  for (size_t i = 0; i < piece.count; i += kChunk) {
+    const size_t m = std::min(kChunk, piece.count - i);
+    for (size_t j = 0; j < m; ++j) in_file[j] = piece.values[i + j] - piece.offset;
+    if (rounded.empty()) {
+      fn(in_file.data(), m * sizeof(float));
+    } else {
+      convert(rounded.data(), in_file.data(), m);
+      fn(rounded.data(), m * sizeof(bf16));
+    }
+  }
+}
+
+// The values become those that the file holds.
+void round_as_stored(const Piece& piece) {
+  if (piece.raw != nullptr) return;
+  for (size_t i = 0; i < piece.count; ++i) {
+    const float in_file = piece.values[i] - piece.offset;
+    piece.values[i] =
+        (piece.type == StoredType::kBf16 ? static_cast<float>(bf16(in_file)) : in_file) + piece.offset;
+  }
+}
+
+// The source: its values in memory and, where it is no GGUF file, its tensors as they are stored.
+struct Source {
+  explicit Source(const fs::path& path_)
+      : path(path_),
+        gguf(is_gguf(path_)),
+        weights(std::make_unique<ResidentWeights<float>>(read_config(path_))) {
+    load_weights(*weights, path);
+    if (gguf) return;
+    store = open_tensor_store(path);
+    block = read_block_shape(path);
+  }
+  const ModelConfig& config() const { return weights->config(); }
+
+  fs::path path;
+  bool gguf;
+  std::unique_ptr<ResidentWeights<float>> weights;
+  std::unique_ptr<TensorStore> store;
+  BlockShape block;
+};
+
+std::vector<Piece> pieces_of(const Source& source, const ModelConfig& pruned, std::span<const size_t> dropped,
+                             StoreAs as) {
+  const std::vector<size_t> kept = kept_layers(source.config().num_hidden_layers, dropped);
+  const std::vector<ParamSpec> targets = parameter_list(pruned);
+  std::vector<Piece> pieces;
+  size_t at = 0;  // both lists are in the same order
+  for (const ParamSpec& spec : source.weights->list()) {
+    if (spec.layer >= 0 && !std::binary_search(kept.begin(), kept.end(), static_cast<size_t>(spec.layer)))
+      continue;
+    const ParamSpec& target = targets[at++];
+    if (target.role != spec.role || target.shape != spec.shape)
+      fail("internal: pruned parameters are out of step");
+    Piece piece{.name = target.name, .type = StoredType::kF32, .shape = spec.shape};
+    StoredWeight stored;
+    if (!source.gguf) {
+      stored = find_weight(*source.store, spec.name, source.block);
+      piece.from = stored.tensor->path();
+    }
+    if (as != StoreAs::kSource || source.gguf) {
+      piece.type = as == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32;
+      piece.values = source.weights->values(spec);
+      piece.count = spec.size();
+      piece.offset = static_cast<float>(is_norm_weight(spec.role) ? source.config().norm_weight_offset : 0.0);
+      pieces.push_back(piece);
+      continue;
+    }
+    piece.type = stored.tensor->type;
+    piece.raw = stored.tensor;
+    pieces.push_back(piece);
+    if (stored.scales == nullptr) continue;
+    pieces.push_back({.name = target.name + "_scale_inv",
+                      .type = stored.scales->type,
+                      .shape = stored.scales->shape,
+                      .raw = stored.scales,
+                      .from = stored.scales->path()});
+  }
+  return pieces;
+}
+
+// Writes all pieces, those of one source file into one file. Returns how many files there are.
+size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces) {
+  std::map<fs::path, std::vector<const Piece*>> shards;
+  for (const Piece& piece : pieces) shards[piece.from].push_back(&piece);
+  json weight_map = json::object();
+  uint64_t total = 0;
+  size_t number = 0;
+  for (const auto& [from, shard] : shards) {
+    const std::string name = shards.size() == 1
+                                 ? "model.safetensors"
+                                 : fmt::format("model-{:05}-of-{:05}.safetensors", ++number, shards.size());
+    std::vector<SafetensorsWriter::Entry> entries;
+    for (const Piece* piece : shard) entries.push_back({piece->name, piece->type, piece->shape});
+    SafetensorsWriter file(folder / name, entries, {{"format", "pt"}});
+    for (const Piece* piece : shard) {
+      for_each_chunk(*piece, [&](const void* data, size_t bytes) {
+        file.write(data, bytes);
+        total += bytes;
+      });
+      weight_map[piece->name] = name;
+    }
+    file.commit();
+  }
+  if (shards.size() > 1) {
+    write_text_file(folder / "model.safetensors.index.json",
+                    json{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}}.dump(2) + "\n");
+  }
+  return shards.size();
+}
+
+// Every tensor that was written must be there, byte for byte, and nothing else. Returns their bytes.
+uint64_t check_pieces(const fs::path& folder, const std::vector<Piece>& pieces) {
+  const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
+  uint64_t total = 0;
+  for (const Piece& piece : pieces) {
+    const TensorView& written = store->at(piece.name);
+    bool same = written.type == piece.type && written.shape == piece.shape;
+    size_t at = 0;
+    for_each_chunk(piece, [&](const void* data, size_t bytes) {
+      same = same && at + bytes <= written.size_bytes && std::memcmp(written.data + at, data, bytes) == 0;
+      at += bytes;
+    });
+    if (!same || at != written.size_bytes) {
+      fail_tensor(written.path(), piece.name, "reads back differently from what was written", written.offset,
+                  "is the disk sound?");
+    }
+    written.drop();
+    total += at;
+  }
+  if (store->tensors().size() != pieces.size()) fail("internal: the pruned checkpoint has tensors too many");
+  return total;
+}
+
+void write_config(const fs::path& folder, const Source& source, const ModelConfig& pruned,
+                  std::span<const size_t> dropped, StoreAs as) {
+  json config;
+  if (source.gguf) {
+    config = config_to_json(pruned, as == StoreAs::kBf16 ? DType::kBf16 : DType::kF32);
+  } else {
+    const fs::path path = source.path / "config.json";
+    config = pruned_config_json(parse_json_object(read_text_file(path, kMaxConfigBytes), path),
+                                source.config(), dropped, as);
+  }
+  write_text_file(folder / "config.json", config.dump(2) + "\n");
+  if (config.value("model_type", "") == "fathom")
+    write_text_file(folder / "modeling_fathom.py", kModelingFathom);
+  // Read back, it must describe the model that was meant: sizes, scheme, indices, windows, rotations.
+  const json meant = config_to_json(pruned, DType::kF32),
+             read = config_to_json(read_config(folder), DType::kF32);
+  for (const auto& [key, value] : meant.items()) {
+    if (read.contains(key) && read[key] == value) continue;
+    fail_file(folder / "config.json", "'" + key + "' reads back as " +
+                                          (read.contains(key) ? read[key].dump() : "nothing") +
+                                          ", meant was " + value.dump());
+  }
+}
+
+// Random tokens for the comparison: enough to tell a wrong layer, few enough to cost nothing.
+struct ProbeTokens {
+  explicit ProbeTokens(const ModelConfig& config)
+      : ids(2 * std::min<size_t>(16, config.max_position_embeddings)) {
+    Rng rng(1);
+    for (int32_t& t : ids) t = static_cast<int32_t>(rng.below(config.vocab_size));
+  }
+  Batch view() const { return {.B = 2, .T = ids.size() / 2, .tokens = ids.data()}; }
+  std::vector<int32_t> ids;
+};
+
+// What a model computes from the tokens: the embedding and the streams after each layer, and the logits.
+struct Trace {
+  std::vector<std::vector<float>> streams;
+  std::vector<float> logits;
+};
+
+Trace trace_of(ResidentWeights<float>& weights, std::span<const size_t> dropped) {
+  const ModelConfig& config = weights.config();
+  Transformer<float> model(config, weights);
+  const ProbeTokens tokens(config);
+  const Batch batch = tokens.view();
+  const size_t n = batch.rows() * config.hidden_size;
+  Trace trace;
+  const Observer<float> keep = [&](const Tap<float>& tap) {
+    if (tap.point != TapPoint::kAttention) trace.streams.emplace_back(tap.after, tap.after + n);
+  };
+  std::vector<size_t> positions;
+  for (const size_t l : dropped) positions.push_back(l - 1);
+  Buffer<float> x(n);
+  model.embed(x.data(), batch, keep);
+  model.run(x.data(), program_without<float>(config.num_hidden_layers, positions), batch, keep);
+  trace.logits.resize(batch.rows() * config.vocab_size);
+  model.logits(trace.logits.data(), x.data(), batch.rows());
+  return trace;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Largest change of a logit over the largest logit.
+double deviation(const Trace& exact, const Trace& rounded) {
+  double largest = 0, worst = 0;
+  for (size_t i = 0; i < exact.logits.size(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(exact.logits[i])));
+    worst = std::max(worst,
+                     std::abs(static_cast<double>(exact.logits[i]) - static_cast<double>(rounded.logits[i])));
+  }
+  return largest > 0 ? worst / largest : 0;
+}
+
+void check_computes(const fs::path& folder, const Trace& expected) {
+  ResidentWeights<float> read(read_config(folder));
+  load_weights(read, folder);
+  const Trace found = trace_of(read, {});
+  const std::vector<LayerPlan> plans = layer_plans(read.config().norm, read.config().num_hidden_layers);
+  for (size_t l = 0; l < expected.streams.size(); ++l) {
+    if (l < found.streams.size() && same_bits(found.streams[l], expected.streams[l])) continue;
+    fail_file(folder, l == 0 ? std::string("the embedding of the pruned model differs from the source's")
+                             : "layer " + std::to_string(l) +
+                                   " of the pruned model computes something else than layer " +
+                                   std::to_string(plans[l - 1].index) + " of the original");
+  }
+  if (!same_bits(found.logits, expected.logits))
+    fail_file(folder, "the logits of the pruned model differ from those of the source without the layers");
+}
+
+// A folder under a temporary name, gone unless it is kept.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(const fs::path& target)
+      : path_(target.string() + ".partial-" + std::to_string(::getpid())) {
+    fs::remove_all(path_);
+    std::error_code error;
+    fs::create_directories(path_, error);
+    if (error) fail_file(path_, "can't be made: " + error.message());
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+  void rename_to(const fs::path& target) {
+    sync_folder(path_);
+    std::error_code error;
+    fs::rename(path_, target, error);
+    if (error) fail_file(target, "can't be put in place: " + error.message());
+    path_.clear();
+  }
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace
+
+StoreAs parse_store(const std::string& name) {
+  if (name == "source") return StoreAs::kSource;
+  if (name == "f32") return StoreAs::kF32;
+  if (name == "bf16") return StoreAs::kBf16;
+  usage_error("unknown --store '" + name + "'", "known: source, f32, bf16");
+}
+
+void check_new_folder(const fs::path& out) {
+  if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out)))
+    fail_file(out, "exists already", "give a new folder with --out");
+}
+
+WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dropped, const fs::path& out,
+                               StoreAs store, const std::function<void(const fs::path&)>& also) {
+  const fs::path target = out.has_filename() ? out : out.parent_path();  // "pruned/" is "pruned"
+  check_new_folder(target);
+  Source source(model);
+  WrittenCheckpoint written{.config = pruned_config(source.config(), dropped)};
+  TemporaryFolder folder(target);
+  write_config(folder.path(), source, written.config, dropped, store);
+  const std::vector<Piece> pieces = pieces_of(source, written.config, dropped, store);
+  written.files = write_pieces(folder.path(), pieces);
+  if (!source.gguf) copy_tokenizer_files(model, folder.path());
+  if (also) also(folder.path());
+
+  written.size_bytes = check_pieces(folder.path(), pieces);
+  Trace expected = trace_of(*source.weights, dropped);
+  if (std::any_of(pieces.begin(), pieces.end(), [](const Piece& p) { return p.raw == nullptr; })) {
+    for (const Piece& piece : pieces) round_as_stored(piece);
+    Trace rounded = trace_of(*source.weights, dropped);
+    written.rounding = deviation(expected, rounded);
+    expected = std::move(rounded);
+  }
+  source.weights.reset();  // so that the model is in memory once
+  check_computes(folder.path(), expected);
+  folder.rename_to(target);
+  return written;
+}
+
+}  // namespace fathom
