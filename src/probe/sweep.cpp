@@ -115,12 +115,13 @@ std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSeque
     std::vector<double> nll(batch.rows()), other(batch.rows());
     model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
     loss.add_rows(nll.data(), batch);
+    progress.update(i * (sets.size() + 1) + 1);
     for (size_t s = 0; s < sets.size(); ++s) {
-      progress.update(i * (sets.size() + 1) + s + 1);
       losses_from<W>(model, other.data(), record.stream(sets[s][0] - 1), rest[s], batch);
       loss_without[s].add_rows(other.data(), batch);
       for (size_t r = 0; r < batch.rows(); ++r) other[r] -= nll[r];
       delta[s].add_rows(other.data(), batch);
+      progress.update(i * (sets.size() + 1) + s + 2);
     }
   }
   progress.end();
