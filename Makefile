@@ -67,6 +67,7 @@ parity-venv:
 
 parity: build
 	@/usr/bin/python3 tests/parity/check_logits.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
+	@/usr/bin/python3 tests/parity/check_pruned.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@.venv-parity/bin/python tests/parity/check_tokenizer.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@.venv-parity/bin/python tests/parity/check_foreign_tokenizers.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 

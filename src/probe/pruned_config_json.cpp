@@ -1,5 +1,8 @@
 // config.json of a pruned checkpoint.
 
+#include <algorithm>
+#include <charconv>
+
 #include "probe/prune.h"
 #include "probe/write_pruned.h"
 
@@ -21,6 +24,32 @@ void keep_layer_types(json& out, const json& made, size_t num_layers, std::span<
   }
 }
 
+// "model.layers.7.mlp" under the number that layer 7 has among the kept ones; "" where it is gone; other
+// names as they are.
+std::string renumbered(const std::string& name, const std::vector<size_t>& kept) {
+  const std::string prefix = "model.layers.";
+  if (!name.starts_with(prefix)) return name;
+  size_t layer = 0;
+  const char* end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + prefix.size(), end, layer);
+  if (error != std::errc()) return name;
+  const auto place = std::find(kept.begin(), kept.end(), layer);
+  return place == kept.end() ? "" : prefix + std::to_string(place - kept.begin()) + std::string(rest, end);
+}
+
+// Modules that a quantizer left alone are named with their layers' numbers (Qwen3's F8 checkpoints name every
+// norm).
+void renumber_modules(json& names, size_t num_layers, std::span<const size_t> dropped) {
+  if (!names.is_array()) return;
+  const std::vector<size_t> kept = kept_layers(num_layers, dropped);
+  json out = json::array();
+  for (const json& name : names) {
+    const std::string renamed = name.is_string() ? renumbered(name.get<std::string>(), kept) : "";
+    if (!renamed.empty()) out.push_back(renamed);
+  }
+  names = std::move(out);
+}
+
 }  // namespace
 
 json pruned_config_json(const json& source, const ModelConfig& source_config, std::span<const size_t> dropped,
@@ -39,6 +68,10 @@ json pruned_config_json(const json& source, const ModelConfig& source_config, st
       out[key] = made[key];
   } else {
     out.erase("auto_map");  // names code that stays behind; the classes that are read are transformers' own
+  }
+  for (const char* key : {"modules_to_not_convert", "ignored_layers"}) {
+    if (out.contains("quantization_config") && out["quantization_config"].contains(key))
+      renumber_modules(out["quantization_config"][key], source_config.num_hidden_layers, dropped);
   }
   if (store != StoreAs::kSource) {
     out.erase("quantization_config");

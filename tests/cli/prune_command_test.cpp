@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <list>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "core/rng.h"
 #include "io/checkpoint.h"
 #include "io/gguf_writer.h"
+#include "io/rope_permutation.h"
 #include "io/safetensors.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
@@ -74,8 +76,16 @@ class PruneCommand : public testing::Test {
                          {"tokenizer.ggml.eos_token_id", u32(2)},
                          {"tokenizer.ggml.unknown_token_id", u32(0)}};
     std::vector<GgufTensor> tensors;
-    for (const ParamSpec& spec : weights.list())
-      tensors.push_back({spec.gguf_name, spec.shape, weights.values(spec), DType::kF32, StoredType::kF32});
+    std::list<std::vector<float>> permuted;  // q and k lie in another order of rows there
+    for (const ParamSpec& spec : weights.list()) {
+      const float* values = weights.values(spec);
+      if (spec.role == ParamRole::kQ || spec.role == ParamRole::kK) {
+        permuted.emplace_back(spec.size());
+        permute_qk(permuted.back().data(), values, spec.shape[0], spec.shape[1], config_.head_dim);
+        values = permuted.back().data();
+      }
+      tensors.push_back({spec.gguf_name, spec.shape, values, DType::kF32, StoredType::kF32});
+    }
     write_gguf(folder_ / "model.gguf", meta, tensors);
   }
 

@@ -207,6 +207,19 @@ TEST(WritePrunedConfig, KeepsKeysThatItDoesNotKnowAndListsOfIds) {
   EXPECT_FALSE(after.contains("auto_map"));  // it names a file that is not copied
 }
 
+TEST(WritePrunedConfig, RenumbersTheModulesThatAQuantizerLeftAlone) {
+  const fs::path source = kFamilies / "llama";
+  json config = config_in(source);
+  config["quantization_config"] = {{"quant_method", "fp8"},
+                                   {"modules_to_not_convert",
+                                    {"lm_head", "model.layers.0.mlp", "model.layers.1.mlp", "model.layers.3",
+                                     "model.layers.x", "model.layers."}}};
+  const size_t dropped[] = {1, 3};
+  const json after = pruned_config_json(config, read_config(source), dropped, StoreAs::kSource);
+  EXPECT_EQ(after["quantization_config"]["modules_to_not_convert"],
+            json({"lm_head", "model.layers.0.mlp", "model.layers.1", "model.layers.x", "model.layers."}));
+}
+
 // A scheme that no stock class computes must not stay under a stock class's name.
 TEST(WritePrunedConfig, NamesOurClassWhereAStockOneWouldRunAnotherScheme) {
   const TempFolder temp;
