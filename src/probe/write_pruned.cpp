@@ -16,6 +16,8 @@
 #include "io/json_text.h"
 #include "io/modeling_fathom.h"
 #include "io/safetensors.h"
+#include "io/stored_parameters.h"
+#include "io/streamed_weights.h"
 #include "kernels/vector_ops.h"
 #include "probe/prune.h"
 
@@ -25,96 +27,102 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// Elements converted at a time: bounds the memory that a conversion takes.
-constexpr size_t kChunk = size_t{1} << 20;
+// How a parameter's values become those of a file: less the offset that norms' gains have in memory, rounded.
+struct Storage {
+  StoredType type = StoredType::kF32;  ///< or kBf16
+  double norm_offset = 0;
 
-// A tensor of the pruned checkpoint and where its bytes come from: a file as they are, or values in memory.
+  // Bytes of the values as the file holds them.
+  std::vector<std::byte> encode(const std::vector<float>& values, const ParamSpec& spec) const {
+    std::vector<float> in_file = values;
+    for (float& v : in_file) v -= offset(spec);
+    std::vector<std::byte> bytes(values.size() * stored_type_info(type).block_bytes);
+    if (type == StoredType::kBf16)
+      convert(reinterpret_cast<bf16*>(bytes.data()), in_file.data(), in_file.size());
+    else
+      std::memcpy(bytes.data(), in_file.data(), bytes.size());
+    return bytes;
+  }
+  // What will be read back from them.
+  void round(float* values, const ParamSpec& spec) const {
+    for (size_t i = 0; i < spec.size(); ++i) {
+      const float in_file = values[i] - offset(spec);
+      values[i] = (type == StoredType::kBf16 ? static_cast<float>(bf16(in_file)) : in_file) + offset(spec);
+    }
+  }
+  float offset(const ParamSpec& spec) const {
+    return static_cast<float>(is_norm_weight(spec.role) ? norm_offset : 0.0);
+  }
+};
+
+// The source: its parameters' values, read as they are needed, and, where it is no GGUF file, its tensors as
+// they are stored. Opening it checks all of it that headers say.
+struct Source {
+  explicit Source(const fs::path& path_)
+      : path(path_),
+        gguf(is_gguf(path_)),
+        config(read_config(path_)),
+        list(parameter_list(config)),
+        values(path_, config, list) {
+    if (gguf) return;
+    store = open_tensor_store(path);
+    block = read_block_shape(path);
+  }
+
+  fs::path path;
+  bool gguf;
+  ModelConfig config;
+  std::vector<ParamSpec> list;
+  StoredParameters values;
+  std::unique_ptr<TensorStore> store;
+  BlockShape block;
+};
+
+// A tensor of the pruned checkpoint and where its bytes come from: a file as they are, or the source's values
+// converted.
 struct Piece {
   std::string name;
   StoredType type;
   std::vector<size_t> shape;
   const TensorView* raw = nullptr;
-  float* values = nullptr;
-  size_t count = 0;
-  float offset = 0;    // what a file's values are below those in memory
-  fs::path from = {};  // the source's file
+  const ParamSpec* converted = nullptr;  // in the source
+  fs::path from = {};                    // the source's file
 };
 
-// Calls fn(const void* data, size_t bytes) for all of the piece's bytes, in order.
+// Calls fn(const void* data, size_t bytes) with all of the piece's bytes.
 template <class Fn>
-void for_each_chunk(const Piece& piece, const Fn& fn) {
+void with_bytes(const Piece& piece, const Source& source, const Storage& storage, const Fn& fn) {
   if (piece.raw != nullptr) {
     fn(piece.raw->data, piece.raw->size_bytes);
     piece.raw->drop();
     return;
   }
-  std::vector<float> in_file(std::min(piece.count, kChunk));
-  std::vector<bf16> rounded(piece.type == StoredType::kBf16 ? in_file.size() : 0);
-  for (size_t i = 0; i < piece.count; i += kChunk) {
-    const size_t m = std::min(kChunk, piece.count - i);
-    for (size_t j = 0; j < m; ++j) in_file[j] = piece.values[i + j] - piece.offset;
-    if (rounded.empty()) {
-      fn(in_file.data(), m * sizeof(float));
-    } else {
-      convert(rounded.data(), in_file.data(), m);
-      fn(rounded.data(), m * sizeof(bf16));
-    }
-  }
+  std::vector<float> values(piece.converted->size());
+  source.values.read(values.data(), *piece.converted);
+  const std::vector<std::byte> bytes = storage.encode(values, *piece.converted);
+  fn(bytes.data(), bytes.size());
 }
-
-// The values become those that the file holds.
-void round_as_stored(const Piece& piece) {
-  if (piece.raw != nullptr) return;
-  for (size_t i = 0; i < piece.count; ++i) {
-    const float in_file = piece.values[i] - piece.offset;
-    piece.values[i] =
-        (piece.type == StoredType::kBf16 ? static_cast<float>(bf16(in_file)) : in_file) + piece.offset;
-  }
-}
-
-// The source: its values in memory and, where it is no GGUF file, its tensors as they are stored.
-struct Source {
-  explicit Source(const fs::path& path_)
-      : path(path_),
-        gguf(is_gguf(path_)),
-        weights(std::make_unique<ResidentWeights<float>>(read_config(path_))) {
-    load_weights(*weights, path);
-    if (gguf) return;
-    store = open_tensor_store(path);
-    block = read_block_shape(path);
-  }
-  const ModelConfig& config() const { return weights->config(); }
-
-  fs::path path;
-  bool gguf;
-  std::unique_ptr<ResidentWeights<float>> weights;
-  std::unique_ptr<TensorStore> store;
-  BlockShape block;
-};
 
 std::vector<Piece> pieces_of(const Source& source, const ModelConfig& pruned, std::span<const size_t> dropped,
-                             StoreAs as) {
-  const std::vector<size_t> kept = kept_layers(source.config().num_hidden_layers, dropped);
+                             StoreAs as, const Storage& storage) {
+  const std::vector<size_t> kept = kept_layers(source.config.num_hidden_layers, dropped);
   const std::vector<ParamSpec> targets = parameter_list(pruned);
   std::vector<Piece> pieces;
   size_t at = 0;  // both lists are in the same order
-  for (const ParamSpec& spec : source.weights->list()) {
+  for (const ParamSpec& spec : source.list) {
     if (spec.layer >= 0 && !std::binary_search(kept.begin(), kept.end(), static_cast<size_t>(spec.layer)))
       continue;
     const ParamSpec& target = targets[at++];
     if (target.role != spec.role || target.shape != spec.shape)
       fail("internal: pruned parameters are out of step");
-    Piece piece{.name = target.name, .type = StoredType::kF32, .shape = spec.shape};
+    Piece piece{.name = target.name, .type = storage.type, .shape = spec.shape};
     StoredWeight stored;
     if (!source.gguf) {
       stored = find_weight(*source.store, spec.name, source.block);
       piece.from = stored.tensor->path();
     }
     if (as != StoreAs::kSource || source.gguf) {
-      piece.type = as == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32;
-      piece.values = source.weights->values(spec);
-      piece.count = spec.size();
-      piece.offset = static_cast<float>(is_norm_weight(spec.role) ? source.config().norm_weight_offset : 0.0);
+      piece.converted = &spec;
       pieces.push_back(piece);
       continue;
     }
@@ -132,7 +140,8 @@ std::vector<Piece> pieces_of(const Source& source, const ModelConfig& pruned, st
 }
 
 // Writes all pieces, those of one source file into one file. Returns how many files there are.
-size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces) {
+size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces, const Source& source,
+                    const Storage& storage) {
   std::map<fs::path, std::vector<const Piece*>> shards;
   for (const Piece& piece : pieces) shards[piece.from].push_back(&piece);
   json weight_map = json::object();
@@ -146,7 +155,7 @@ size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces) {
     for (const Piece* piece : shard) entries.push_back({piece->name, piece->type, piece->shape});
     SafetensorsWriter file(folder / name, entries, {{"format", "pt"}});
     for (const Piece* piece : shard) {
-      for_each_chunk(*piece, [&](const void* data, size_t bytes) {
+      with_bytes(*piece, source, storage, [&](const void* data, size_t bytes) {
         file.write(data, bytes);
         total += bytes;
       });
@@ -162,23 +171,22 @@ size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces) {
 }
 
 // Every tensor that was written must be there, byte for byte, and nothing else. Returns their bytes.
-uint64_t check_pieces(const fs::path& folder, const std::vector<Piece>& pieces) {
+uint64_t check_pieces(const fs::path& folder, const std::vector<Piece>& pieces, const Source& source,
+                      const Storage& storage) {
   const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
   uint64_t total = 0;
   for (const Piece& piece : pieces) {
     const TensorView& written = store->at(piece.name);
     bool same = written.type == piece.type && written.shape == piece.shape;
-    size_t at = 0;
-    for_each_chunk(piece, [&](const void* data, size_t bytes) {
-      same = same && at + bytes <= written.size_bytes && std::memcmp(written.data + at, data, bytes) == 0;
-      at += bytes;
+    with_bytes(piece, source, storage, [&](const void* data, size_t bytes) {
+      same = same && bytes == written.size_bytes && std::memcmp(written.data, data, bytes) == 0;
+      total += bytes;
     });
-    if (!same || at != written.size_bytes) {
+    if (!same) {
       fail_tensor(written.path(), piece.name, "reads back differently from what was written", written.offset,
                   "is the disk sound?");
     }
     written.drop();
-    total += at;
   }
   if (store->tensors().size() != pieces.size()) fail("internal: the pruned checkpoint has tensors too many");
   return total;
@@ -191,8 +199,8 @@ void write_config(const fs::path& folder, const Source& source, const ModelConfi
     config = config_to_json(pruned, as == StoreAs::kBf16 ? DType::kBf16 : DType::kF32);
   } else {
     const fs::path path = source.path / "config.json";
-    config = pruned_config_json(parse_json_object(read_text_file(path, kMaxConfigBytes), path),
-                                source.config(), dropped, as);
+    config = pruned_config_json(parse_json_object(read_text_file(path, kMaxConfigBytes), path), source.config,
+                                dropped, as);
   }
   write_text_file(folder / "config.json", config.dump(2) + "\n");
   if (config.value("model_type", "") == "fathom")
@@ -225,8 +233,7 @@ struct Trace {
   std::vector<float> logits;
 };
 
-Trace trace_of(ResidentWeights<float>& weights, std::span<const size_t> dropped) {
-  const ModelConfig& config = weights.config();
+Trace trace_of(WeightSource<float>& weights, const ModelConfig& config, std::span<const size_t> dropped) {
   Transformer<float> model(config, weights);
   const ProbeTokens tokens(config);
   const Batch batch = tokens.view();
@@ -245,6 +252,67 @@ Trace trace_of(ResidentWeights<float>& weights, std::span<const size_t> dropped)
   return trace;
 }
 
+// One layer, or the head, in memory at a time: each is needed once.
+Trace trace_of(const fs::path& model, const ModelConfig& config, std::span<const size_t> dropped) {
+  StreamedWeights<float> weights(model, config, 0);
+  return trace_of(weights, config, dropped);
+}
+
+// The source's weights with the values that the pruned checkpoint holds, a layer at a time.
+class RoundedWeights final : public WeightSource<float> {
+ public:
+  RoundedWeights(const Source& source, const Storage& storage) : source_(source), storage_(storage) {
+    size_t at = 0;
+    for (const ParamSpec& spec : source.list) at += is_outer_vector(spec) ? spec.size() : 0;
+    vectors_ = Buffer<float>(at);
+    at = 0;
+    for (const ParamSpec& spec : source.list) {
+      if (spec.role == ParamRole::kEmbedding) embedding_ = &spec;
+      if (spec.role == ParamRole::kHead || (spec.role == ParamRole::kEmbedding && head_spec_ == nullptr))
+        head_spec_ = &spec;
+      if (!is_outer_vector(spec)) continue;
+      read(vectors_.data() + at, spec);
+      (spec.role == ParamRole::kEmbedNorm ? outer_.embed_norm : outer_.final_norm) = vectors_.data() + at;
+      at += spec.size();
+    }
+  }
+  OuterWeights<float> outer() override { return outer_; }
+  const float* head() override {
+    values_ = Buffer<float>(head_spec_->size());
+    read(values_.data(), *head_spec_);
+    return values_.data();
+  }
+  void embed(float* x, const int32_t* tokens, size_t rows, size_t C) override {
+    for (size_t r = 0; r < rows; ++r)
+      source_.values.read_rows(x + r * C, *embedding_, static_cast<size_t>(tokens[r]), 1);
+    ParamSpec row = *embedding_;
+    row.shape = {rows, C};
+    storage_.round(x, row);
+  }
+  LayerWeights<float> layer(size_t l) override {
+    const std::vector<ParamSpec> specs = layer_parameters(source_.list, l);
+    values_ = Buffer<float>(parameter_count(specs));
+    for (const ParamSpec& spec : specs) read(values_.data() + spec.offset, spec);
+    OuterWeights<float> none;
+    std::vector<LayerWeights<float>> views;
+    bind_views<const float, const float>(specs, values_.data(), values_.data(), 1, false, none, views);
+    return views[0];
+  }
+
+ private:
+  static bool is_outer_vector(const ParamSpec& spec) { return spec.layer < 0 && !spec.is_matrix(); }
+  void read(float* values, const ParamSpec& spec) const {
+    source_.values.read(values, spec);
+    storage_.round(values, spec);
+  }
+
+  const Source& source_;
+  const Storage& storage_;
+  const ParamSpec *embedding_ = nullptr, *head_spec_ = nullptr;
+  Buffer<float> vectors_, values_;
+  OuterWeights<float> outer_;
+};
+
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
@@ -261,10 +329,9 @@ double deviation(const Trace& exact, const Trace& rounded) {
 }
 
 void check_computes(const fs::path& folder, const Trace& expected) {
-  ResidentWeights<float> read(read_config(folder));
-  load_weights(read, folder);
-  const Trace found = trace_of(read, {});
-  const std::vector<LayerPlan> plans = layer_plans(read.config().norm, read.config().num_hidden_layers);
+  const ModelConfig config = read_config(folder);
+  const Trace found = trace_of(folder, config, {});
+  const std::vector<LayerPlan> plans = layer_plans(config.norm, config.num_hidden_layers);
   for (size_t l = 0; l < expected.streams.size(); ++l) {
     if (l < found.streams.size() && same_bits(found.streams[l], expected.streams[l])) continue;
     fail_file(folder, l == 0 ? std::string("the embedding of the pruned model differs from the source's")
@@ -323,24 +390,25 @@ WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dr
                                StoreAs store, const std::function<void(const fs::path&)>& also) {
   const fs::path target = out.has_filename() ? out : out.parent_path();  // "pruned/" is "pruned"
   check_new_folder(target);
-  Source source(model);
-  WrittenCheckpoint written{.config = pruned_config(source.config(), dropped)};
+  const Source source(model);
+  const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
+                        .norm_offset = source.config.norm_weight_offset};
+  WrittenCheckpoint written{.config = pruned_config(source.config, dropped)};
   TemporaryFolder folder(target);
   write_config(folder.path(), source, written.config, dropped, store);
-  const std::vector<Piece> pieces = pieces_of(source, written.config, dropped, store);
-  written.files = write_pieces(folder.path(), pieces);
+  const std::vector<Piece> pieces = pieces_of(source, written.config, dropped, store, storage);
+  written.files = write_pieces(folder.path(), pieces, source, storage);
   if (!source.gguf) copy_tokenizer_files(model, folder.path());
   if (also) also(folder.path());
 
-  written.size_bytes = check_pieces(folder.path(), pieces);
-  Trace expected = trace_of(*source.weights, dropped);
-  if (std::any_of(pieces.begin(), pieces.end(), [](const Piece& p) { return p.raw == nullptr; })) {
-    for (const Piece& piece : pieces) round_as_stored(piece);
-    Trace rounded = trace_of(*source.weights, dropped);
+  written.size_bytes = check_pieces(folder.path(), pieces, source, storage);
+  Trace expected = trace_of(source.path, source.config, dropped);
+  if (pieces[0].converted != nullptr) {  // then all are
+    RoundedWeights as_stored(source, storage);
+    Trace rounded = trace_of(as_stored, source.config, dropped);
     written.rounding = deviation(expected, rounded);
     expected = std::move(rounded);
   }
-  source.weights.reset();  // so that the model is in memory once
   check_computes(folder.path(), expected);
   folder.rename_to(target);
   return written;

@@ -34,10 +34,11 @@ struct WrittenCheckpoint {
 /// Writes `model` (a checkpoint folder or a .gguf file) without the layers at the 1-based places `dropped`
 /// (rising) to the new folder `out`, with the tokenizer's files; `also`, where given, adds to the folder
 /// before it gets its name. A source in several files becomes as many (less those that are left empty).
-/// Weights go from file to file; the model is in memory once, in fp32, for the comparison: bytes with the
-/// source's, config.json with what was meant, and then streams after each layer and logits with a run of the
-/// source that skips the layers, bit for bit. Errors: Error where `out` holds something already, or where
-/// what was read back differs, naming the tensor or the first layer; those of load_weights.
+/// Weights go from file to file, a tensor in memory at a time, and then a layer or the head, for the
+/// comparison: bytes with the source's, config.json with what was meant, and streams after each layer and
+/// logits with a run of the source that skips the layers, bit for bit. Errors: Error where `out` holds
+/// something already, or where what was read back differs, naming the tensor or the first layer; those of
+/// StoredParameters.
 WrittenCheckpoint write_pruned(const std::filesystem::path& model, std::span<const size_t> dropped,
                                const std::filesystem::path& out, StoreAs store = StoreAs::kSource,
                                const std::function<void(const std::filesystem::path&)>& also = {});

@@ -161,18 +161,25 @@ TEST(Sweep, CostsAtMostTheShareOfWholePassesThatItPromises) {
     CountingWeights counting(weights);
     Transformer<float> model(weights.config(), counting);
     const TokenSequences one{{1, 2, 3, 4}};
+    // How often a pass asks for a layer's weights is its own business: a whole pass says.
+    const test::TinyBatch data(1, 3, 37);
+    std::vector<double> nll(3);
+    model.forward(nll.data(), data.view());
+    const auto runs = [&, asked = counting.layers / L] {
+      return static_cast<double>(counting.layers / asked);
+    };
     const double promised = 0.55 * static_cast<double>((L + 1) * L);
     for (const size_t block : {1u, 3u}) {
       counting.layers = 0;
       const SweepResult sweep = sweep_layers(model, one, {.block = block}, quiet);
-      EXPECT_EQ(sweep.layer_runs, static_cast<double>(counting.layers));
+      EXPECT_EQ(sweep.layer_runs, runs());
       EXPECT_LE(sweep.layer_runs, promised);
     }
     for (const Removed what : {Removed::kAttention, Removed::kMlp}) {
       counting.layers = 0;
       const SweepResult sweep = sweep_layers(model, one, {.what = what}, quiet);
       // L layers run in half.
-      EXPECT_EQ(sweep.layer_runs, static_cast<double>(counting.layers) - static_cast<double>(L) / 2);
+      EXPECT_EQ(sweep.layer_runs, runs() - static_cast<double>(L) / 2);
       EXPECT_LE(sweep.layer_runs, promised);
     }
   }
