@@ -102,7 +102,7 @@ std::string baseline_flag(const Baselines& baselines, std::span<const PreparedIt
            ": this is the score of " + always(answers[0]) + ", not of knowing anything";
   const double score = metric_of(right_of(items, answers)).value;
   for (size_t k = 0; k < baselines.constant.size(); ++k) {
-    if (score == baselines.constant[k]) return "equals the score of " + always(k);
+    if (score > 0 && score == baselines.constant[k]) return "equals the score of " + always(k);
   }
   return {};
 }

@@ -14,6 +14,10 @@ namespace {
 // so many, a row has the same bits in every pack.
 constexpr size_t kFewestRows = 8;
 
+// A beginning that all groups of a pack share, and that the next pack computes again, is at most one row in
+// so many.
+constexpr size_t kRowsPerShared = 4;
+
 // A likelihood that is asked for: of `target` after the stream's row `row`.
 struct Question {
   size_t row;
@@ -102,12 +106,14 @@ ScoringWork score_groups(Transformer<W>& model, std::span<const ProgramStep<Stre
   ScoringWork total;
   while (begin < groups.size()) {
     std::vector<ScoreRequest> pack;
-    size_t rows = 0, end = begin;
+    size_t rows = 0, end = begin, limit = batch_tokens;
     for (; end < groups.size(); ++end) {
       size_t more = tree_rows(groups[end]);
       if (!pack.empty()) {
-        more -= common_prefix(pack.back().inputs(), groups[end].front().inputs());
-        if (rows + more > batch_tokens) break;
+        const size_t shared = common_prefix(pack.back().inputs(), groups[end].front().inputs());
+        if (end == begin + 1) limit = std::max(limit, kRowsPerShared * shared);
+        more -= shared;
+        if (rows + more > limit) break;
       }
       rows += more;
       pack.insert(pack.end(), groups[end].begin(), groups[end].end());

@@ -37,9 +37,10 @@ ScoringWork score_together(Transformer<W>& model, std::span<const ProgramStep<St
                            std::span<const ScoreRequest> requests, std::vector<std::vector<double>>& nll);
 
 /// Cuts `groups` (requests that belong together, such as an item's) into packs of up to `batch_tokens` rows
-/// each, in order, and hears each group's nll as it comes: fn(group, nll of each of its requests). A single
-/// larger group is a pack of its own. `begin`: the first group to be scored. `pack_done` is called after
-/// each pack with the number of groups that are done.
+/// each, in order, and hears each group's nll as it comes: fn(group, nll of each of its requests). A pack may
+/// be larger where its first group is, and where its groups have a long beginning in common (few-shot
+/// examples), which each pack computes anew: it may then have four times the rows of that. `begin`: the first
+/// group to be scored. `pack_done` is called after each pack with the number of groups that are done.
 template <class W>
 ScoringWork score_groups(Transformer<W>& model, std::span<const ProgramStep<Stream<W>>> program,
                          std::span<const std::vector<ScoreRequest>> groups, size_t begin, size_t batch_tokens,

@@ -54,6 +54,21 @@ std::vector<double> score_all(Transformer<W>& model, const std::vector<std::vect
   return all;
 }
 
+/// A request a pass: nothing packed, nothing shared.
+template <class W>
+std::vector<double> score_alone(Transformer<W>& model, const std::vector<std::vector<ScoreRequest>>& groups) {
+  std::vector<double> all;
+  const auto program = whole_program<Stream<W>>(model.config().num_hidden_layers);
+  for (const auto& group : groups) {
+    for (const ScoreRequest& request : group) {
+      std::vector<std::vector<double>> nll;
+      score_together<W>(model, program, std::span(&request, 1), nll);
+      all.insert(all.end(), nll[0].begin(), nll[0].end());
+    }
+  }
+  return all;
+}
+
 /// Each request by itself, through the forward that training and probing use.
 template <class W>
 std::vector<double> score_plainly(Transformer<W>& model,
@@ -118,14 +133,9 @@ template <class W>
 void expect_same_bits(const ModelConfig& config) {
   const auto groups = draw_groups(24, config.vocab_size);
   TinyModel<W> m(config);
-  const std::vector<double> expected = score_all(m.model, groups, 1);  // an item a pass
-  for (const size_t batch_tokens : {7, 64, 333, 100000})
+  const std::vector<double> expected = score_alone(m.model, groups);
+  for (const size_t batch_tokens : {1, 7, 64, 333, 100000})
     EXPECT_EQ(score_all(m.model, groups, batch_tokens), expected);
-  std::vector<std::vector<ScoreRequest>> alone;  // a request a pass: nothing shared
-  for (const auto& group : groups) {
-    for (const ScoreRequest& request : group) alone.push_back({request});
-  }
-  EXPECT_EQ(score_all(m.model, alone, 1), expected);
   const size_t threads = num_threads();
   for (const size_t n : {1, 3, 8}) {
     set_num_threads(n);
@@ -153,8 +163,9 @@ TEST(Scoring, HasTheSameBitsWhereContextsAreLongerThanABlockOfKeys) {
     for (ScoreRequest& request : group) request.ids.insert(request.ids.begin(), shots.begin(), shots.end());
   }
   TinyModel<float> m(config);
-  const std::vector<double> expected = score_all(m.model, groups, 1);
-  EXPECT_EQ(score_all(m.model, groups, 5000), expected);
+  const std::vector<double> expected = score_alone(m.model, groups);
+  for (const size_t batch_tokens : {1, 300, 5000})
+    EXPECT_EQ(score_all(m.model, groups, batch_tokens), expected);
   EXPECT_LE(largest_difference(score_plainly(m.model, groups), expected), 5e-5);
 }
 
