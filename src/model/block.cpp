@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/profile.h"
+#include "core/threads.h"
 #include "kernels/attention.h"
 #include "kernels/head_norm.h"
 #include "kernels/swiglu.h"
@@ -160,14 +161,19 @@ void prepare_queries_and_keys(const LayerWeights<W>& w, BlockSaved<W>& saved,
     head_norm_forward(k, saved.k_raw, saved.rstd_k, w.k_norm, eps,
                       head_norm_shape(c, rows, c.num_key_value_heads));
   }
+  const auto rotate = [&](W* x, size_t heads, const S* bias) {
+    if (context.segments.empty())
+      return rope(x, rows, ld, heads, c.head_dim, context.T, context.position, *context.rope, false, bias);
+    parallel_for(context.segments.size(), [&](size_t i) {
+      const Segment& s = context.segments[i];
+      rope(x + s.row * ld, s.length, ld, heads, c.head_dim, s.length, s.position, *context.rope, false, bias);
+    });
+  };
   if (q_bias == nullptr && k_bias == nullptr) {  // side by side in the rows: one pass
-    rope(q, rows, ld, c.num_attention_heads + c.num_key_value_heads, c.head_dim, context.T, context.position,
-         *context.rope, false);
+    rotate(q, c.num_attention_heads + c.num_key_value_heads, nullptr);
   } else {
-    rope(q, rows, ld, c.num_attention_heads, c.head_dim, context.T, context.position, *context.rope, false,
-         q_bias);
-    rope(k, rows, ld, c.num_key_value_heads, c.head_dim, context.T, context.position, *context.rope, false,
-         k_bias);
+    rotate(q, c.num_attention_heads, q_bias);
+    rotate(k, c.num_key_value_heads, k_bias);
   }
   if (w.v_bias != nullptr) bias_forward(v, w.v_bias, rows, ld, c.kv_size());
 }
@@ -219,7 +225,9 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
   prepare_queries_and_keys(w, saved, context);
 
   AttentionShape shape = attention_shape(context);
-  if (context.cache == nullptr) {
+  if (!context.segments.empty()) {
+    segment_attention(saved, context);
+  } else if (context.cache == nullptr) {
     attention_forward(saved.attn_out, saved.lse, q, k, v, shape);
   } else {
     append_to_cache(saved.qkv, context);

@@ -12,6 +12,7 @@
 #include "core/arena.h"
 #include "kernels/rope.h"
 #include "model/config.h"
+#include "model/segments.h"
 #include "model/weights.h"
 
 namespace fathom {
@@ -33,6 +34,7 @@ struct BlockContext {
   const int32_t* first_key = nullptr;  ///< (B, T): first key position that a query sees; null: 0
   size_t position = 0;                 ///< of the first token of each sequence; above 0 only with a cache
   const LayerCache<W>* cache = nullptr;
+  std::span<const Segment> segments = {};  ///< where not empty: what the rows are, instead of B and T
 
   size_t rows() const { return B * T; }
 };

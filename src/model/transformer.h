@@ -20,6 +20,9 @@ struct Batch {
   const int32_t* tokens = nullptr;     ///< (B, T)
   const int32_t* targets = nullptr;    ///< (B, T)
   const int32_t* first_key = nullptr;  ///< (B, T): document masks; see AttentionShape
+  /// Where not empty: B is 1, T the number of rows, and the rows are sequences that share their beginnings
+  /// (segments.h), all of them in some segment. Forward only; no cache and no document masks.
+  std::span<const Segment> segments = {};
   size_t rows() const { return B * T; }
 };
 
@@ -148,6 +151,8 @@ class Transformer {
   };
   Contexts contexts(const Batch& batch, size_t position);
   void check(const Batch& batch, size_t position) const;
+  /// (rows) first keys of layers with the sliding window.
+  const int32_t* window_first_keys(const Batch& batch, size_t position);
   Workspace& inference_workspace(size_t rows);
   Workspace& linear_workspace(size_t rows);
   size_t sequences_at_once(const Batch& batch) const;
