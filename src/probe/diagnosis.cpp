@@ -19,7 +19,6 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kRowsAtOnce = 2048;
 // Between two times that the state is written, within a stage and between stages: what is lost at most.
 constexpr std::chrono::seconds kSaveWithin{20}, kSaveBetween{1};
 
@@ -81,7 +80,7 @@ class Diagnosis {
   json run() {
     resumed_ = state_.load(place_, metrics_.sums());
     if (resumed_) log_info("goes on from " + state_.path().string());
-    model_.set_rows_at_once(kRowsAtOnce);
+    model_.set_rows_at_once(kDiagnosisRowsAtOnce);
     const size_t first_pass = place_.pass;
     progress_.begin("probe", static_cast<uint64_t>(cost_.total() / 1e9), "GFLOP");
     done_ = first_pass > 0 ? 1 : 0;
@@ -109,7 +108,7 @@ class Diagnosis {
   // The sequences of one pass through the model and all that is done with the streams it leaves.
   void run_pass(size_t p) {
     const Batch batch = batches_[p];
-    const size_t at_once = options_.batch_size > 0 ? options_.batch_size * batch.T : kRowsAtOnce;
+    const size_t at_once = options_.batch_size > 0 ? options_.batch_size * batch.T : kDiagnosisRowsAtOnce;
     model_.set_rows_at_once(at_once);
     std::vector<double> nll(batch.rows());
     forward(nll.data(), batch);

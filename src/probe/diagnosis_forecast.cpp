@@ -11,8 +11,6 @@
 namespace fathom {
 namespace {
 
-constexpr size_t kRowsAtOnce = 2048;
-
 double matrix_elements(const ModelConfig& c) {
   const auto C = static_cast<double>(c.hidden_size), F = static_cast<double>(c.intermediate_size);
   return C * static_cast<double>(c.qkv_size()) + C * static_cast<double>(c.q_size()) + 3 * C * F;
@@ -55,7 +53,7 @@ template <class W>
 DiagnosisMemory diagnosis_memory(const DiagnosisOptions& o, const ModelConfig& c, size_t T) {
   using S = Stream<W>;
   const size_t stream = c.hidden_size * sizeof(S), L = c.num_hidden_layers;
-  const size_t at_once = o.batch_size > 0 ? o.batch_size * T : std::max(T, kRowsAtOnce);
+  const size_t at_once = o.batch_size > 0 ? o.batch_size * T : std::max(T, kDiagnosisRowsAtOnce);
   DiagnosisMemory memory;
   const auto wants = [&](const char* m) { return o.metrics.contains(m); };
   const bool backward = wants("grad_norm") || wants("identity_deviation");

@@ -10,6 +10,10 @@
 
 namespace fathom {
 
+/// Rows that go through a layer at a time where --batch does not say: the products are at full speed, and a
+/// 7B model's activations of a layer stay below half a gigabyte.
+inline constexpr size_t kDiagnosisRowsAtOnce = 2048;
+
 /// Floating-point operations of each part, over the whole text.
 struct DiagnosisCost {
   double pass = 0;  ///< one whole forward pass, the head included: the unit that people think in
