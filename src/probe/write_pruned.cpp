@@ -16,44 +16,15 @@
 #include "io/json_text.h"
 #include "io/modeling_fathom.h"
 #include "io/safetensors.h"
-#include "io/stored_parameters.h"
 #include "io/streamed_weights.h"
-#include "kernels/vector_ops.h"
 #include "probe/prune.h"
+#include "probe/rounded_weights.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-// How a parameter's values become those of a file: less the offset that norms' gains have in memory, rounded.
-struct Storage {
-  StoredType type = StoredType::kF32;  ///< or kBf16
-  double norm_offset = 0;
-
-  // Bytes of the values as the file holds them.
-  std::vector<std::byte> encode(const std::vector<float>& values, const ParamSpec& spec) const {
-    std::vector<float> in_file = values;
-    for (float& v : in_file) v -= offset(spec);
-    std::vector<std::byte> bytes(values.size() * stored_type_info(type).block_bytes);
-    if (type == StoredType::kBf16)
-      convert(reinterpret_cast<bf16*>(bytes.data()), in_file.data(), in_file.size());
-    else
-      std::memcpy(bytes.data(), in_file.data(), bytes.size());
-    return bytes;
-  }
-  // What will be read back from them.
-  void round(float* values, const ParamSpec& spec) const {
-    for (size_t i = 0; i < spec.size(); ++i) {
-      const float in_file = values[i] - offset(spec);
-      values[i] = (type == StoredType::kBf16 ? static_cast<float>(bf16(in_file)) : in_file) + offset(spec);
-    }
-  }
-  float offset(const ParamSpec& spec) const {
-    return static_cast<float>(is_norm_weight(spec.role) ? norm_offset : 0.0);
-  }
-};
 
 // The source: its parameters' values, read as they are needed, and, where it is no GGUF file, its tensors as
 // they are stored. Opening it checks all of it that headers say.
@@ -258,61 +229,6 @@ Trace trace_of(const fs::path& model, const ModelConfig& config, std::span<const
   return trace_of(weights, config, dropped);
 }
 
-// The source's weights with the values that the pruned checkpoint holds, a layer at a time.
-class RoundedWeights final : public WeightSource<float> {
- public:
-  RoundedWeights(const Source& source, const Storage& storage) : source_(source), storage_(storage) {
-    size_t at = 0;
-    for (const ParamSpec& spec : source.list) at += is_outer_vector(spec) ? spec.size() : 0;
-    vectors_ = Buffer<float>(at);
-    at = 0;
-    for (const ParamSpec& spec : source.list) {
-      if (spec.role == ParamRole::kEmbedding) embedding_ = &spec;
-      if (spec.role == ParamRole::kHead || (spec.role == ParamRole::kEmbedding && head_spec_ == nullptr))
-        head_spec_ = &spec;
-      if (!is_outer_vector(spec)) continue;
-      read(vectors_.data() + at, spec);
-      (spec.role == ParamRole::kEmbedNorm ? outer_.embed_norm : outer_.final_norm) = vectors_.data() + at;
-      at += spec.size();
-    }
-  }
-  OuterWeights<float> outer() override { return outer_; }
-  const float* head() override {
-    values_ = Buffer<float>(head_spec_->size());
-    read(values_.data(), *head_spec_);
-    return values_.data();
-  }
-  void embed(float* x, const int32_t* tokens, size_t rows, size_t C) override {
-    for (size_t r = 0; r < rows; ++r)
-      source_.values.read_rows(x + r * C, *embedding_, static_cast<size_t>(tokens[r]), 1);
-    ParamSpec row = *embedding_;
-    row.shape = {rows, C};
-    storage_.round(x, row);
-  }
-  LayerWeights<float> layer(size_t l) override {
-    const std::vector<ParamSpec> specs = layer_parameters(source_.list, l);
-    values_ = Buffer<float>(parameter_count(specs));
-    for (const ParamSpec& spec : specs) read(values_.data() + spec.offset, spec);
-    OuterWeights<float> none;
-    std::vector<LayerWeights<float>> views;
-    bind_views<const float, const float>(specs, values_.data(), values_.data(), 1, false, none, views);
-    return views[0];
-  }
-
- private:
-  static bool is_outer_vector(const ParamSpec& spec) { return spec.layer < 0 && !spec.is_matrix(); }
-  void read(float* values, const ParamSpec& spec) const {
-    source_.values.read(values, spec);
-    storage_.round(values, spec);
-  }
-
-  const Source& source_;
-  const Storage& storage_;
-  const ParamSpec *embedding_ = nullptr, *head_spec_ = nullptr;
-  Buffer<float> vectors_, values_;
-  OuterWeights<float> outer_;
-};
-
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
@@ -404,7 +320,7 @@ WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dr
   written.size_bytes = check_pieces(folder.path(), pieces, source, storage);
   Trace expected = trace_of(source.path, source.config, dropped);
   if (pieces[0].converted != nullptr) {  // then all are
-    RoundedWeights as_stored(source, storage);
+    RoundedWeights as_stored(source.values, source.list, storage);
     Trace rounded = trace_of(as_stored, source.config, dropped);
     written.rounding = deviation(expected, rounded);
     expected = std::move(rounded);
