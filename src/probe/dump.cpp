@@ -102,11 +102,11 @@ class DumpFile {
     }
     if (path.extension() != ".safetensors")
       usage_error("--out " + path.string() + " is neither a .npy nor a .safetensors file");
-    std::vector<TensorInHeader> tensors;
-    for (const DumpEntry& e : entries) tensors.push_back({e.name, {rows, C}, StoredType::kF32});
+    std::vector<SafetensorsWriter::Entry> tensors;
+    for (const DumpEntry& e : entries) tensors.push_back({e.name, StoredType::kF32, {rows, C}});
     for (const char* name : {"token_ids", "sequence", "position"})
-      tensors.push_back({name, {rows}, StoredType::kI64});
-    begin_ = write_header(safetensors_header(tensors, {{"format", "pt"}}));
+      tensors.push_back({name, StoredType::kI64, {rows}});
+    begin_ = write_header(safetensors_header(path, tensors, {{"format", "pt"}}).text);
     indexed_ = true;
   }
 
