@@ -3,7 +3,7 @@ BUILD := build/release
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 .DEFAULT_GOAL := build
-.PHONY: build deps demo test sanitize bench coverage fuzz format install parity-venv eval-venv eval-parity parity clean
+.PHONY: build deps demo test sanitize bench coverage fuzz format install parity-venv parity-llama eval-venv eval-parity parity clean
 
 deps:
 	@scripts/install-packages.sh build
@@ -65,6 +65,12 @@ parity-venv:
 	@/usr/bin/python3 -m venv --system-site-packages .venv-parity
 	@.venv-parity/bin/pip install -q --disable-pip-version-check -r tests/parity/requirements.txt
 
+# llama.cpp, built from the sources in PyPI's llama-cpp-python, which runs our GGUF exports.
+parity-llama:
+	@scripts/install-packages.sh build parity
+	@/usr/bin/python3 -m venv .venv-llama
+	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) .venv-llama/bin/pip install -q --disable-pip-version-check -r tests/parity/requirements-llama.txt
+
 # And lm-evaluation-harness, which `fathom eval` is held to (tests/parity/check_eval.py).
 eval-venv: parity-venv
 	@.venv-parity/bin/pip install -q --disable-pip-version-check -r tests/parity/requirements-eval.txt
@@ -76,6 +82,8 @@ eval-parity: build
 parity: build
 	@/usr/bin/python3 tests/parity/check_logits.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@/usr/bin/python3 tests/parity/check_pruned.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
+	@/usr/bin/python3 tests/parity/check_export.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
+	@/usr/bin/python3 tests/parity/check_llama_cpp.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@.venv-parity/bin/python tests/parity/check_tokenizer.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@.venv-parity/bin/python tests/parity/check_foreign_tokenizers.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 

@@ -34,6 +34,8 @@ int main(int argc, char** argv) {
   fathom::cli::add_probe(app);
   fathom::cli::add_prune(app);
     fathom::cli::add_eval(app);
+    fathom::cli::add_export(app);
+    fathom::cli::add_dump(app);
     fathom::cli::add_selftest(app);
     fathom::cli::add_bench(app);
     fathom::cli::add_logits(app);

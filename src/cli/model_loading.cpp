@@ -7,9 +7,8 @@
 #include "text/gguf_vocabulary.h"
 
 namespace fathom::cli {
-namespace {
 
-GgufVocabulary vocabulary_of(const GgufMetadata& meta) {
+GgufVocabulary read_gguf_vocabulary(const GgufMetadata& meta) {
   const std::string prefix = "tokenizer.ggml.";
   GgufVocabulary v;
   v.model = meta.text(prefix + "model");
@@ -31,13 +30,13 @@ GgufVocabulary vocabulary_of(const GgufMetadata& meta) {
   v.bos = id("bos_token_id");
   v.eos = id("eos_token_id");
   v.unknown = id("unknown_token_id");
+  v.padding = id("padding_token_id");
   v.add_bos = meta.boolean(prefix + "add_bos_token", v.model == "llama");
   v.add_eos = meta.boolean(prefix + "add_eos_token", false);
   v.add_space_prefix = meta.boolean(prefix + "add_space_prefix", true);
+  v.chat_template = meta.text("tokenizer.chat_template", "");
   return v;
 }
-
-}  // namespace
 
 DType parse_dtype(const std::string& name) {
   if (name == "fp32") return DType::kF32;
@@ -48,7 +47,7 @@ DType parse_dtype(const std::string& name) {
 Tokenizer load_tokenizer(const std::filesystem::path& model) {
   if (!is_gguf(model)) return Tokenizer::load(model);
   const GgufFile file(model);
-  return Tokenizer::from_gguf(vocabulary_of(file.metadata()), model);
+  return Tokenizer::from_gguf(read_gguf_vocabulary(file.metadata()), model);
 }
 
 }  // namespace fathom::cli

@@ -9,6 +9,11 @@
 #include "io/streamed_weights.h"
 #include "text/tokenizer.h"
 
+namespace fathom {
+class GgufMetadata;
+struct GgufVocabulary;
+}  // namespace fathom
+
 namespace fathom::cli {
 
 /// "fp32" or "bf16" -> DType. Errors: Error (usage).
@@ -16,6 +21,9 @@ DType parse_dtype(const std::string& name);
 
 /// The tokenizer of a model: of its folder, or the vocabulary inside its .gguf file. Errors: Error.
 Tokenizer load_tokenizer(const std::filesystem::path& model);
+
+/// The vocabulary inside a GGUF file, as its metadata give it. Errors: Error naming the key.
+GgufVocabulary read_gguf_vocabulary(const GgufMetadata& metadata);
 
 /// A model with its weights in memory, in compute type W.
 template <class W>

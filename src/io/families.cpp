@@ -6,6 +6,8 @@
 #include <cmath>
 #include <initializer_list>
 
+#include "io/rope_factors.h"
+
 namespace fathom {
 namespace {
 
@@ -202,8 +204,11 @@ void read_rope(const JsonKeys& keys, ModelConfig& c) {
 
 void write_rope(const ModelConfig& c, json& out) {
   out["rope_theta"] = c.rope_theta;
-  const RopeScaling& s = c.rope_scaling;
+  RopeScaling s = c.rope_scaling;
   if (s.type == RopeScaling::Type::kNone) return;
+  // GGUF files hold Llama 3's scaling as a list.
+  if (s.type == RopeScaling::Type::kFactors)
+    s = recognize_llama3(c.head_dim, c.rope_theta, s.factors).value_or(s);
   if (s.type == RopeScaling::Type::kFactors) {
     fail(
         "the model's RoPE is scaled by a list of factors, as GGUF files hold it: config.json has no form for "
@@ -226,28 +231,6 @@ void write_rope(const ModelConfig& c, json& out) {
   if (s.mscale > 0) scaling["mscale"] = s.mscale;
   if (s.mscale_all_dim > 0) scaling["mscale_all_dim"] = s.mscale_all_dim;
   if (!s.truncate) scaling["truncate"] = false;
-}
-
-// The class of `transformers` that computes the model, by its model_type: the family that it was read as
-// where its own scheme is in force; else by what it has.
-std::string class_for(const ModelConfig& c) {
-  const bool plain = is_plain_llama(c.norm);
-  const bool extras = c.qk_norm != QkNorm::kNone || c.activation != GateActivation::kSilu ||
-                      c.embedding_scale != 1.0 || c.attention_softcap > 0 || c.final_softcap > 0 ||
-                      c.attention_scale > 0 || c.norm_weight_offset != 0 || c.local_rope_theta > 0;
-  const bool same_scheme = c.family == "olmo2" ? c.norm.type == NormType::kReordered
-                           : c.family == "gemma2" || c.family == "gemma3_text"
-                               ? c.norm.type == NormType::kSandwich
-                               : plain;
-  if (extras) return same_scheme && !c.family.empty() ? c.family : "";
-  if (c.family == "qwen2" && plain) return c.family;
-  // Qwen2's biases (Llama's attention_bias also has one on o) and Mistral's window have stock classes of
-  // their own; with both, or with another scheme, only our class will do.
-  if (plain && c.attention_bias && c.sliding_window == 0) return "qwen2";
-  if (plain && c.sliding_window > 0 && c.windowed.empty() && !c.attention_bias) return "mistral";
-  if (plain && c.sliding_window == 0 && !c.attention_bias) return "llama";
-  const bool ours = c.windowed.empty() && c.rope_scaling.type == RopeScaling::Type::kNone;
-  return ours ? "fathom" : "";
 }
 
 void write_windows(const ModelConfig& c, json& out) {
@@ -299,8 +282,29 @@ void read_family(const JsonKeys& keys, ModelConfig& c) {
   read_rope(keys, c);
 }
 
+// The family that it was read as where its own scheme is in force; else by what it has.
+std::string model_type_for(const ModelConfig& c) {
+  const bool plain = is_plain_llama(c.norm);
+  const bool extras = c.qk_norm != QkNorm::kNone || c.activation != GateActivation::kSilu ||
+                      c.embedding_scale != 1.0 || c.attention_softcap > 0 || c.final_softcap > 0 ||
+                      c.attention_scale > 0 || c.norm_weight_offset != 0 || c.local_rope_theta > 0;
+  const bool same_scheme = c.family == "olmo2" ? c.norm.type == NormType::kReordered
+                           : c.family == "gemma2" || c.family == "gemma3_text"
+                               ? c.norm.type == NormType::kSandwich
+                               : plain;
+  if (extras) return same_scheme && !c.family.empty() ? c.family : "";
+  if (c.family == "qwen2" && plain) return c.family;
+  // Qwen2's biases (Llama's attention_bias also has one on o) and Mistral's window have stock classes of
+  // their own; with both, or with another scheme, only our class will do.
+  if (plain && c.attention_bias && c.sliding_window == 0) return "qwen2";
+  if (plain && c.sliding_window > 0 && c.windowed.empty() && !c.attention_bias) return "mistral";
+  if (plain && c.sliding_window == 0 && !c.attention_bias) return "llama";
+  const bool ours = c.windowed.empty() && c.rope_scaling.type == RopeScaling::Type::kNone;
+  return ours ? "fathom" : "";
+}
+
 void write_family(const ModelConfig& c, json& out) {
-  const std::string type = class_for(c);
+  const std::string type = model_type_for(c);
   const Family* family = find_family(type, &Family::model_type);
   if (family == nullptr) {
     fail("a model of the family '" + c.family + "' with the normalization scheme '" +

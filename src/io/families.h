@@ -25,6 +25,10 @@ std::string what_is_not_computed(const std::string& architecture);
 /// to hidden_size / heads. Errors: Error for an architecture or a feature that is not supported.
 void read_family(const JsonKeys& keys, ModelConfig& config);
 
+/// The model_type under which write_family writes the model: of a stock class where one computes it exactly,
+/// "fathom" where ours does; "" where none does.
+std::string model_type_for(const ModelConfig& config);
+
 /// Writes `architectures`, `model_type` and the family's keys: a stock class where one computes the model
 /// exactly, our own (modeling_fathom.py) otherwise. Errors: Error where neither does.
 void write_family(const ModelConfig& config, nlohmann::json& out);

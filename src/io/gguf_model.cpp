@@ -81,6 +81,12 @@ json as_config_json(const GgufFile& file) {
   };
   if (meta.has(prefix + "attention.sliding_window"))
     config["sliding_window"] = meta.size(prefix + "attention.sliding_window");
+  // An array names the layers that have the window; without one the family's own pattern holds.
+  const GgufValue* pattern = meta.find(prefix + "attention.sliding_window_pattern");
+  if (pattern != nullptr && pattern->type == GgufType::kArray) {
+    for (const int64_t windowed : meta.integers(prefix + "attention.sliding_window_pattern"))
+      config["layer_types"].push_back(windowed != 0 ? "sliding_attention" : "full_attention");
+  }
   copy_real("attn_logit_softcapping", "attn_logit_softcapping");
   copy_real("final_logit_softcapping", "final_logit_softcapping");
   copy_real("rope_local_base_freq", "rope.freq_base_swa");

@@ -5,10 +5,8 @@
 #include <set>
 
 #include "core/buffer.h"
-#include "core/threads.h"
 #include "io/io_error.h"
 #include "io/quantize.h"
-#include "io/small_floats.h"
 #include "kernels/vector_ops.h"
 
 namespace fathom {
@@ -18,7 +16,6 @@ namespace fs = std::filesystem;
 
 // Elements converted at a time, a multiple of every block: bounds the memory that writing takes.
 constexpr size_t kChunk = size_t{1} << 20;
-constexpr size_t kGrain = 16384;  // elements a thread takes at a time
 
 class Head {
  public:
@@ -111,9 +108,7 @@ void check_tensor(const fs::path& path, const GgufTensor& t) {
   if (t.shape.empty() || t.shape.size() > 4) {
     fail_tensor(path, t.name, "has " + std::to_string(t.shape.size()) + " dimensions, GGUF takes 1 to 4");
   }
-  const bool stored = t.stored == StoredType::kF32 || t.stored == StoredType::kF16 ||
-                      t.stored == StoredType::kBf16 || t.stored == StoredType::kQ8_0;
-  if (!stored || t.memory == DType::kF64) {
+  if (!can_encode(t.stored) || t.memory == DType::kF64) {
     fail_tensor(path, t.name,
                 "cannot be written as " + std::string(stored_type_name(t.stored)) + " from " +
                     std::string(dtype_name(t.memory)),
@@ -123,34 +118,23 @@ void check_tensor(const fs::path& path, const GgufTensor& t) {
 
 uint64_t padded(uint64_t n) { return (n + kGgufAlignment - 1) / kGgufAlignment * kGgufAlignment; }
 
-// n fp32 values as `stored`, at `out`.
-void encode(std::byte* out, const float* values, StoredType stored, size_t n) {
-  if (stored == StoredType::kBf16) return convert(reinterpret_cast<bf16*>(out), values, n);
-  if (stored == StoredType::kF32) {
-    std::memcpy(out, values, n * sizeof(float));
-    return;
-  }
-  parallel_ranges(n, kGrain, [&](size_t begin, size_t end) {
-    if (stored == StoredType::kQ8_0) return quantize_q8_0(out + begin / 32 * 34, values + begin, end - begin);
-    auto* halves = reinterpret_cast<uint16_t*>(out);
-    for (size_t i = begin; i < end; ++i) halves[i] = float_to_half(values[i]);
-  });
-}
-
 void write_values(AtomicFile& file, const GgufTensor& t, size_t n) {
   const StoredTypeInfo& info = stored_type_info(t.stored);
+  Buffer<float> made(t.make ? n : 0);
+  if (t.make) t.make(made.data());
+  const void* const data = t.make ? made.data() : t.data;
   Buffer<float> widened(t.memory == DType::kBf16 ? std::min(n, kChunk) : 0);
   Buffer<std::byte> out(std::min(n, kChunk) * sizeof(float));
   for (size_t i = 0; i < n; i += kChunk) {
     const size_t m = std::min(kChunk, n - i);
     const float* values = nullptr;
     if (t.memory == DType::kBf16) {
-      convert(widened.data(), static_cast<const bf16*>(t.data) + i, m);
+      convert(widened.data(), static_cast<const bf16*>(data) + i, m);
       values = widened.data();
     } else {
-      values = static_cast<const float*>(t.data) + i;
+      values = static_cast<const float*>(data) + i;
     }
-    encode(out.data(), values, t.stored, m);
+    encode_values(out.data(), values, t.stored, m);
     file.write(out.data(), m / info.block_elements * info.block_bytes);
   }
 }

@@ -2,6 +2,7 @@
 // Writes GGUF version 3. Format: gguf.h.
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,9 @@ struct GgufTensor {
   /// kF32, kF16, kBf16 or kQ8_0, the last for rows of whole blocks of 32. fp16 overflows to infinity above
   /// 65504.
   StoredType stored;
+  /// Makes all values when their turn comes, instead of `data` (fp32): a model larger than memory is written
+  /// a tensor at a time.
+  std::function<void(float* out)> make = {};
 };
 
 /// Writes atomically, in the given order, with an alignment of 32, one chunk of a tensor in memory at a time.

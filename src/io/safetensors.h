@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -45,6 +46,16 @@ class SafetensorsWriter {
   uint64_t end_ = 0;  // where the last tensor ends
 };
 
+/// What stands in front of the tensors' bytes, and how many these are: for one who writes them in an order of
+/// his own.
+struct SafetensorsHeader {
+  std::string text;
+  uint64_t data_bytes;
+};
+SafetensorsHeader safetensors_header(const std::filesystem::path& path,
+                                     const std::vector<SafetensorsWriter::Entry>& tensors,
+                                     const std::map<std::string, std::string>& metadata);
+
 /// A tensor to be written: values of type `memory`, stored as `stored`: the same, or the next narrower.
 struct TensorToWrite {
   std::string name;
@@ -56,6 +67,17 @@ struct TensorToWrite {
 
 /// Writes atomically, tensors in the given order. Errors: Error (disk full and the like).
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+/// A tensor whose fp32 values are made when their turn comes, so that a model larger than memory is written a
+/// tensor at a time.
+struct TensorToMake {
+  std::string name;
+  std::vector<size_t> shape;
+  StoredType stored;  ///< kF32, kF16 or kBf16
+  std::function<void(float* out)> make;
+};
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToMake>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace fathom

@@ -5,6 +5,7 @@
 
 #include "core/buffer.h"
 #include "core/error.h"
+#include "io/quantize.h"
 #include "io/safetensors.h"
 #include "kernels/vector_ops.h"
 
@@ -39,13 +40,13 @@ void write_values(SafetensorsWriter& file, const TensorToWrite& t, size_t n) {
 
 }  // namespace
 
-SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<Entry>& tensors,
-                                     const std::map<std::string, std::string>& metadata)
-    : file_(path) {
+SafetensorsHeader safetensors_header(const std::filesystem::path& path,
+                                     const std::vector<SafetensorsWriter::Entry>& tensors,
+                                     const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
-  for (const Entry& t : tensors) {
+  for (const SafetensorsWriter::Entry& t : tensors) {
     const uint64_t end = offset + checked_size_bytes(path, t.name, stored_type_info(t.type), t.shape);
     header[t.name] = {
         {"dtype", stored_type_name(t.type)}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
@@ -54,9 +55,15 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const st
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');  // so that the data start aligned, as the format advises
   const uint64_t length = text.size();
-  file_.write(&length, sizeof(length));
-  file_.write(text);
-  end_ = file_.size() + offset;
+  return {std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text, offset};
+}
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<Entry>& tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : file_(path) {
+  const SafetensorsHeader header = safetensors_header(path, tensors, metadata);
+  file_.write(header.text);
+  end_ = file_.size() + header.data_bytes;
 }
 
 void SafetensorsWriter::commit() {
@@ -73,6 +80,27 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
     size_t n = 1;
     for (const size_t d : t.shape) n *= d;
     write_values(file, t, n);
+  }
+  file.commit();
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToMake>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<SafetensorsWriter::Entry> entries;
+  for (const TensorToMake& t : tensors) entries.push_back({t.name, t.stored, t.shape});
+  SafetensorsWriter file(path, entries, metadata);
+  for (const TensorToMake& t : tensors) {
+    size_t n = 1;
+    for (const size_t d : t.shape) n *= d;
+    const size_t element = stored_type_info(t.stored).block_bytes;
+    Buffer<float> values(n);
+    t.make(values.data());
+    Buffer<std::byte> bytes(std::min(n, kWriteChunk) * element);
+    for (size_t i = 0; i < n; i += kWriteChunk) {
+      const size_t m = std::min(kWriteChunk, n - i);
+      encode_values(bytes.data(), values.data() + i, t.stored, m);
+      file.write(bytes.data(), m * element);
+    }
   }
   file.commit();
 }

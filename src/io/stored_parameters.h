@@ -31,6 +31,8 @@ class StoredParameters {
   template <class To>
   void read_rows(To* out, const ParamSpec& spec, size_t begin, size_t count) const;
 
+  StoredType stored_type(const ParamSpec& spec) const { return weight(spec).tensor->type; }
+
   /// Tells the system that the parameter will be read soon; that rows of it will not be read again soon.
   void prefetch(const ParamSpec& spec) const;
   void drop(const ParamSpec& spec) const;

@@ -101,6 +101,12 @@ constexpr Known kKnown[] = {
 
 }  // namespace
 
+std::vector<std::string_view> gguf_pre_tokenizer_names() {
+  std::vector<std::string_view> names;
+  for (const Known& known : kKnown) names.push_back(known.name);
+  return names;
+}
+
 Json gguf_pre_tokenizer(const std::string& name, const std::filesystem::path& path) {
   const std::string wanted = name.empty() ? "default" : name;
   std::string names;

@@ -55,7 +55,7 @@ class Converter {
       damaged(std::to_string(v_.token_types.size()) + " types of " + std::to_string(n) + " tokens");
     if (v_.model == "llama" && v_.scores.size() != n)
       damaged(std::to_string(v_.scores.size()) + " scores of " + std::to_string(n) + " tokens");
-    for (const int32_t id : {v_.bos, v_.eos, v_.unknown}) {
+    for (const int32_t id : {v_.bos, v_.eos, v_.unknown, v_.padding}) {
       if (id < -1 || (id >= 0 && static_cast<size_t>(id) >= n))
         damaged("the special id " + std::to_string(id) + " of " + std::to_string(n) + " tokens");
     }
@@ -182,8 +182,14 @@ class Converter {
                    {"add_bos_token", v_.add_bos},
                    {"add_eos_token", v_.add_eos},
                    {"clean_up_tokenization_spaces", false}};
-    if (v_.bos >= 0) config["bos_token"] = v_.tokens[static_cast<size_t>(v_.bos)];
-    if (v_.eos >= 0) config["eos_token"] = v_.tokens[static_cast<size_t>(v_.eos)];
+    const auto name = [&](const char* key, int32_t id) {
+      if (id >= 0) config[key] = v_.tokens[static_cast<size_t>(id)];
+    };
+    name("bos_token", v_.bos);
+    name("eos_token", v_.eos);
+    name("unk_token", v_.unknown);
+    name("pad_token", v_.padding);
+    if (!v_.chat_template.empty()) config["chat_template"] = v_.chat_template;
     return config;
   }
 

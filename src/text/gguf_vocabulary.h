@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "text/json_fields.h"
@@ -21,8 +22,9 @@ struct GgufVocabulary {
   std::vector<int32_t>
       token_types;  ///< by id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; may be empty
   std::vector<std::string> merges;           ///< "left right", most important first; for "gpt2"
-  int32_t bos = -1, eos = -1, unknown = -1;  ///< ids; -1 where absent
+  int32_t bos = -1, eos = -1, unknown = -1, padding = -1;  ///< ids; -1 where absent
   bool add_bos = false, add_eos = false, add_space_prefix = true;
+  std::string chat_template = {};  ///< Jinja; "" where absent
 };
 
 /// The two files that a folder of this tokenizer would hold. Errors: Error naming `path` (of the GGUF): a
@@ -32,6 +34,17 @@ struct GgufTokenizerFiles {
   Json tokenizer, config;
 };
 GgufTokenizerFiles gguf_tokenizer_files(const GgufVocabulary& vocabulary, const std::filesystem::path& path);
+
+/// The other way: the vocabulary for a GGUF file of the tokenizer in a Hugging Face folder, with unused tokens up
+/// to `vocab_size`, the model's. The scores of a SentencePiece-like one are the ranks of its merges, which give
+/// the same ids. What was made is read back, and must give the tokenizer's own ids on a text of many scripts.
+/// Errors: those of Tokenizer::load; Error: a kind, or a pre-tokenizer, that no name stands for; more tokens
+/// than `vocab_size`.
+GgufVocabulary gguf_vocabulary_of(const std::filesystem::path& folder, size_t vocab_size);
+
+/// The name of a byte-level tokenizer's pre-tokenizer (tokenizer.ggml.pre). Errors: Error where none is known.
+std::string gguf_pre_tokenizer_name(const Json& tokenizer);
+std::vector<std::string_view> gguf_pre_tokenizer_names();
 
 /// The normalizer and pre-tokenizer that a name stands for, as {"normalizer", "pre_tokenizer",
 /// "ignore_merges"}. Errors: Error naming `path`, with the names that are known.

@@ -1,15 +1,13 @@
 #include "train/checkpoints.h"
 
-#include <csignal>
-
-#include <sys/resource.h>
-
 #include "run_fixture.h"
+#include "support/file_size_limit.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
+using test::FileSizeLimit;
 using test::RunTest;
 
 class CheckpointsTest : public RunTest {
@@ -21,27 +19,6 @@ class CheckpointsTest : public RunTest {
     std::sort(names.begin(), names.end());
     return names;
   }
-};
-
-/// While it lives, a file of this process can't grow beyond `bytes`: writes fail as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    before_ = std::signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &limit_);
-    const rlimit lower{bytes, limit_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &lower);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &limit_);
-    std::signal(SIGXFSZ, before_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit limit_{};
-  void (*before_)(int);
 };
 
 TEST_F(CheckpointsTest, KeepsTheNewest) {

@@ -1,0 +1,42 @@
+#pragma once
+// Work that several files or a check belong to: done under a temporary name, renamed when it is right, and
+// gone otherwise.
+
+#include <filesystem>
+#include <string>
+
+#include <unistd.h>
+
+#include "core/file.h"
+
+namespace fathom {
+
+/// `<stem>.partial-<pid><extension>` beside `target`, a file or a folder that the user of this makes. Removed
+/// with all that is in it unless it was renamed.
+class TemporaryPath {
+ public:
+  explicit TemporaryPath(const std::filesystem::path& target) : target_(target), path_(target) {
+    path_.replace_filename(target.stem().string() + ".partial-" + std::to_string(::getpid()) +
+                           target.extension().string());
+    std::filesystem::remove_all(path_);
+  }
+  TemporaryPath(const TemporaryPath&) = delete;
+  TemporaryPath& operator=(const TemporaryPath&) = delete;
+  ~TemporaryPath() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  const std::filesystem::path& path() const { return path_; }
+  /// Errors: std::filesystem::filesystem_error where the target is there and no empty folder.
+  void commit() {
+    if (std::filesystem::is_directory(path_)) sync_folder(path_);
+    std::filesystem::rename(path_, target_);
+    sync_folder(target_.has_parent_path() ? target_.parent_path() : ".");
+    path_.clear();
+  }
+
+ private:
+  std::filesystem::path target_, path_;
+};
+
+}  // namespace fathom
