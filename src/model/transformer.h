@@ -108,7 +108,8 @@ class Transformer {
   void forward(double* nll, const Batch& batch, const Observer<S>& observer = {});
 
   /// Adds the gradients of grad_scale * (sum of nll) to `gradients` and returns the sum of nll. Observers see
-  /// the forward.
+  /// the forward. Below the lowest layer that is trained there is no backward pass, and nothing is kept for
+  /// one.
   double forward_backward(const Batch& batch, Gradients<S>& gradients, double grad_scale,
                           const TrainOptions& options = {}, const Observer<S>& observer = {});
 
@@ -117,8 +118,10 @@ class Transformer {
   void linearize(size_t layer, const S* x, const Batch& batch);
   void vjp(S* dx);
 
-  /// Bytes of activations and scratch that forward_backward takes for `rows` tokens.
-  static size_t training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options);
+  /// Bytes of activations and scratch that forward_backward takes for `rows` tokens, where the backward pass
+  /// ends at layer `first_layer`.
+  static size_t training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options,
+                               size_t first_layer = 0);
   /// The same for forward, which keeps its own beside that of training.
   static size_t inference_bytes(const ModelConfig& config, size_t rows);
 
@@ -134,6 +137,8 @@ class Transformer {
   Contexts contexts(const Batch& batch, size_t position);
   void check(const Batch& batch, size_t position) const;
   Workspace& inference_workspace(size_t rows);
+  void embedding_gradients(Workspace& ws, const OuterWeights<W>& outer, const OuterGradients<S>& douter,
+                           const Batch& batch);
 
   ModelConfig config_;
   std::vector<LayerPlan> plans_;
