@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "io/adapter.h"
 #include "io/gguf_model.h"
 #include "io/io_error.h"
 #include "io/modeling_fathom.h"
@@ -76,8 +77,10 @@ fs::path resolve_model(const fs::path& model) {
     }
     return last;
   }
-  if (!fs::is_directory(model) || !fs::exists(model / "config.json")) {
-    fail({.what = "is no model: neither a folder with config.json nor a .gguf file nor a run folder",
+  if (!fs::is_directory(model) || !(fs::exists(model / "config.json") || is_adapter(model))) {
+    fail({.what =
+              "is no model: neither a folder with config.json or adapter_config.json nor a .gguf file nor a "
+              "run folder",
           .path = model.string(),
           .tensor = {},
           .offset = {},
@@ -90,6 +93,11 @@ fs::path resolve_model(const fs::path& model) {
 template <class W>
 void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
   if (is_gguf(folder)) return load_gguf_weights(weights, GgufFile(folder));
+  if (is_adapter(folder)) {
+    load_weights(weights, adapter_base(folder));
+    fold_adapters(weights.values(), weights.list(), folder);
+    return weights.refresh();
+  }
   const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
   const BlockShape block = read_block_shape(folder);
   std::set<std::string> used;
