@@ -6,6 +6,7 @@
 #include <string>
 
 #include "io/checkpoint.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace fathom::cli {
@@ -15,6 +16,10 @@ DType parse_dtype(const std::string& name);
 
 /// The tokenizer of a model: of its folder, or the vocabulary inside its .gguf file. Errors: Error.
 Tokenizer load_tokenizer(const std::filesystem::path& model);
+
+/// The chat template of a model: of its folder, or of its .gguf file; ChatML where it brings none.
+/// Errors: those of ChatTemplate.
+ChatTemplate load_chat_template(const std::filesystem::path& model);
 
 /// A model with its weights in memory, in compute type W.
 template <class W>

@@ -146,7 +146,7 @@ void save_model(const fs::path& folder, const ModelConfig& config, const std::ve
 
 void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
   for (const char* name :
-       {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
+       {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}) {
     if (fs::exists(from / name)) write_text_file(to / name, read_text_file(from / name));
   }
 }

@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
+#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -40,31 +41,6 @@ std::vector<uint64_t> saved_steps(const fs::path& folder) {
 }
 
 std::string folder_name(uint64_t step) { return std::string(kStep) + std::to_string(step); }
-
-// Removes a folder that was not finished, on the way out of a failed save.
-class UnfinishedFolder {
- public:
-  explicit UnfinishedFolder(fs::path path) : path_(std::move(path)) {
-    fs::remove_all(path_);
-    fs::create_directory(path_);
-  }
-  UnfinishedFolder(const UnfinishedFolder&) = delete;
-  UnfinishedFolder& operator=(const UnfinishedFolder&) = delete;
-  ~UnfinishedFolder() {
-    std::error_code error;
-    if (!path_.empty()) fs::remove_all(path_, error);
-  }
-  const fs::path& path() const { return path_; }
-  void finish(const fs::path& name) {
-    sync_folder(path_);
-    fs::rename(path_, name);
-    path_.clear();
-    sync_folder(name.parent_path());
-  }
-
- private:
-  fs::path path_;
-};
 
 template <class T>
 void add_tensors(std::vector<TensorToWrite>& tensors, const char* prefix, const std::vector<ParamSpec>& list,

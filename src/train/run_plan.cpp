@@ -1,5 +1,6 @@
 #include "train/run_plan.h"
 
+#include <ctime>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include "io/checkpoint.h"
 #include "kernels/isa.h"
 #include "model/parameters.h"
+#include "train/example_source.h"
 #include "train/machine.h"
 #include "train/run_folder.h"
 #include "train/trained_part.h"
@@ -137,7 +139,10 @@ void check_context(const TrainSettings& s, const ModelConfig& config) {
 }
 
 std::shared_ptr<const DataSource> open_data(const TrainSettings& s, const ExampleInput* examples) {
-  if (examples != nullptr) fail("internal: examples are not read yet");
+  if (examples != nullptr) return std::make_shared<ExampleSource>(s, *examples);
+  if (fs::is_regular_file(s.data))
+    usage_error(s.data + ": is a file; training takes a folder made by `fathom data`",
+                "for examples: fathom finetune");
   return std::make_shared<ShardSource>(s.data, s.seq, s.data_seed);
 }
 
@@ -270,6 +275,7 @@ RunPlan plan_run(const TrainSettings& given, const ExampleInput* examples) {
   check_run_folder(s.out, s.resume);
   for (std::string* path : {&s.model, &s.data, &s.out, &s.from, &s.valid_data}) *path = absolute(*path);
   if (s.data_seed == kUnset) s.data_seed = s.seed;
+  if (examples != nullptr && s.chat_time == kUnset) s.chat_time = static_cast<uint64_t>(std::time(nullptr));
 
   ModelConfig config = config_of_run(s);
   check_context(s, config);

@@ -41,6 +41,8 @@ const std::vector<Setting> kTable = {
      kFinetune, kYoung},
     {"out", &T::out, 0, 0, kFree, "The run folder to make (with --resume: to continue)"},
     {"from", &T::from, 0, 0, kFixed, "Start from the weights of this checkpoint or run", kTrain},
+    {"chat_time", &T::chat_time, 0, 1e12, kFixed,
+     "What chat templates take for now, in seconds since 1970 (the start of the run)", kFinetune, kYoung},
     {"norm", &T::norm, 0, 0, kFixed,
      "Normalization scheme: pre, lns, post, deepnorm, mix, sandwich, peri, layerscale"},
     {"norm_init", &T::norm_init, 0, 0, kFixed,

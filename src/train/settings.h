@@ -65,6 +65,7 @@ struct TrainSettings {
   std::string system;            ///< System message of conversations that have none.
   bool chat_prompts = false;     ///< {"prompt", "response"} lines are conversations of one question.
   bool last_turn_only = false;   ///< Of a conversation, only the last answer is learned.
+  uint64_t chat_time = kUnset;   ///< What templates that write the date take for now, in seconds since 1970.
 
   // What is watched and kept.
   uint64_t eval_every = kUnset;  ///< 0: only at the end. Default: a twentieth of all steps.

@@ -12,12 +12,14 @@
 #include "core/log.h"
 #include "io/checkpoint.h"
 #include "kernels/vector_ops.h"
+#include "text/chat_template.h"
 #include "train/layer_statistics.h"
 #include "train/machine.h"
 #include "train/memory_check.h"
 #include "train/nonfinite.h"
 #include "train/start_report.h"
 #include "train/trained_part.h"
+#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -268,13 +270,25 @@ template class Trainer<bf16>;
 
 namespace {
 
+// Into the run, so that it goes on, and its checkpoints open, without the model that it began with.
+void keep_tokenizer(const ExampleInput& input, const std::filesystem::path& folder) {
+  UnfinishedFolder unfinished(folder.string() + ".partial");
+  input.tokenizer.save(unfinished.path());
+  if (input.chat != nullptr && !input.chat->is_fallback())
+    write_text_file(unfinished.path() / "chat_template.jinja", input.chat->source());
+  unfinished.finish(folder);
+}
+
 template <class W>
-TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop) {
+TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop,
+                     const ExampleInput* examples) {
   TrainSettings& s = plan.settings;
   const MemoryPlan memory = plan_run_memory(plan);
   const uint64_t available = available_memory().value_or(memory.total()), before = resident_memory();
   check_memory(plan, available);
   RunFolder folder(s.out, s.resume);
+  if (examples != nullptr && !std::filesystem::exists(folder.tokenizer()))
+    keep_tokenizer(*examples, folder.tokenizer());
   if (s.mfu_peak_tflops == 0) s.mfu_peak_tflops = measure_peak_tflops(dtype_of<W>(), kPeakSeconds);
   write_text_file(folder.run_toml(), format_run_toml(s, plan.facts));
   write_text_file(folder.config(), config_to_json(plan.config, stored_type(s)).dump(2) + "\n");
@@ -293,8 +307,8 @@ TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>*
 TrainResult train(const TrainSettings& settings, Progress& progress, const std::atomic<bool>* stop,
                   const ExampleInput* examples) {
   RunPlan plan = plan_run(settings, examples);
-  return plan.settings.dtype == "bf16" ? train_in<bf16>(plan, progress, stop)
-                                       : train_in<float>(plan, progress, stop);
+  return plan.settings.dtype == "bf16" ? train_in<bf16>(plan, progress, stop, examples)
+                                       : train_in<float>(plan, progress, stop, examples);
 }
 
 }  // namespace fathom
