@@ -16,6 +16,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "text/json_fields.h"
 #include "text/tokenizer.h"
 
 namespace fathom {
@@ -45,16 +46,19 @@ struct TokenizedChat {
 /// Cheap to copy; const members may be called by several threads at once.
 class ChatTemplate {
  public:
-  /// `source` is the Jinja text, `origin` names it in messages ("tokenizer_config.json"). Errors: Error
-  /// (origin, line) naming the construct that is wrong or not supported.
+  /// `source` is the Jinja text, `origin` names it in messages ("tokenizer_config.json"); an empty token is
+  /// one that the model does not have. Errors: Error (origin, line) naming the construct that is wrong or not
+  /// supported.
   ChatTemplate(const std::string& source, std::string bos_token, std::string eos_token,
                std::filesystem::path origin);
   /// <|im_start|>role, line feed, content, <|im_end|>: for models that bring no template.
-  static ChatTemplate chatml(std::string bos_token = {}, std::string eos_token = {});
+  static ChatTemplate chatml();
 
-  /// Of a Hugging Face folder: chat_template.jinja, else chat_template.json, else "chat_template" of
-  /// tokenizer_config.json (a text, or a list of named ones, of which "default" is meant). Nothing where the
-  /// folder has none. Errors: Error.
+  /// "chat_template" of a tokenizer_config.json: a text, or several with names, of which "default" is meant,
+  /// and "tool_use" for a request with tools. Nothing where there is none. Errors: Error.
+  static std::optional<ChatTemplate> of_config(const Json& config, const std::filesystem::path& origin);
+  /// Of a Hugging Face folder: chat_template.jinja, else tokenizer_config.json, else chat_template.json.
+  /// Nothing where the folder has none. Errors: Error.
   static std::optional<ChatTemplate> find(const std::filesystem::path& folder);
 
   bool is_fallback() const;  ///< made by chatml()
@@ -65,25 +69,33 @@ class ChatTemplate {
   /// does that fails.
   RenderedChat render(const ChatRequest& request, std::optional<int64_t> now = {}) const;
 
-  /// Ids of a conversation's text: the names of special tokens stand for the tokens, and where the tokenizer
-  /// adds a BOS and the text does not begin with it, one is in front.
+  /// Ids of a conversation's text: the names of special tokens stand for the tokens. A BOS is there where the
+  /// template writes one, as in `transformers`; chatml() writes none, and one is put in front where the
+  /// tokenizer adds it. Errors: as render.
   std::vector<int32_t> encode(const ChatRequest& request, const Tokenizer& tokenizer,
                               std::optional<int64_t> now = {}) const;
 
   /// The same with the targets: of each assistant's turn what follows the prompt that the model would be
   /// given, up to its end-of-turn token; or what {% generation %} encloses, where the template has such
-  /// marks. Errors: Error where no turn is an answer, or where the text up to a turn is no beginning of the
-  /// whole text.
+  /// marks. A token that holds characters on both sides of a turn's start is a target, one on both sides of
+  /// its end is not. Errors: Error where no turn is an answer, or where the text up to a turn is no beginning
+  /// of the whole text; and as render.
   TokenizedChat encode_for_training(const ChatRequest& request, const Tokenizer& tokenizer,
                                     bool last_turn_only = false, std::optional<int64_t> now = {}) const;
 
   /// The special token that ends an assistant's turn; the tokenizer's EOS (or -1) where the template writes
-  /// none. Errors: as render.
+  /// none.
   int32_t end_of_turn(const Tokenizer& tokenizer) const;
 
  private:
   struct State;
   explicit ChatTemplate(std::shared_ptr<const State> state);
+  std::vector<std::pair<size_t, size_t>> answers(const ChatRequest& request, const RenderedChat& whole,
+                                                 bool last_turn_only, int64_t now) const;
+  [[noreturn]] void fail_no_beginning(size_t turns, const std::string& beginning, const std::string& whole,
+                                      bool last_turn_only) const;
+  std::vector<int32_t> encode_text(const std::string& text, const Tokenizer& tokenizer) const;
+
   std::shared_ptr<const State> state_;
 };
 
