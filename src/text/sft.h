@@ -3,13 +3,15 @@
 // targets.
 //
 // Forms of a line:
-//   {"prompt": "...", "response": "..."}    the two texts joined as they are, and an EOS
+//   {"prompt": "...", "response": "..."}    the two texts joined as they are, and an EOS ("completion" will
+//   do)
 //   {"messages": [{"role", "content"}...]}  a conversation, through the model's chat template; "tools" and
 //                                           "chat_template_kwargs" beside it reach the template
 //   {"query", "choices", "gold"}            a question of an evaluation task, rendered as `fathom eval` does,
 //                                           with the right choice as the response, and an EOS
 // A target is a token of a response: the text of the answer (of an assistant's turn) and the EOS or
-// end-of-turn token behind it; nothing else ever is.
+// end-of-turn token behind it; nothing else ever is. Texts are tokenized together, as they are met when a
+// model is asked; a token that begins in the prompt and ends in the response belongs to the response.
 //
 // Goals: the ids that the model meets when it is asked; every line that is not used is counted and said.
 // Non-goals: images, weights of turns, preference pairs.
@@ -63,13 +65,14 @@ struct SftReport {
   std::string text() const;
 };
 
-/// Reads the lines of `paths` (.jsonl, plain or as .gz or .zst) in order. `chat` renders conversations; null
-/// is an error where there is one. Too long an example loses its beginning, as lm-evaluation-harness cuts
-/// (the last seq + 1 ids stay); where the last response itself would lose a token, the example is dropped
-/// instead. `report` is filled. Errors: Error (file and line) for a line that is not valid JSON or of no
-/// known form, a gold that is missing or out of range, an empty response, a conversation without an answer,
-/// a template that fails on it or renders a turn otherwise once others follow; Error for files without any
-/// example.
+/// Reads the lines of `paths` (JSON lines, plain or as .gz or .zst) in order. `chat` renders conversations;
+/// null is an error where there is one. What stands behind the last target is left out. Too long an example
+/// loses its beginning, as lm-evaluation-harness cuts (the last seq + 1 ids stay); where the last response
+/// itself would lose a token, or all that stands before it, the example is dropped instead. `report` is
+/// filled. Errors: Error (file and line) for a line that is not valid JSON or of no known form, a gold that
+/// is missing or out of range, an empty response, a conversation without an answer, a template that fails on
+/// it or renders a turn otherwise once others follow; Error for files without any example. Lines are rendered
+/// and tokenized on all threads; what comes out does not depend on their number.
 std::vector<SftExample> read_sft_examples(const std::vector<std::filesystem::path>& paths,
                                           const Tokenizer& tokenizer, const ChatTemplate* chat,
                                           const SftOptions& options, SftReport& report);

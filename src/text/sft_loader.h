@@ -35,8 +35,12 @@ class SftLoader {
   uint64_t validation_windows() const { return validation_.windows.size(); }
   void validation_window(uint64_t index, int32_t* inputs, int32_t* targets, int32_t* first_key) const;
 
-  /// Targets in the training examples, and in the validation examples.
+  size_t examples() const { return training_.examples.size(); }
+  size_t validation_examples() const { return validation_.examples.size(); }
+  /// Positions that hold an example, in an epoch, and those of them that have a target.
+  uint64_t tokens() const;
   uint64_t targets() const;
+  uint64_t validation_tokens() const;
   uint64_t validation_targets() const;
   /// Share of the positions of training windows that hold an example.
   double fill() const;
@@ -44,21 +48,26 @@ class SftLoader {
   uint64_t fingerprint() const;
 
  private:
-  /// Places are numbered so that those of one length are neighbours.
+  /// The room of one example in a window. Places are in the order of the examples, longest first, so that
+  /// those of one length are neighbours.
   struct Place {
-    uint32_t length;  ///< positions
-    uint32_t first;   ///< the first place of this length
-    uint32_t count;   ///< how many there are
-    uint32_t index;   ///< of this one among them
+    size_t length;  ///< positions
+    size_t first;   ///< the first place of this length
+    size_t count;   ///< how many there are
   };
   struct Packing {
-    std::vector<SftExample> examples;            ///< longest first
-    std::vector<Place> places;                   ///< as many as examples
-    std::vector<std::vector<uint32_t>> windows;  ///< places in each
+    std::vector<SftExample> examples;
+    std::vector<Place> places;
+    std::vector<std::vector<size_t>> windows;  ///< the places in each
   };
   static Packing pack(std::vector<SftExample> examples, size_t seq);
-  void fill_window(const Packing& packing, uint64_t window, const uint64_t* deal_key, int32_t* inputs,
-                   int32_t* targets, int32_t* first_key) const;
+  /// The example that stands at a place in an epoch.
+  const SftExample& dealt(size_t place, uint64_t epoch) const;
+  struct Rows {
+    int32_t *inputs, *targets, *first_key;
+  };
+  void put(const SftExample& example, size_t at, const Rows& rows) const;
+  void pad(size_t from, const Rows& rows) const;
 
   Packing training_, validation_;
   size_t seq_;
