@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "text/byte_source.h"
+#include "text/json_fields.h"
 #include "text/text_error.h"
 #include "text/utf8.h"
 
@@ -63,14 +64,6 @@ std::vector<fs::path> list_files(const std::vector<fs::path>& inputs) {
   }
   if (files.empty()) usage_error("no input given", "name files or folders of text");
   return files;
-}
-
-/// The message of a JSON library error without its preamble "[json.exception...] parse error at line 1,
-/// column 5: ", and short, since it quotes what was read: all of a string that never ends.
-std::string json_reason(const std::string& message) {
-  const size_t colon = message.find(": ");
-  const std::string reason = colon == std::string::npos ? message : message.substr(colon + 2);
-  return reason.size() <= 120 ? reason : reason.substr(0, utf8_floor(reason, 120)) + "...";
 }
 
 }  // namespace

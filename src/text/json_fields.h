@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "text/utf8.h"
 
 namespace fathom {
 
@@ -16,6 +17,14 @@ using Json =
     nlohmann::json;  // ordered_json scans an object for each key that it reads: quadratic in a vocabulary
 
 inline constexpr int kMaxNesting = 16;  // of Sequences in Sequences
+
+/// The message of a JSON library error without its preamble "[json.exception...] parse error at line 1,
+/// column 5: ", and short, since it quotes what was read: all of a string that never ends.
+inline std::string json_reason(const std::string& message) {
+  const size_t colon = message.find(": ");
+  const std::string reason = colon == std::string::npos ? message : message.substr(colon + 2);
+  return reason.size() <= 120 ? reason : reason.substr(0, utf8_floor(reason, 120)) + "...";
+}
 
 inline std::string brief(const Json& json) {
   const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
