@@ -33,8 +33,8 @@ int main(int argc, char** argv) {
     fathom::cli::add_inspect(app);
     fathom::cli::add_verify(app);
     fathom::cli::add_generate(app);
-    fathom::cli::add_probe(app);
-    fathom::cli::add_prune(app);
+  fathom::cli::add_probe(app);
+  fathom::cli::add_prune(app);
     fathom::cli::add_selftest(app);
     fathom::cli::add_bench(app);
     fathom::cli::add_logits(app);

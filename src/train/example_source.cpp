@@ -1,5 +1,7 @@
 #include "train/example_source.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,6 +12,18 @@
 #include "text/sft.h"
 
 namespace fathom {
+
+std::vector<std::filesystem::path> example_files(const std::string& paths) {
+  if (paths.empty()) return {};
+  if (std::filesystem::exists(paths)) return {paths};
+  std::vector<std::filesystem::path> files;
+  for (size_t begin = 0; begin <= paths.size();) {
+    const size_t end = std::min(paths.find(',', begin), paths.size());
+    files.emplace_back(paths.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return files;
+}
 
 ExampleSource::ExampleSource(const TrainSettings& s, const ExampleInput& input)
     : vocab_size_(input.tokenizer.vocab_size()),
@@ -27,11 +41,12 @@ ExampleSource::ExampleSource(const TrainSettings& s, const ExampleInput& input)
   if (s.chat_time != kUnset) options.now = static_cast<int64_t>(s.chat_time);
   SftReport report, valid_report;
   std::vector<SftExample> training =
-      read_sft_examples({s.data}, input.tokenizer, input.chat.get(), options, report);
+      read_sft_examples(example_files(s.data), input.tokenizer, input.chat.get(), options, report);
   std::vector<SftExample> validation;
   description_ = report.text();
   if (!s.valid_data.empty()) {
-    validation = read_sft_examples({s.valid_data}, input.tokenizer, input.chat.get(), options, valid_report);
+    validation = read_sft_examples(example_files(s.valid_data), input.tokenizer, input.chat.get(), options,
+                                   valid_report);
     description_ += "; for validation " + valid_report.text();
   } else if (s.valid_fraction > 0) {
     std::tie(training, validation) = split_examples(std::move(training), s.valid_fraction, s.data_seed);

@@ -1,16 +1,24 @@
 #pragma once
 // Supervised examples as windows: what `fathom finetune` trains on.
 
+#include <filesystem>
+#include <string>
+#include <vector>
+
 #include "text/sft_loader.h"
 #include "train/data_source.h"
 #include "train/run_plan.h"
 
 namespace fathom {
 
+/// "a.jsonl,b.jsonl" -> both; a path that exists as it is, is one, whatever commas it has.
+std::vector<std::filesystem::path> example_files(const std::string& paths);
+
 class ExampleSource final : public DataSource {
  public:
-  /// Reads settings.data, and settings.valid_data or a share of the former for validation. Errors: those of
-  /// read_sft_examples and SftLoader; Error (usage) where settings.data is a folder.
+  /// Reads the files of settings.data, and those of settings.valid_data or a share of the former for
+  /// validation. Errors: those of read_sft_examples and SftLoader; Error (usage) where settings.data is a
+  /// folder.
   ExampleSource(const TrainSettings& settings, const ExampleInput& input);
 
   uint64_t windows_per_epoch() const override { return loader_->windows_per_epoch(); }

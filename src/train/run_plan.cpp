@@ -33,6 +33,12 @@ std::string absolute(const std::string& path) {
   return path.empty() ? path : fs::absolute(path).lexically_normal().string();
 }
 
+std::string absolute_each(const std::string& paths) {
+  std::string all;
+  for (const fs::path& path : example_files(paths)) all += (all.empty() ? "" : ",") + absolute(path.string());
+  return all;
+}
+
 // The scheme that the settings ask for; constants that they leave open are the config's own, where it is of
 // the same scheme.
 void apply_norm(TrainSettings& s, ModelConfig& config) {
@@ -273,7 +279,11 @@ RunPlan plan_run(const TrainSettings& given, const ExampleInput* examples) {
     usage_error("--model is missing", "give a config.json, such as configs/llama-130m.json");
   check_settings(s);
   check_run_folder(s.out, s.resume);
-  for (std::string* path : {&s.model, &s.data, &s.out, &s.from, &s.valid_data}) *path = absolute(*path);
+  for (std::string* path : {&s.model, &s.out, &s.from}) *path = absolute(*path);
+  s.data = examples != nullptr ? absolute_each(s.data) : absolute(s.data);
+  s.valid_data = absolute_each(s.valid_data);
+  // A run may go on and save another checkpoint: what this one started from is the one that stands there now.
+  if (!s.from.empty() && fs::exists(s.from)) s.from = absolute(resolve_model(s.from).string());
   if (s.data_seed == kUnset) s.data_seed = s.seed;
   if (examples != nullptr && s.chat_time == kUnset) s.chat_time = static_cast<uint64_t>(std::time(nullptr));
 

@@ -27,7 +27,8 @@ constexpr SettingScope kBoth = SettingScope::kBoth, kTrain = SettingScope::kTrai
 const std::vector<Setting> kTable = {
     {"model", &T::model, 0, 0, kFree, "The model's config.json, or a folder that holds one", kTrain},
     {"data", &T::data, 0, 0, kFree,
-     "A folder made by `fathom data`; of finetune: a file of examples (.jsonl)"},
+     "A folder made by `fathom data`; of finetune: a file of examples (.jsonl), or several, a comma between "
+     "them"},
     {"valid_data", &T::valid_data, 0, 0, kFree, "A file of examples to evaluate on (a share of the others)",
      kFinetune},
     {"valid_fraction", &T::valid_fraction, 0, 0.9, kFixed, "Share of the examples to evaluate on", kFinetune,
