@@ -6,6 +6,7 @@
 #include <string>
 
 #include "io/checkpoint.h"
+#include "io/streamed_weights.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -40,6 +41,27 @@ LoadedModel<W> load_model(const std::string& model) {
   load_weights(*loaded.weights, loaded.folder);
   loaded.transformer = std::make_unique<Transformer<W>>(loaded.config, *loaded.weights);
   return loaded;
+}
+
+/// A model whose weights are read as they are needed, in compute type W.
+template <class W>
+struct OpenedModel {
+  std::filesystem::path folder;
+  ModelConfig config;
+  std::unique_ptr<StreamedWeights<W>> weights;
+  std::unique_ptr<Transformer<W>> transformer;
+};
+
+/// `memory_bytes`: what the weights may take; see StreamedWeights. Errors: those of resolve_model,
+/// read_config and StreamedWeights.
+template <class W>
+OpenedModel<W> open_model(const std::string& model, size_t memory_bytes) {
+  OpenedModel<W> opened;
+  opened.folder = resolve_model(model);
+  opened.config = read_config(opened.folder);
+  opened.weights = std::make_unique<StreamedWeights<W>>(opened.folder, opened.config, memory_bytes);
+  opened.transformer = std::make_unique<Transformer<W>>(opened.config, *opened.weights);
+  return opened;
 }
 
 /// Calls fn.template operator()<float>() or <bf16>(), as `dtype` says.

@@ -1,27 +1,35 @@
 // fathom probe: which layers of a model carry weight, and why the others do not.
 
+#include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <numeric>
+#include <cstdio>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
+#include "cli/stop_signals.h"
 #include "cli/text_input.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "probe/diagnosis.h"
+#include "probe/diagnosis_forecast.h"
+#include "probe/sequence_batches.h"
 #include "report/table.h"
+#include "train/machine.h"
 
 namespace fathom::cli {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, level = "full", dtype = "fp32";
+  std::string model, level = "full", dtype = "fp32", resume_dir;
+  uint64_t memory = 0;
   std::vector<std::string> metrics;
   TextInput input;
   DiagnosisOptions diagnosis;
@@ -57,37 +65,133 @@ void print_table(const json& result) {
   fmt::print("{}", table.text());
 }
 
+size_t longest(const TokenSequences& sequences) {
+  size_t T = 1;
+  for (const auto& sequence : sequences) T = std::max(T, sequence.size() - 1);
+  return T;
+}
+
+// How the memory is shared out: the streams of the text first, since a text that takes several passes has the
+// model read for each, then as much of the weights as there is room for.
+struct MemoryShare {
+  size_t budget = 0, weights = 0, pass_rows = 0, rows = 0;
+  DiagnosisMemory diagnosis;
+};
+
+template <class W>
+MemoryShare share_memory(const Options& o, const ModelConfig& config, const TokenSequences& sequences) {
+  const size_t T = longest(sequences), all_rows = SequenceBatches::by_rows(sequences, 0).most_rows();
+  const size_t least = StreamedWeights<W>::least_bytes(config);
+  MemoryShare m;
+  m.diagnosis = diagnosis_memory<W>(o.diagnosis, config, T);
+  m.budget =
+      o.memory > 0
+          ? o.memory
+          : static_cast<size_t>(0.8 * static_cast<double>(available_memory().value_or(uint64_t{4} << 30)));
+  const size_t needed = least + m.diagnosis.bytes(T);
+  if (o.memory > 0 && m.budget < needed) {
+    usage_error(fmt::format("--memory {} is too little: two layers or the head take {}, the rest {}",
+                            bytes_text(static_cast<double>(o.memory)), bytes_text(static_cast<double>(least)),
+                            bytes_text(static_cast<double>(m.diagnosis.bytes(T)))),
+                o.diagnosis.spill.empty() ? "try a smaller --seq or --batch, or --spill a folder"
+                                          : "try a smaller --seq or --batch");
+  }
+  const size_t per_row = m.diagnosis.per_row - m.diagnosis.spilled_per_row;
+  const size_t fitting = m.budget > needed ? T + (m.budget - needed) / per_row : T;
+  m.pass_rows = fitting >= all_rows ? 0 : fitting;
+  m.rows = SequenceBatches::by_rows(sequences, m.pass_rows).most_rows();
+  const size_t taken = m.diagnosis.bytes(m.rows);
+  m.weights = m.budget > taken ? m.budget - taken : 0;
+  return m;
+}
+
+std::string parts_text(const json& seconds_by_part) {
+  std::string text;
+  for (const auto& [name, seconds] : seconds_by_part.items())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, seconds_text(seconds.get<double>()));
+  return text;
+}
+
 // What is about to be done, before it is: the metrics differ by factors of a hundred in their cost.
-void print_forecast(const Options& o, const ModelConfig& c, uint64_t tokens) {
-  const double passes = diagnosis_passes(o.diagnosis, c.num_hidden_layers, tokens);
-  const double flops = train_flops_per_token(c, 1) / 3 * static_cast<double>(tokens) * passes;
-  fmt::print("{} tokens, {} metrics: about {:.1f} forward passes, {:.2g} TFLOP\n", tokens,
-             o.diagnosis.metrics.size(), passes, flops / 1e12);
+template <class W>
+json print_forecast(const Options& o, const OpenedModel<W>& m, const TokenSequences& sequences,
+                    uint64_t tokens, const MemoryShare& memory) {
+  const DiagnosisCost cost = diagnosis_cost(o.diagnosis, m.config, tokens, longest(sequences));
+  json forecast = forecast_json(cost, measured_flops<W>(m.config));
+  const size_t weights = m.weights->planned_bytes(), rest = memory.diagnosis.bytes(memory.rows);
+  const size_t spilled = memory.rows * memory.diagnosis.spilled_per_row;
+  forecast["memory_bytes"] = weights + rest;
+  forecast["weights_bytes"] = weights;
+  if (spilled > 0) forecast["spilled_bytes"] = spilled;
+  fmt::print("{} tokens in {} sequences, {} metrics: {:.1f} forward passes, {:.3g} TFLOP\n", tokens,
+             sequences.size(), o.diagnosis.metrics.size(), cost.passes(), cost.total() / 1e12);
+  fmt::print("forecast: {} at {:.0f} GFLOP/s ({})\n", seconds_text(forecast["seconds"].get<double>()),
+             forecast["gflops"].get<double>(), parts_text(forecast["seconds_by_part"]));
+  const size_t L = m.config.num_hidden_layers, kept = m.weights->layers_kept();
+  fmt::print(
+      "memory: {}, of which weights {} ({}){}{}\n", bytes_text(static_cast<double>(weights + rest)),
+      bytes_text(static_cast<double>(weights)),
+      kept == L ? "all layers" : fmt::format("{} of {} layers stay, the others are read as needed", kept, L),
+      memory.pass_rows > 0 ? fmt::format("; {} tokens a pass", memory.rows) : "",
+      spilled > 0 ? "; " + bytes_text(static_cast<double>(spilled)) + " in " + o.diagnosis.spill.string()
+                  : "");
+  std::fflush(stdout);
+  return forecast;
+}
+
+// Where a diagnosis keeps how far it has come: in --resume-dir, or beside its result.
+fs::path state_path(const Options& o) {
+  if (!o.resume_dir.empty()) {
+    std::error_code error;
+    fs::create_directories(o.resume_dir, error);
+    if (error) fail("cannot make the folder " + o.resume_dir + ": " + error.message());
+    return fs::path(o.resume_dir) / "probe.state";
+  }
+  return o.common->json_path.empty() ? fs::path() : fs::path(o.common->json_path + ".state");
 }
 
 template <class W>
-void probe(const Options& o) {
-  LoadedModel<W> m = load_model<W>(o.model);
-  const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
+std::string identity_of(const OpenedModel<W>& m) {
+  const fs::path config = m.folder / "config.json";
+  return m.weights->stored().identity() + (fs::exists(config) ? read_text_file(config) : std::string());
+}
+
+template <class W>
+void probe(const Options& given) {
+  Options o = given;
+  const fs::path folder = resolve_model(o.model);
+  const ModelConfig config = read_config(folder);
+  const TokenSequences sequences = read_sequences(o.input, folder, config);
   uint64_t tokens = 0;
   for (const auto& sequence : sequences) tokens += sequence.size() - 1;
-  print_forecast(o, m.config, tokens);
-  std::unique_ptr<Gradients<Stream<W>>> gradients;
-  if (o.diagnosis.metrics.contains("grad_norm"))
-    gradients = std::make_unique<Gradients<Stream<W>>>(m.config, m.weights->list());
+  const MemoryShare memory = share_memory<W>(o, config, sequences);
+  OpenedModel<W> m = open_model<W>(o.model, memory.weights);
+  o.diagnosis.pass_rows = memory.pass_rows;
+  o.diagnosis.memory_bytes = memory.budget;
+  o.diagnosis.state = state_path(o);
+  o.diagnosis.model_identity = identity_of(m);
+  o.diagnosis.stop = &StopSignals::asked();
+  const json forecast = print_forecast(o, m, sequences, tokens, memory);
   const auto progress = make_progress();
   const auto start = std::chrono::steady_clock::now();
-  json result =
-      diagnose(*m.transformer, sequences, o.diagnosis, gradients.get(), m.weights->list(), *progress);
+  json result;
+  {
+    const StopSignals signals;
+    result = diagnose(*m.transformer, sequences, o.diagnosis, m.weights->list(), *progress);
+  }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result["model"] = o.model;
   result["dtype"] = o.dtype;
   result["seq"] = o.input.seq > 0 ? o.input.seq : std::min<size_t>(m.config.max_position_embeddings, 1024);
   result["seconds"] = seconds;
+  result["forecast"] = forecast;
+  result["peak_memory_bytes"] = peak_resident_memory();
+  result["layers_read"] = m.weights->layers_read();
   const std::vector<std::string> summary = diagnosis_summary(result);
   result["summary"] = summary;
-  fmt::print("loss {:.4f}, perplexity {:.2f}, {} sequences, {}\n", result["loss"].get<double>(),
-             result["perplexity"].get<double>(), sequences.size(), seconds_text(seconds));
+  fmt::print("loss {:.4f}, perplexity {:.2f}, {} sequences, {}, peak memory {}\n",
+             result["loss"].get<double>(), result["perplexity"].get<double>(), sequences.size(),
+             seconds_text(seconds), bytes_text(static_cast<double>(peak_resident_memory())));
   print_table(result);
   for (const std::string& sentence : summary) fmt::print("{}\n", sentence);
   write_result(*o.common, result);
@@ -108,9 +212,19 @@ void add_probe(CLI::App& app) {
       ->check(CLI::IsMember({"quick", "full"}));
   c->add_option("--metrics", o->metrics, "These alone, by their JSON keys (see docs/metrics.md)")
       ->delimiter(',');
-  c->add_option("--batch", o->diagnosis.batch_size, "Sequences at a time")
-      ->capture_default_str()
+  c->add_option("--batch", o->diagnosis.batch_size,
+                "Sequences in a layer at a time (default: about 2048 tokens of them)")
       ->check(CLI::Range(1, 4096));
+  c->add_option(
+       "--memory", o->memory,
+       "What it may take, such as 4GiB (default: 80% of what is available). Layers that find no room "
+       "are read from the files when they are needed")
+      ->transform(CLI::AsSizeValue(false));
+  c->add_option("--spill", o->diagnosis.spill, "A folder for the recorded streams, instead of memory")
+      ->check(CLI::ExistingDirectory);
+  c->add_option("--resume-dir", o->resume_dir,
+                "Where to keep how far it has come (default: beside --json's file); the same command goes on "
+                "from there");
   c->add_option("--probes", o->diagnosis.probes, "Sign vectors a sequence for the identity deviation")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
@@ -118,6 +232,8 @@ void add_probe(CLI::App& app) {
   c->add_option("--permutation-tokens", o->diagnosis.permutation_tokens,
                 "Tokens for the permutation score, which takes about L^2 / 3 passes")
       ->capture_default_str();
+  c->add_option("--lens-tokens", o->diagnosis.lens_tokens,
+                "Tokens for the logit lens, which takes L + 1 heads (0: all)");
   c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
   c->callback([o] {
     apply(*o->common);

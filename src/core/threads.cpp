@@ -165,6 +165,10 @@ void parallel_for(size_t chunks, const std::function<void(size_t)>& fn) {
   pool().run(chunks, fn);
 }
 
+SerialScope::SerialScope() : before_(inside_parallel) { inside_parallel = true; }
+
+SerialScope::~SerialScope() { inside_parallel = before_; }
+
 void parallel_ranges(size_t n, size_t grain, const std::function<void(size_t, size_t)>& fn) {
   grain = std::max<size_t>(1, grain);
   parallel_for((n + grain - 1) / grain, [&](size_t i) { fn(i * grain, std::min(n, (i + 1) * grain)); });

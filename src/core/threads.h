@@ -22,4 +22,17 @@ void parallel_for(size_t chunks, const std::function<void(size_t)>& fn);
 /// parallel_for does.
 void parallel_ranges(size_t n, size_t grain, const std::function<void(size_t, size_t)>& fn);
 
+/// While it lives, parallel_for on this thread runs its chunks here, one after another: for a thread that
+/// works beside the pool and must not wait for it, nor it for the thread.
+class SerialScope {
+ public:
+  SerialScope();
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool before_;
+};
+
 }  // namespace fathom

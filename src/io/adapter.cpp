@@ -15,6 +15,7 @@
 #include "io/io_error.h"
 #include "io/json_text.h"
 #include "io/safetensors.h"
+#include "io/stored_parameters.h"
 
 namespace fathom {
 namespace {
@@ -217,35 +218,50 @@ void load_adapter(S* values, const std::vector<ParamSpec>& list, const fs::path&
   }
 }
 
-template <class S>
-void fold_adapters(S* values, const std::vector<ParamSpec>& list, const fs::path& adapter) {
-  const ModelConfig config = read_adapted_config(adapter);
-  const std::vector<ParamSpec> adapters = adapter_list(config);
-  std::vector<S> own(parameter_count(adapters));
-  load_adapter(own.data(), adapters, adapter);
-  // A and B of one matrix stand one behind the other.
-  for (size_t i = 0; i + 1 < adapters.size(); i += 2) {
-    const ParamSpec &a = adapters[i], &b = adapters[i + 1];
-    const auto spec = std::find_if(list.begin(), list.end(), [&](const ParamSpec& s) {
-      return s.layer == a.layer && projection_of(s.role) == a.adapted;
-    });
-    fold_adapter(values + spec->offset, own.data() + a.offset, own.data() + b.offset, spec->shape[0],
-                 spec->shape[1], config.lora);
+StoredAdapter::StoredAdapter(const fs::path& adapter)
+    : fingerprint_(checkpoint_fingerprint(adapter)),
+      config_(read_adapted_config(adapter)),
+      list_(adapter_list(config_)),
+      values_(parameter_count(list_)) {
+  load_adapter(values_.data(), list_, adapter);
+  for (const ParamSpec& spec : parameter_list(config_)) {
+    const auto is_of = [&](const ParamSpec& p) {
+      return p.role == ParamRole::kLoraA && p.layer == spec.layer && p.adapted == projection_of(spec.role);
+    };
+    const auto at = std::find_if(list_.begin(), list_.end(), is_of);
+    if (at != list_.end()) first_[spec.name] = static_cast<size_t>(at - list_.begin());
   }
+}
+
+template <class S>
+void StoredAdapter::fold(S* values, const ParamSpec& spec) const {
+  const size_t first = first_.at(spec.name);
+  const auto matrix = [&](const ParamSpec& p) {
+    return std::vector<S>(values_.begin() + static_cast<std::ptrdiff_t>(p.offset),
+                          values_.begin() + static_cast<std::ptrdiff_t>(p.offset + p.size()));
+  };
+  // A and B of one matrix stand one behind the other.
+  const std::vector<S> a = matrix(list_[first]), b = matrix(list_[first + 1]);
+  fold_adapter(values, a.data(), b.data(), spec.shape[0], spec.shape[1], config_.lora);
 }
 
 template <class W>
 void load_weights(FrozenWeights<W>& weights, const fs::path& model) {
-  ResidentWeights<Stream<W>> resident(weights.config());
-  load_weights(resident, model);
-  for (const ParamSpec& spec : resident.list()) weights.set(spec, resident.values(spec));
+  using S = Stream<W>;
+  const StoredParameters stored(model, weights.config(), weights.list());
+  std::vector<S> values;
+  for (const ParamSpec& spec : weights.list()) {
+    values.resize(spec.size());
+    stored.read(values.data(), spec);
+    weights.set(spec, values.data());
+  }
 }
 
 #define FATHOM_INSTANTIATE(S)                                                                              \
   template void save_adapter(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const S*, \
                              const fs::path&, DType);                                                      \
   template void load_adapter(S*, const std::vector<ParamSpec>&, const fs::path&);                          \
-  template void fold_adapters(S*, const std::vector<ParamSpec>&, const fs::path&);
+  template void StoredAdapter::fold(S*, const ParamSpec&) const;
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 #undef FATHOM_INSTANTIATE

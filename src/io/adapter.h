@@ -4,6 +4,7 @@
 // LoRA.
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -41,10 +42,26 @@ void load_adapter(S* values, const std::vector<ParamSpec>& list, const std::file
 /// digits. It tells one checkpoint from another without reading all of it.
 std::string checkpoint_fingerprint(const std::filesystem::path& model);
 
-/// Adds scale B A of every adapter in the folder to the matrices in `values`, which are flat in the order of
-/// `list`. Errors: those of load_adapter.
-template <class S>
-void fold_adapters(S* values, const std::vector<ParamSpec>& list, const std::filesystem::path& adapter);
+/// An adapter read whole, to be folded into its base's parameters as they are read.
+class StoredAdapter {
+ public:
+  /// Errors: those of read_adapted_config and load_adapter.
+  explicit StoredAdapter(const std::filesystem::path& adapter);
+  /// checkpoint_fingerprint() of the adapter.
+  const std::string& fingerprint() const { return fingerprint_; }
+  /// Whether the parameter, by its Hugging Face name, has an adapter beside it.
+  bool adapts(const ParamSpec& spec) const { return first_.contains(spec.name); }
+  /// values (spec.size()) += scale B A. Shapes: those of `spec`, which adapts() is true of.
+  template <class S>
+  void fold(S* values, const ParamSpec& spec) const;
+
+ private:
+  std::string fingerprint_;
+  ModelConfig config_;
+  std::vector<ParamSpec> list_;
+  std::vector<float> values_;
+  std::map<std::string, size_t> first_;  // by the adapted parameter's name, where its A stands in the list
+};
 
 /// Reads a checkpoint, adapters included, into weights that nobody trains. Errors: those of load_weights.
 template <class W>

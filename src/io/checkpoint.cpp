@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <list>
-#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -10,9 +9,9 @@
 #include "core/file.h"
 #include "io/adapter.h"
 #include "io/gguf_model.h"
-#include "io/io_error.h"
 #include "io/modeling_fathom.h"
 #include "io/safetensors.h"
+#include "io/stored_parameters.h"
 
 namespace fathom {
 namespace {
@@ -27,11 +26,6 @@ long step_of(const fs::path& folder) {
   const char *begin = name.data() + 5, *end = name.data() + name.size();
   const auto [parsed, error] = std::from_chars(begin, end, step);
   return error == std::errc() && parsed == end ? step : -1;
-}
-
-// Tensors that some exporters write and that no Llama needs.
-bool may_be_left_over(const std::string& name, const ModelConfig& config) {
-  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.tie_word_embeddings);
 }
 
 // What a file's values are below those in memory: Gemma stores its norms' gains less one.
@@ -92,35 +86,8 @@ fs::path resolve_model(const fs::path& model) {
 
 template <class W>
 void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
-  if (is_gguf(folder)) return load_gguf_weights(weights, GgufFile(folder));
-  if (is_adapter(folder)) {
-    load_weights(weights, adapter_base(folder));
-    fold_adapters(weights.values(), weights.list(), folder);
-    return weights.refresh();
-  }
-  const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
-  const BlockShape block = read_block_shape(folder);
-  std::set<std::string> used;
-  for (const ParamSpec& spec : weights.list()) {
-    const StoredWeight weight = find_weight(*store, spec.name, block);
-    const TensorView& tensor = *weight.tensor;
-    if (tensor.shape != spec.shape) {
-      fail_tensor(
-          tensor.path(), spec.name,
-          "has shape " + shape_text(tensor.shape) + ", config.json asks for " + shape_text(spec.shape),
-          tensor.offset);
-    }
-    dequantize(weights.values(spec), weight);
-    shift(weights.values(spec), spec, file_offset(spec, weights.config()));
-    tensor.drop();  // read once
-    used.insert(spec.name);
-    if (weight.scales != nullptr) used.insert(weight.scales->name);
-  }
-  for (const auto& [name, tensor] : store->tensors()) {
-    if (used.contains(name) || may_be_left_over(name, weights.config())) continue;
-    fail_tensor(tensor.path(), name, "is not part of the model that config.json describes", tensor.offset,
-                "is it another architecture or norm_scheme?");
-  }
+  const StoredParameters stored(folder, weights.config(), weights.list());
+  for (const ParamSpec& spec : weights.list()) stored.read(weights.values(spec), spec);
   weights.refresh();
 }
 
@@ -145,8 +112,8 @@ void save_model(const fs::path& folder, const ModelConfig& config, const std::ve
 }
 
 void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
-  for (const char* name :
-       {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+                           "special_tokens_map.json", "chat_template.jinja"}) {
     if (fs::exists(from / name)) write_text_file(to / name, read_text_file(from / name));
   }
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
+#include <initializer_list>
 
 namespace fathom {
 namespace {
@@ -137,11 +139,8 @@ const Family& family_of(const JsonKeys& keys) {
                                           : &kFamilies[0];
   if (family != nullptr) return *family;
   const std::string name = classes.empty() ? type : classes[0];
-  const bool experts = name.find("Moe") != std::string::npos || name.find("DeepseekV") != std::string::npos ||
-                       name.find("Mixtral") != std::string::npos;
   keys.bad(classes.empty() ? "model_type" : "architectures",
-           "names '" + name + "', which is not supported" +
-               (experts ? " (mixtures of experts and latent attention are not computed yet)" : ""),
+           "names '" + name + "', which is not supported" + what_is_not_computed(name),
            "supported: " + list_of(supported_architectures()));
 }
 
@@ -267,6 +266,21 @@ void write_windows(const ModelConfig& c, json& out) {
 
 }  // namespace
 
+std::string what_is_not_computed(const std::string& architecture) {
+  std::string name;
+  for (const char c : architecture) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const auto is_one_of = [&](std::initializer_list<const char*> parts) {
+    return std::any_of(parts.begin(), parts.end(),
+                       [&](const char* part) { return name.find(part) != std::string::npos; });
+  };
+  // DeepSeek-V2, V3 and R1, as Hugging Face and as GGUF write them, and those built like them.
+  if (is_one_of({"deepseekv", "deepseek_v", "deepseek2", "kimi"}))
+    return " (latent attention and mixtures of experts are not computed yet)";
+  if (is_one_of({"moe", "mixtral", "gptoss", "gpt_oss", "gpt-oss", "dbrx", "grok", "llama4", "deepseek"}))
+    return " (mixtures of experts are not computed yet)";
+  return {};
+}
+
 std::vector<std::string> supported_architectures() {
   std::vector<std::string> names;
   for (const Family& f : kFamilies) names.emplace_back(f.architecture);
@@ -275,6 +289,10 @@ std::vector<std::string> supported_architectures() {
 
 void read_family(const JsonKeys& keys, ModelConfig& c) {
   const Family& family = family_of(keys);
+  for (const char* experts : {"num_experts", "num_local_experts", "n_routed_experts"}) {
+    if (keys.has(experts) && keys.size(experts) > 1)
+      keys.bad(experts, "is above 1: mixtures of experts are not computed yet");
+  }
   c.family = family.model_type;
   family.read(keys, c);
   read_activation(keys, family, c);

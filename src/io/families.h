@@ -15,6 +15,11 @@ namespace fathom {
 /// Names of the classes that are read: "LlamaForCausalLM", ...
 std::vector<std::string> supported_architectures();
 
+/// Where an architecture that is not supported (Hugging Face's name or GGUF's) is known to take what is not
+/// computed yet, that, in brackets behind a space; else "". Mixtures of experts will be another kind of MLP
+/// step and latent attention another kind of attention step of StepPlan (model/norm_scheme.h).
+std::string what_is_not_computed(const std::string& architecture);
+
 /// Fills what depends on the family (`architectures` or `model_type`; neither: a Llama): head size, biases,
 /// windows, RoPE, norms, activation, caps. Sizes are read already; head_dim stays 0 where the file leaves it
 /// to hidden_size / heads. Errors: Error for an architecture or a feature that is not supported.

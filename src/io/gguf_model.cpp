@@ -1,15 +1,13 @@
 #include "io/gguf_model.h"
 
 #include <array>
-#include <set>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint.h"
 #include "io/dequantize.h"
+#include "io/families.h"
 #include "io/io_error.h"
-#include "io/rope_permutation.h"
 
 namespace fathom {
 namespace {
@@ -27,8 +25,6 @@ constexpr std::array kArchitectures = {
     Architecture{"gemma2", "Gemma2ForCausalLM", 46}, Architecture{"gemma3", "Gemma3ForCausalLM", 62},
 };
 
-constexpr const char* kRopeFactors = "rope_freqs.weight";
-
 const Architecture& architecture_of(const GgufMetadata& meta) {
   const std::string name = meta.text("general.architecture");
   std::string known;
@@ -36,7 +32,8 @@ const Architecture& architecture_of(const GgufMetadata& meta) {
     if (name == a.gguf) return a;
     known += (known.empty() ? "" : ", ") + std::string(a.gguf);
   }
-  meta.bad("general.architecture", "is '" + name + "', which is not supported; supported: " + known);
+  meta.bad("general.architecture", "is '" + name + "', which is not supported" + what_is_not_computed(name) +
+                                       "; supported: " + known);
 }
 
 json scaling_of(const GgufMetadata& meta, const std::string& prefix) {
@@ -97,20 +94,6 @@ json as_config_json(const GgufFile& file) {
   return config;
 }
 
-bool is_q_or_k(ParamRole role) {
-  return role == ParamRole::kQ || role == ParamRole::kK || role == ParamRole::kQBias ||
-         role == ParamRole::kKBias;
-}
-
-template <class S>
-void read_weight(S* out, const ParamSpec& spec, const StoredWeight& weight, bool permuted, size_t head_dim) {
-  if (!permuted || !is_q_or_k(spec.role)) return dequantize(out, weight);
-  std::vector<S> rows(spec.size());
-  dequantize(rows.data(), weight);
-  const size_t columns = spec.is_matrix() ? spec.shape[1] : 1;
-  unpermute_qk(out, rows.data(), spec.shape[0], columns, head_dim);
-}
-
 }  // namespace
 
 bool is_gguf(const std::filesystem::path& path) {
@@ -119,9 +102,9 @@ bool is_gguf(const std::filesystem::path& path) {
 
 ModelConfig config_from_gguf(const GgufFile& file) {
   ModelConfig config = config_from_json(as_config_json(file), file.path().string());
-  if (const TensorView* factors = file.find(kRopeFactors)) {
+  if (const TensorView* factors = file.find(kGgufRopeFactors)) {
     if (factors->elements() != config.head_dim / 2) {
-      fail_tensor(factors->path(), kRopeFactors,
+      fail_tensor(factors->path(), kGgufRopeFactors,
                   "has " + std::to_string(factors->elements()) + " elements, half a head has " +
                       std::to_string(config.head_dim / 2),
                   factors->offset);
@@ -133,34 +116,5 @@ ModelConfig config_from_gguf(const GgufFile& file) {
   }
   return config;
 }
-
-template <class W>
-void load_gguf_weights(ResidentWeights<W>& weights, const GgufFile& file) {
-  const bool permuted = gguf_permutes_qk(file.metadata().text("general.architecture"));
-  std::set<std::string> used{kRopeFactors};
-  for (const ParamSpec& spec : weights.list()) {
-    const StoredWeight weight = find_weight(file, spec.gguf_name);
-    const TensorView& tensor = *weight.tensor;
-    if (tensor.shape != spec.shape) {
-      fail_tensor(
-          tensor.path(), spec.gguf_name,
-          "has shape " + shape_text(tensor.shape) + ", the metadata ask for " + shape_text(spec.shape),
-          tensor.offset);
-    }
-    read_weight(weights.values(spec), spec, weight, permuted, weights.config().head_dim);
-    tensor.drop();  // read once
-    used.insert(spec.gguf_name);
-  }
-  for (const auto& [name, tensor] : file.tensors()) {
-    if (used.contains(name)) continue;
-    fail_tensor(tensor.path(), name, "is not part of the model that the metadata describe", tensor.offset,
-                "is it another architecture?");
-  }
-  weights.refresh();
-}
-
-template void load_gguf_weights(ResidentWeights<double>&, const GgufFile&);
-template void load_gguf_weights(ResidentWeights<float>&, const GgufFile&);
-template void load_gguf_weights(ResidentWeights<bf16>&, const GgufFile&);
 
 }  // namespace fathom

@@ -1,10 +1,10 @@
 #pragma once
-// A GGUF file as a model: its metadata as a config, its tensors as weights.
+// A GGUF file as a model: its metadata as a config. Its tensors: stored_parameters.h.
 
 #include <filesystem>
 
 #include "io/gguf.h"
-#include "model/weights.h"
+#include "model/config.h"
 
 namespace fathom {
 
@@ -17,9 +17,7 @@ bool is_gguf(const std::filesystem::path& path);
 /// not supported, mixtures of experts, a rotation of a part of the head.
 ModelConfig config_from_gguf(const GgufFile& file);
 
-/// Reads all weights (masters, then refresh()), dequantized; rows of q and k in Hugging Face's order. Errors:
-/// Error where a tensor is missing, is of another shape, or is left over.
-template <class W>
-void load_gguf_weights(ResidentWeights<W>& weights, const GgufFile& file);
+/// The tensor that holds a list of RoPE factors: a part of the config, not a parameter.
+inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
 
 }  // namespace fathom

@@ -43,7 +43,12 @@ class AdaptedWeights final : public ParameterStore<W>, public WeightSource<W> {
   AdaptedWeights(const ModelConfig& config, WeightSource<W>& base);
 
   OuterWeights<W> outer() override { return base_.outer(); }
+  const W* head() override { return base_.head(); }
+  void embed(Stream<W>* x, const int32_t* tokens, size_t rows, size_t C) override {
+    base_.embed(x, tokens, rows, C);
+  }
   LayerWeights<W> layer(size_t l) override;
+  void prefetch(size_t l) override { base_.prefetch(l); }
 
  private:
   WeightSource<W>& base_;

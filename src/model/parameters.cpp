@@ -231,6 +231,19 @@ double draw(const ParamSpec& spec, Rng& rng) {
 
 }  // namespace
 
+std::vector<ParamSpec> layer_parameters(const std::vector<ParamSpec>& list, size_t l) {
+  std::vector<ParamSpec> layer;
+  size_t next = 0;
+  for (const ParamSpec& spec : list) {
+    if (spec.layer != static_cast<int>(l)) continue;
+    layer.push_back(spec);
+    layer.back().layer = 0;
+    layer.back().offset = next;
+    next += spec.size();
+  }
+  return layer;
+}
+
 void initialize(float* values, const std::vector<ParamSpec>& list, uint64_t seed) {
   parallel_for(list.size(), [&](size_t i) {
     const ParamSpec& spec = list[i];

@@ -86,6 +86,9 @@ std::vector<ParamSpec> adapter_list(const ModelConfig& config);
 std::vector<ParamSpec> choose(const std::vector<ParamSpec>& list,
                               const std::function<bool(const ParamSpec&)>& chosen);
 
+/// The parameters of the layer at 0-based position `l` as a list of their own: `layer` 0, offsets from 0.
+std::vector<ParamSpec> layer_parameters(const std::vector<ParamSpec>& list, size_t l);
+
 /// Fills `values` (parameter_count) by `seed`. A tensor's values depend on the seed and its name alone, so
 /// that two schemes at the same seed start from the same matrices.
 void initialize(float* values, const std::vector<ParamSpec>& list, uint64_t seed);

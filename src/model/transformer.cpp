@@ -130,6 +130,8 @@ void Transformer<W>::release() {
   inference_.reset();
   training_.reset();
   linearized_.reset();
+  other_ = Buffer<S>();
+  middle_ = Buffer<S>();
 }
 
 template <class W>
@@ -183,30 +185,57 @@ typename Transformer<W>::Contexts Transformer<W>::contexts(const Batch& batch, s
 
 template <class W>
 typename Transformer<W>::Workspace& Transformer<W>::inference_workspace(size_t rows) {
-  if (!inference_ || inference_->rows != rows) {
+  if (!inference_ || inference_->rows < rows) {
     inference_.reset();
     inference_ = std::make_unique<Workspace>(Workspace::Kind::kInference, config_, plans_, rows, false);
   }
   return *inference_;
 }
 
+template <class W>
+typename Transformer<W>::Workspace& Transformer<W>::linear_workspace(size_t rows) {
+  if (!linearized_ || linearized_->rows < rows) {
+    linearized_.reset();
+    linearized_ = std::make_unique<Workspace>(Workspace::Kind::kLinearized, config_, plans_, rows, false);
+  }
+  return *linearized_;
+}
+
+template <class W>
+size_t Transformer<W>::sequences_at_once(const Batch& batch) const {
+  if (rows_at_once_ == 0) return batch.B;
+  return std::clamp<size_t>(rows_at_once_ / std::max<size_t>(1, batch.T), 1, batch.B);
+}
+
+// The context of `sequences` of the batch from number `first` on.
+template <class W>
+BlockContext<W> Transformer<W>::part_of(const BlockContext<W>& context, size_t first, size_t sequences) {
+  BlockContext<W> part = context;
+  part.B = sequences;
+  if (part.first_key != nullptr) part.first_key += first * context.T;
+  return part;
+}
+
 namespace {
 
-// x = embedding of the tokens; raw and rstd are kept where the embedding is normalized.
+// Rows that pass the head at a time. A constant, so that the head's own chunks fall on the same rows however
+// the layers are run.
+constexpr size_t kHeadRows = 8 * kHeadChunkRows;
+
+// x = embedding of the tokens (rows); raw and rstd are kept where the embedding is normalized.
 template <class W>
-void embed_tokens(Stream<W>* x, Stream<W>* raw, Stream<W>* rstd, const OuterWeights<W>& outer,
-                  const Batch& batch, const ModelConfig& config) {
+void embed_tokens(Stream<W>* x, Stream<W>* raw, Stream<W>* rstd, WeightSource<W>& source,
+                  const int32_t* tokens, size_t rows, const ModelConfig& config) {
   using S = Stream<W>;
   const size_t C = config.hidden_size;
-  if (outer.embed_norm == nullptr) {
-    embedding_forward<W>(x, outer.embedding, batch.tokens, batch.rows(), C);
+  const S* norm = source.outer().embed_norm;
+  if (norm == nullptr) {
+    source.embed(x, tokens, rows, C);
   } else {
-    embedding_forward<W>(raw, outer.embedding, batch.tokens, batch.rows(), C);
-    rmsnorm_forward(x, rstd, raw, outer.embed_norm, S(1), static_cast<S>(config.rms_norm_eps), batch.rows(),
-                    C);
+    source.embed(raw, tokens, rows, C);
+    rmsnorm_forward(x, rstd, raw, norm, S(1), static_cast<S>(config.rms_norm_eps), rows, C);
   }
-  if (config.embedding_scale != 1.0)
-    scaled_copy(x, x, static_cast<S>(config.embedding_scale), batch.rows() * C);
+  if (config.embedding_scale != 1.0) scaled_copy(x, x, static_cast<S>(config.embedding_scale), rows * C);
 }
 
 // x_out = x A + b, the columns' bias standing in for the rows' addend.
@@ -225,9 +254,37 @@ void linear_forward(Stream<W>* x_out, const Stream<W>* x, const LinearMap<Stream
 template <class W>
 void Transformer<W>::embed(S* x, const Batch& batch, const Observer<S>& observer) {
   check(batch, 0);
-  Workspace& ws = inference_workspace(batch.rows());
-  embed_tokens<W>(x, ws.raw_embedding, ws.embedding_rstd, source_.outer(), batch, config_);
+  const size_t C = config_.hidden_size, part = sequences_at_once(batch) * batch.T;
+  Workspace& ws = inference_workspace(std::min(part, batch.rows()));
+  for (size_t r = 0; r < batch.rows(); r += part) {
+    embed_tokens<W>(x + r * C, ws.raw_embedding, ws.embedding_rstd, source_, batch.tokens + r,
+                    std::min(part, batch.rows() - r), config_);
+  }
   if (observer) observer({TapPoint::kEmbedding, 0, nullptr, x});
+}
+
+// One step of a program over all rows, some sequences at a time. Observers see whole rows.
+template <class W>
+void Transformer<W>::run_layer(S* out, const S* in, const ProgramStep<S>& step,
+                               const BlockContext<W>& context, const Observer<S>& observer, Workspace& ws) {
+  const size_t l = step.layer, B = context.B, T = context.T, C = config_.hidden_size;
+  const size_t at_once = std::min(B, std::max<size_t>(1, ws.rows / std::max<size_t>(1, T)));
+  const bool whole = at_once == B;
+  if (observer && !whole && middle_.size() < context.rows() * C) middle_ = Buffer<S>(context.rows() * C);
+  const S* middle = middle_.data();
+  const LayerWeights<W> weights = source_.layer(l);
+  for (size_t b = 0; b < B; b += at_once) {
+    const BlockContext<W> part = part_of(context, b, std::min(at_once, B - b));
+    BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
+    if (whole)
+      middle = saved.middle;
+    else if (observer)
+      saved.middle = middle_.data() + b * T * C;
+    block_forward<W>(out + b * T * C, in + b * T * C, plans_[l], weights, saved, part);
+  }
+  if (!observer) return;
+  observer({TapPoint::kAttention, l, in, middle});
+  observer({TapPoint::kMlp, l, middle, out});
 }
 
 template <class W>
@@ -236,11 +293,14 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
   const size_t position = cache != nullptr ? cache->length : 0;
   check(batch, position);
   if (cache != nullptr && position + batch.T > cache->capacity()) fail("internal: the KV cache is too small");
-  Workspace& ws = inference_workspace(batch.rows());
-  Contexts kinds = contexts(batch, position);
   const size_t rows = batch.rows(), C = config_.hidden_size;
-  S *in = x, *out = ws.streams[0];
-  for (const ProgramStep<S>& step : program) {
+  const size_t at_once = cache != nullptr ? batch.B : sequences_at_once(batch);
+  Workspace& ws = inference_workspace(at_once * batch.T);
+  Contexts kinds = contexts(batch, position);
+  if (ws.rows < rows && other_.size() < rows * C) other_ = Buffer<S>(rows * C);
+  S *in = x, *out = ws.rows < rows ? other_.data() : ws.streams[0];
+  for (size_t i = 0; i < program.size(); ++i) {
+    const ProgramStep<S>& step = program[i];
     if (step.linear != nullptr) {
       linear_forward<W>(out, in, *step.linear, rows, C);
       if (observer) observer({TapPoint::kMlp, step.layer, in, out});
@@ -251,12 +311,9 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
         layer_cache = cache->layer(step.layer);
         ctx.cache = &layer_cache;
       }
-      BlockSaved<W>& saved = ws.saved_for(step.layer, config_, plans_);
-      block_forward<W>(out, in, plans_[step.layer], source_.layer(step.layer), saved, ctx);
-      if (observer) {
-        observer({TapPoint::kAttention, step.layer, in, saved.middle});
-        observer({TapPoint::kMlp, step.layer, saved.middle, out});
-      }
+      source_.layer(step.layer);  // before the next is announced: it may have to be read itself
+      if (i + 1 < program.size() && program[i + 1].linear == nullptr) source_.prefetch(program[i + 1].layer);
+      run_layer(out, in, step, ctx, observer, ws);
     }
     std::swap(in, out);
   }
@@ -266,13 +323,17 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
 
 template <class W>
 void Transformer<W>::logits(S* out, const S* x, size_t rows) {
-  Workspace& ws = inference_workspace(rows);
-  const OuterWeights<W> outer = source_.outer();
   const size_t C = config_.hidden_size, V = config_.vocab_size;
+  Workspace& ws = inference_workspace(std::min(rows, kHeadRows));
+  const OuterWeights<W> outer = source_.outer();
+  const W* head = source_.head();
   constexpr DType kW = dtype_of<W>();
-  rmsnorm_forward(ws.normed, ws.rstd, x, outer.final_norm, S(1), static_cast<S>(config_.rms_norm_eps), rows,
-                  C);
-  gemm(rows, V, C, {ws.normed, kW, C}, {outer.head, kW, C, true}, {out, dtype_of<S>(), V}, kW);
+  for (size_t r = 0; r < rows; r += kHeadRows) {
+    const size_t n = std::min(kHeadRows, rows - r);
+    rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
+                    static_cast<S>(config_.rms_norm_eps), n, C);
+    gemm(n, V, C, {ws.normed, kW, C}, {head, kW, C, true}, {out + r * V, dtype_of<S>(), V}, kW);
+  }
   if (config_.final_softcap > 0) {
     parallel_ranges(rows, 4, [&](size_t begin, size_t end) {
       softcap_forward(out + begin * V, static_cast<S>(config_.final_softcap), (end - begin) * V);
@@ -282,12 +343,16 @@ void Transformer<W>::logits(S* out, const S* x, size_t rows) {
 
 template <class W>
 void Transformer<W>::losses(double* nll, const S* x, const int32_t* targets, size_t rows) {
-  Workspace& ws = inference_workspace(rows);
-  const OuterWeights<W> outer = source_.outer();
   const size_t C = config_.hidden_size;
-  rmsnorm_forward(ws.normed, ws.rstd, x, outer.final_norm, S(1), static_cast<S>(config_.rms_norm_eps), rows,
-                  C);
-  head_loss_forward(nll, ws.normed, outer.head, targets, rows, C, config_.vocab_size, config_.final_softcap);
+  Workspace& ws = inference_workspace(std::min(rows, kHeadRows));
+  const OuterWeights<W> outer = source_.outer();
+  const W* head = source_.head();
+  for (size_t r = 0; r < rows; r += kHeadRows) {
+    const size_t n = std::min(kHeadRows, rows - r);
+    rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
+                    static_cast<S>(config_.rms_norm_eps), n, C);
+    head_loss_forward(nll + r, ws.normed, head, targets + r, n, C, config_.vocab_size, config_.final_softcap);
+  }
 }
 
 template <class W>
@@ -320,7 +385,7 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
   const S eps = static_cast<S>(config_.rms_norm_eps);
 
   // Forward.
-  embed_tokens<W>(ws.streams[0], ws.raw_embedding, ws.embedding_rstd, outer, batch, config_);
+  embed_tokens<W>(ws.streams[0], ws.raw_embedding, ws.embedding_rstd, source_, batch.tokens, rows, config_);
   if (observer) observer({TapPoint::kEmbedding, 0, nullptr, ws.streams[0]});
   for (size_t l = 0; l < L; ++l) {
     BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
@@ -334,7 +399,7 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
 
   // Loss and backward, in reverse order.
   std::vector<double> nll(rows);
-  head_loss_backward<W>(nll.data(), ws.scratch.dh, douter.head, ws.normed, outer.head, batch.targets,
+  head_loss_backward<W>(nll.data(), ws.scratch.dh, douter.head, ws.normed, source_.head(), batch.targets,
                         static_cast<S>(grad_scale), rows, C, config_.vocab_size, config_.final_softcap);
   rmsnorm_backward(ws.dx, false, douter.final_norm, ws.scratch.dh, ws.streams[L], outer.final_norm, ws.rstd,
                    S(1), rows, C);
@@ -370,13 +435,46 @@ void Transformer<W>::embedding_gradients(Workspace& ws, const OuterWeights<W>& o
 }
 
 template <class W>
+void Transformer<W>::head_backward(S* dx, double* nll, const S* x, const int32_t* targets, size_t rows,
+                                   double grad_scale) {
+  const size_t C = config_.hidden_size;
+  Workspace& ws = linear_workspace(std::min(rows, kHeadRows));
+  const OuterWeights<W> outer = source_.outer();
+  const W* head = source_.head();
+  for (size_t r = 0; r < rows; r += kHeadRows) {
+    const size_t n = std::min(kHeadRows, rows - r);
+    rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
+                    static_cast<S>(config_.rms_norm_eps), n, C);
+    head_loss_backward<W>(nll + r, ws.scratch.dh, nullptr, ws.normed, head, targets + r,
+                          static_cast<S>(grad_scale), n, C, config_.vocab_size, config_.final_softcap);
+    rmsnorm_backward<S>(dx + r * C, false, nullptr, ws.scratch.dh, x + r * C, outer.final_norm, ws.rstd, S(1),
+                        n, C);
+  }
+}
+
+template <class W>
+void Transformer<W>::layer_backward(size_t layer, S* dx, const S* x, const Batch& batch,
+                                    const LayerGradients<S>& gradients) {
+  check(batch, 0);
+  const size_t at_once = sequences_at_once(batch), C = config_.hidden_size;
+  Workspace& ws = linear_workspace(at_once * batch.T);
+  const Contexts kinds = contexts(batch, 0);
+  const BlockContext<W>& context = config_.has_window(layer) ? kinds.windowed : kinds.whole;
+  const LayerWeights<W> weights = source_.layer(layer);
+  if (layer > 0) source_.prefetch(layer - 1);
+  for (size_t b = 0; b < batch.B; b += at_once) {
+    const BlockContext<W> part = part_of(context, b, std::min(at_once, batch.B - b));
+    const size_t at = b * batch.T * C;
+    BlockSaved<W>& saved = ws.saved_for(layer, config_, plans_);
+    block_forward<W>(ws.dx, x + at, plans_[layer], weights, saved, part);
+    block_backward<W>(dx + at, plans_[layer], weights, &gradients, saved, ws.scratch, part);
+  }
+}
+
+template <class W>
 void Transformer<W>::linearize(size_t layer, const S* x, const Batch& batch) {
   check(batch, 0);
-  if (!linearized_ || linearized_->rows != batch.rows()) {
-    linearized_ =
-        std::make_unique<Workspace>(Workspace::Kind::kLinearized, config_, plans_, batch.rows(), false);
-  }
-  Workspace& ws = *linearized_;
+  Workspace& ws = linear_workspace(batch.rows());
   ws.layer = layer;
   const Contexts kinds = contexts(batch, 0);
   ws.context = config_.has_window(layer) ? kinds.windowed : kinds.whole;

@@ -79,7 +79,8 @@ struct TrainOptions {
   bool recompute = false;  ///< Keep only each layer's input and run its forward again in the backward pass.
 };
 
-/// Runs a model over weights from a source. Not thread-safe: it owns the pass's workspace.
+/// Runs a model over weights from a source: each layer's are asked for once a pass. Not thread-safe: it owns
+/// the pass's workspace.
 /// Errors: Error where a token is outside the vocabulary or T exceeds max_position_embeddings.
 template <class W>
 class Transformer {
@@ -90,6 +91,10 @@ class Transformer {
 
   const ModelConfig& config() const { return config_; }
   const std::vector<LayerPlan>& plans() const { return plans_; }
+  /// Takes a batch through a layer, and back, whole sequences of about so many rows at a time (at least one
+  /// sequence), so that the workspace is bounded whatever the batch; 0, the default: all at once. Forward
+  /// results are the same bits whatever it is, for parts of more than 4 rows.
+  void set_rows_at_once(size_t rows) { rows_at_once_ = rows; }
   /// For tests: spoil a constant and see that verification fails.
   std::vector<LayerPlan>& mutable_plans() { return plans_; }
 
@@ -112,6 +117,14 @@ class Transformer {
   /// one.
   double forward_backward(const Batch& batch, Gradients<S>& gradients, double grad_scale,
                           const TrainOptions& options = {}, const Observer<S>& observer = {});
+
+  /// forward_backward in parts, for one who keeps the streams and wants one layer's gradients at a time.
+  /// dx (rows, C) = gradient of grad_scale * (sum of nll) by the last stream x (rows, C); nll (rows).
+  void head_backward(S* dx, double* nll, const S* x, const int32_t* targets, size_t rows, double grad_scale);
+  /// dx (rows, C): gradient of the output of layer `layer` on entry, of its input x (rows, C) on exit. The
+  /// layer's parameter gradients are added to `gradients`.
+  void layer_backward(size_t layer, S* dx, const S* x, const Batch& batch,
+                      const LayerGradients<S>& gradients);
 
   /// dx (rows, C): v on entry, J^T v on exit, for J the Jacobian of layer `layer` at input x (rows, C). Call
   /// linearize(layer, x, batch) first; then vjp as often as wanted.
@@ -139,6 +152,11 @@ class Transformer {
   Workspace& inference_workspace(size_t rows);
   void embedding_gradients(Workspace& ws, const OuterWeights<W>& outer, const OuterGradients<S>& douter,
                            const Batch& batch);
+  Workspace& linear_workspace(size_t rows);
+  size_t sequences_at_once(const Batch& batch) const;
+  static BlockContext<W> part_of(const BlockContext<W>& context, size_t first, size_t sequences);
+  void run_layer(S* out, const S* in, const ProgramStep<S>& step, const BlockContext<W>& context,
+                 const Observer<S>& observer, Workspace& ws);
 
   ModelConfig config_;
   std::vector<LayerPlan> plans_;
@@ -146,6 +164,8 @@ class Transformer {
   std::unique_ptr<RopeTable<S>> rope_, local_rope_;  // local: of windowed layers, where it differs
   std::vector<int32_t> first_key_;                   // sliding window merged with the batch's own
   std::unique_ptr<Workspace> inference_, training_, linearized_;
+  size_t rows_at_once_ = 0;
+  Buffer<S> other_, middle_;  // whole streams, where a batch runs in parts
 };
 
 }  // namespace fathom

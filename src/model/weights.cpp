@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/threads.h"
+#include "kernels/embedding.h"
 #include "kernels/vector_ops.h"
 
 namespace fathom {
@@ -114,6 +115,11 @@ void bind_views(const std::vector<ParamSpec>& list, M* matrices, P* vectors, siz
 }
 
 template <class W>
+void WeightSource<W>::embed(Stream<W>* x, const int32_t* tokens, size_t rows, size_t C) {
+  embedding_forward<W>(x, outer().embedding, tokens, rows, C);
+}
+
+template <class W>
 ParameterStore<W>::ParameterStore(std::vector<ParamSpec> list)
     : list_(std::move(list)),
       count_(parameter_count(list_)),
@@ -159,6 +165,18 @@ Gradients<S>::Gradients(const ModelConfig& config, const std::vector<ParamSpec>&
 template class ParameterStore<double>;
 template class ParameterStore<float>;
 template class ParameterStore<bf16>;
+template class WeightSource<double>;
+template class WeightSource<float>;
+template class WeightSource<bf16>;
+#define FATHOM_INSTANTIATE(M, P)                                                                           \
+  template void bind_views<M, P>(const std::vector<ParamSpec>&, M*, P*, size_t, bool, OuterTensors<M, P>&, \
+                                 std::vector<LayerTensors<M, P>>&);
+FATHOM_INSTANTIATE(const double, const double)
+FATHOM_INSTANTIATE(const float, const float)
+FATHOM_INSTANTIATE(const bf16, const float)
+FATHOM_INSTANTIATE(double, double)
+FATHOM_INSTANTIATE(float, float)
+#undef FATHOM_INSTANTIATE
 template class ResidentWeights<double>;
 template class ResidentWeights<float>;
 template class ResidentWeights<bf16>;

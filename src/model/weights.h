@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -58,14 +59,23 @@ using OuterWeights = OuterTensors<const W, const Stream<W>>;
 template <class S>
 using OuterGradients = OuterTensors<S, S>;
 
-/// Hands out weights layer by layer, in the compute type W.
+/// Hands out weights layer by layer, in the compute type W. A source that holds a part of the model at a time
+/// has no table of embeddings to point at: rows are looked up, and the head is asked for by itself.
 template <class W>
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
+  /// The vectors; embedding and head may be null, see embed() and head().
   virtual OuterWeights<W> outer() = 0;
-  /// Weights of the layer at 0-based position `l`; valid until the next call of layer().
+  /// (V, C); valid until the next call of layer().
+  virtual const W* head() { return outer().head; }
+  /// x (rows, C) = the embedding's rows of the tokens, which the caller has checked.
+  virtual void embed(Stream<W>* x, const int32_t* tokens, size_t rows, size_t C);
+  /// Weights of the layer at 0-based position `l`; valid until the next call of layer() or head(). Errors:
+  /// Error where the layer has to be read and cannot be.
   virtual LayerWeights<W> layer(size_t l) = 0;
+  /// Tells that layer `l` will be asked for next, so that reading it can begin.
+  virtual void prefetch(size_t l) { static_cast<void>(l); }
 };
 
 /// Parameters in memory, flat: masters in the stream's type and, under bf16, a rounded copy for the products.

@@ -1,229 +1,341 @@
 #include "probe/diagnosis.h"
 
 #include <algorithm>
-#include <cmath>
-#include <memory>
-#include <optional>
+#include <chrono>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "kernels/vector_ops.h"
-#include "probe/growth.h"
-#include "probe/identity_deviation.h"
-#include "probe/interventions.h"
-#include "probe/lens.h"
+#include "core/log.h"
+#include "core/profile.h"
+#include "probe/diagnosis_forecast.h"
+#include "probe/diagnosis_sums.h"
+#include "probe/gradient_norms.h"
 #include "probe/sequence_batches.h"
-#include "probe/stream_metrics.h"
-#include "probe/sweep.h"
-#include "probe/usefulness.h"
 
 namespace fathom {
 namespace {
 
 using nlohmann::json;
+using Clock = std::chrono::steady_clock;
 
-json or_null(double value) { return std::isfinite(value) ? json(value) : json(); }
+constexpr size_t kRowsAtOnce = 2048;
+// Between two times that the state is written, within a stage and between stages: what is lost at most.
+constexpr std::chrono::seconds kSaveWithin{20}, kSaveBetween{1};
 
-void put(json& entry, const std::string& key, const SequenceMean& mean) {
-  entry[key] = or_null(mean.mean());
-  entry[key + "_stderr"] = or_null(mean.standard_error());
-}
-
-json means(const std::vector<std::vector<SequenceMean>>& rows) {
-  json out = json::array();
-  for (const auto& row : rows) {
-    json line = json::array();
-    for (const SequenceMean& m : row) line.push_back(m.sequences() > 0 ? or_null(m.mean()) : json(0.0));
-    out.push_back(line);
+// What must be the same for a diagnosis to go on: the model, the text, and all that changes a result.
+std::string fingerprint_of(const TokenSequences& sequences, const DiagnosisOptions& o, DType dtype) {
+  std::string text = o.model_identity + std::string(dtype_name(dtype));
+  for (const std::string& metric : o.metrics) text += " " + metric;
+  for (const uint64_t n : {uint64_t{o.probes}, o.seed, o.permutation_tokens, o.lens_tokens,
+                           uint64_t{o.pass_rows}, uint64_t{sequences.size()}})
+    text += " " + std::to_string(n);
+  for (const auto& sequence : sequences) {
+    text += "\n";
+    text.append(reinterpret_cast<const char*>(sequence.data()), sequence.size() * sizeof(int32_t));
   }
-  return out;
+  return digest(text);
 }
 
-// All metrics over the batches of a text.
+// Reports another's progress, and looks between its steps whether to stop.
+class Stoppable final : public Progress {
+ public:
+  Stoppable(Progress& inner, std::function<void()> look) : inner_(inner), look_(std::move(look)) {}
+  void begin(const std::string& label, uint64_t total, const std::string& unit) override {
+    inner_.begin(label, total, unit);
+  }
+  void update(uint64_t done, const std::string& note) override {
+    inner_.update(done, note);
+    look_();
+  }
+  void end(const std::string& note) override { inner_.end(note); }
+
+ private:
+  Progress& inner_;
+  std::function<void()> look_;
+};
+
+// Runs the parts of a diagnosis in order, and keeps how far it has come.
 template <class W>
 class Diagnosis {
  public:
   using S = Stream<W>;
 
-  Diagnosis(Transformer<W>& model, const DiagnosisOptions& options, Gradients<S>* gradients,
-            const std::vector<ParamSpec>& list)
+  Diagnosis(Transformer<W>& model, const TokenSequences& sequences, const DiagnosisOptions& options,
+            const std::vector<ParamSpec>& list, Progress& progress)
       : model_(model),
+        sequences_(sequences),
         options_(options),
-        gradients_(gradients),
         list_(list),
+        progress_(progress),
+        batches_(SequenceBatches::by_rows(sequences, options.pass_rows)),
+        tokens_(batches_.tokens()),
         L_(model.plans().size()),
         C_(model.config().hidden_size),
-        statistics_(L_),
-        influence_(L_),
-        steps_(L_),
-        record_(L_),
-        angles_(L_),
-        lens_(L_),
-        removal_(L_),
-        causal_(L_),
-        permutation_(L_),
-        deviation_(L_, options.probes, options.seed) {
-    if (gradients_ != nullptr) gradients_->zero();
-  }
+        metrics_(L_, options),
+        record_(L_, options.spill),
+        state_(options.state, fingerprint_of(sequences, options, dtype_of<W>())),
+        cost_(diagnosis_cost(options, model.config(), tokens_,
+                             sequences.empty() ? 1 : sequences[0].size() - 1)) {}
 
-  void add(const Batch& batch, uint64_t all_tokens) {
-    std::vector<double> nll(batch.rows());
-    model_.forward(nll.data(), batch,
-                   observer_of<S>({&statistics_, &influence_, &steps_, &record_}, batch, C_));
-    loss_.add_rows(nll.data(), batch);
-    if (any({"angular_distance", "angular_matrix_all", "angular_matrix_last"}))
-      angles_.add(record_, batch, C_);
-    if (any({"lens_loss", "lens_kl", "lens_top5"})) lens_.add(model_, record_, batch);
-    if (any({"causal_score", "effective_depth"}))
-      removal_.add(model_, record_, nll.data(), batch, wants("causal_score") ? &causal_ : nullptr);
-    if (wants("permutation_score") && permutation_tokens_ < options_.permutation_tokens) {
-      // The first sequences alone, as many as it takes: streams and losses lie sequence by sequence.
-      Batch part = batch;
-      const uint64_t missing = options_.permutation_tokens - permutation_tokens_;
-      part.B = std::min<size_t>(batch.B, (missing + batch.T - 1) / batch.T);
-      permutation_.add(model_, record_, nll.data(), part);
-      for (size_t r = 0; r < part.rows(); ++r) permutation_tokens_ += is_scored(part, r) ? 1 : 0;
+  json run() {
+    resumed_ = state_.load(place_, metrics_.sums());
+    if (resumed_) log_info("goes on from " + state_.path().string());
+    model_.set_rows_at_once(kRowsAtOnce);
+    const size_t first_pass = place_.pass;
+    progress_.begin("probe", static_cast<uint64_t>(cost_.total() / 1e9), "GFLOP");
+    done_ = first_pass > 0 ? 1 : 0;
+    for (size_t p = first_pass; p < batches_.count(); ++p) run_pass(p);
+    saved(std::chrono::seconds(0));
+    if (batches_.count() > 1 && metrics_.wants("grad_norm")) add_gradients_of_all();
+    progress_.end();
+    json out = metrics_.result(model_.plans());
+    out["tokens"] = tokens_;
+    out["sequences"] = sequences_.size();
+    if (metrics_.wants("usefulness")) {
+      record_ = StreamRecorder<S>(L_);  // its memory is wanted
+      Stoppable stoppable(progress_, [this] { look(); });
+      add_usefulness(out,
+                     measure_usefulness(model_, sequences_, options_.pass_rows, stoppable, options_.spill));
     }
-    if (wants("identity_deviation")) deviation_.add(model_, record_, batch);
-    if (wants("grad_norm"))
-      model_.forward_backward(batch, *gradients_, 1.0 / static_cast<double>(all_tokens), {.recompute = true});
-  }
-
-  json result() const {
-    json out{{"layers", L_},
-             {"loss", or_null(loss_.mean())},
-             {"loss_stderr", or_null(loss_.standard_error())},
-             {"perplexity", or_null(std::exp(loss_.mean()))}};
-    json& embedding = out["embedding"];
-    add_stream(embedding, 0);
-    for (size_t l = 1; l <= L_; ++l) {
-      json layer{{"layer", l}};
-      if (model_.plans()[l - 1].index != l) layer["original_layer"] = model_.plans()[l - 1].index;
-      add_stream(layer, l);
-      add_layer(layer, l - 1);
-      out["per_layer"].push_back(layer);
-    }
-    if (wants("angular_matrix_all")) out["angular_matrix_all"] = means(angles_.all_tokens);
-    if (wants("angular_matrix_last")) out["angular_matrix_last"] = means(angles_.last_token);
-    if (wants("causal_score")) out["causal_score"] = means(causal_.score);
-    if (wants("permutation_score")) add_permutation(out);
-    if (wants("identity_deviation")) out["identity_deviation_probes"] = deviation_.probes();
-    if (wants("variance_growth")) add_growth(out);
-    if (wants("effective_depth")) add_removal(out);
+    if (resumed_) out["resumed"] = true;
+    state_.remove();
     return out;
   }
 
  private:
-  bool wants(const std::string& metric) const { return options_.metrics.contains(metric); }
-  bool any(std::initializer_list<const char*> metrics) const {
-    return std::any_of(metrics.begin(), metrics.end(), [&](const char* m) { return wants(m); });
+  bool wants(const char* metric) const { return metrics_.wants(metric); }
+
+  // The sequences of one pass through the model and all that is done with the streams it leaves.
+  void run_pass(size_t p) {
+    const Batch batch = batches_[p];
+    const size_t at_once = options_.batch_size > 0 ? options_.batch_size * batch.T : kRowsAtOnce;
+    model_.set_rows_at_once(at_once);
+    std::vector<double> nll(batch.rows());
+    forward(nll.data(), batch);
+    if (begins(DiagnosisStage::kAngles)) {
+      if (metrics_.any({"angular_distance", "angular_matrix_all", "angular_matrix_last"}))
+        metrics_.angles.add(record_, batch, C_);
+      done(DiagnosisStage::kLens);
+    }
+    if (begins(DiagnosisStage::kLens)) {
+      if (metrics_.any({"lens_loss", "lens_kl", "lens_top5"})) lens(batch);
+      done(DiagnosisStage::kRemoval);
+    }
+    if (begins(DiagnosisStage::kRemoval)) {
+      if (metrics_.any({"causal_score", "effective_depth"})) removal(nll.data(), batch);
+      done(DiagnosisStage::kPermutation);
+    }
+    if (begins(DiagnosisStage::kPermutation)) {
+      if (wants("permutation_score")) permutation(nll.data(), batch);
+      done(DiagnosisStage::kIdentity);
+    }
+    if (begins(DiagnosisStage::kIdentity)) {
+      if (wants("identity_deviation")) identity(batch, at_once);
+      done(DiagnosisStage::kGradients);
+    }
+    if (begins(DiagnosisStage::kGradients)) {
+      if (wants("grad_norm") && batches_.count() == 1) gradients(batch);
+      place_ = {p + 1, DiagnosisStage::kForward, 0};
+      saved(kSaveBetween);
+    }
   }
 
-  void add_stream(json& entry, size_t l) const {
-    if (wants("variance")) put(entry, "variance", statistics_.variance[l]);
-    if (wants("rms")) put(entry, "rms", statistics_.rms[l]);
-    if (wants("lens_loss")) put(entry, "lens_loss", lens_.loss[l]);
-    if (wants("lens_kl")) put(entry, "lens_kl", lens_.kl[l]);
-    if (wants("lens_top5")) put(entry, "lens_top5", lens_.top5[l]);
+  // Whether the stage is the next one; of a pass that was resumed the earlier ones are done.
+  bool begins(DiagnosisStage stage) const { return place_.stage == stage; }
+
+  // The streams are made anew where a pass is taken up again; its sums are there already.
+  void forward(double* nll, const Batch& batch) {
+    const ProfileScope scope("probe forward");
+    const bool is_new = begins(DiagnosisStage::kForward);
+    std::vector<StreamMetric<S>*> observers{&record_};
+    if (is_new) observers = {&metrics_.statistics, &metrics_.influence, &metrics_.steps, &record_};
+    const Observer<S> watch = observer_of<S>(observers, batch, C_);
+    const double before = done_, share = share_of(batch, cost_.forward);
+    size_t layers = 0;
+    model_.forward(nll, batch, [&](const Tap<S>& tap) {
+      watch(tap);
+      if (tap.point != TapPoint::kMlp) return;
+      report(before + share * static_cast<double>(++layers) / static_cast<double>(L_ + 1));
+      if (is_new) look();
+    });
+    report(before + share);
+    record_.drop();
+    if (!is_new) return;
+    metrics_.loss[0].add_rows(nll, batch);
+    done(DiagnosisStage::kAngles);
   }
 
-  void add_layer(json& entry, size_t l) const {
-    if (wants("block_influence")) put(entry, "block_influence", influence_.influence[l]);
-    if (wants("angular_distance")) put(entry, "angular_distance", angles_.all_tokens[0][l]);
-    if (wants("attn_contribution")) put(entry, "attn_contribution", steps_.attn_contribution[l]);
-    if (wants("mlp_contribution")) put(entry, "mlp_contribution", steps_.mlp_contribution[l]);
-    if (wants("attn_cosine")) put(entry, "attn_cosine", steps_.attn_cosine[l]);
-    if (wants("mlp_cosine")) put(entry, "mlp_cosine", steps_.mlp_cosine[l]);
-    if (wants("identity_deviation")) {
-      entry["identity_deviation"] = or_null(deviation_.value(l));
-      entry["identity_deviation_stderr"] = or_null(deviation_.standard_error(l));
+  // The first sequences of a batch, as many as it takes for `limit` tokens in all (0: no limit).
+  Batch first_part(const Batch& batch, uint64_t limit, uint64_t so_far) const {
+    Batch part = batch;
+    if (limit > 0) {
+      const uint64_t missing = limit > so_far ? limit - so_far : 0;
+      part.B = std::min<size_t>(batch.B, (missing + batch.T - 1) / batch.T);
     }
-    if (wants("effective_depth")) {
-      put(entry, "loss_without", removal_.loss_without[l]);
-      put(entry, "delta_loss", removal_.delta[l]);
-    }
-    if (wants("grad_norm")) {
-      double squares = 0;
-      for (const ParamSpec& spec : list_) {
-        if (spec.layer == static_cast<int>(l))
-          squares += sum_squares(gradients_->values() + spec.offset, spec.size());
-      }
-      entry["grad_norm"] = or_null(std::sqrt(squares));
-    }
+    return part;
+  }
+  static uint64_t scored(const Batch& batch) {
+    uint64_t n = 0;
+    for (size_t r = 0; r < batch.rows(); ++r) n += is_scored(batch, r) ? 1 : 0;
+    return n;
   }
 
-  void add_permutation(json& out) const {
-    json& matrix = out["permutation_score"] = json::array();
-    for (size_t i = 0; i < L_; ++i) {
-      json row = json::array();
-      for (size_t j = 0; j < L_; ++j) row.push_back(or_null(permutation_.score(i, j)));
-      matrix.push_back(row);
-    }
-    out["permutation_tokens"] = permutation_tokens_;
+  void lens(const Batch& batch) {
+    const ProfileScope scope("probe lens");
+    const Batch part = first_part(batch, options_.lens_tokens, metrics_.lens_tokens);
+    if (part.B == 0) return;
+    const double before = done_, rows = static_cast<double>(part.rows());
+    const double share =
+        cost_.lens * static_cast<double>(scored(part)) /
+        static_cast<double>(options_.lens_tokens > 0 ? std::min(options_.lens_tokens, tokens_) : tokens_);
+    metrics_.lens.add(model_, record_, part, [&](size_t n) {
+      report(before + share * static_cast<double>(n) / rows);
+      look();
+    });
+    metrics_.lens_tokens += scored(part);
   }
 
-  void add_growth(json& out) const {
-    std::vector<double> variance;
-    for (size_t l = 1; l <= L_; ++l) variance.push_back(statistics_.variance[l].mean());
-    const auto fit = fit_growth(variance);
-    if (!fit) {
-      out["variance_growth"] = json();
+  void removal(const double* nll, const Batch& batch) {
+    const ProfileScope scope("probe removal");
+    const double before = done_, share = share_of(batch, cost_.removal);
+    metrics_.removal.add(
+        model_, record_, nll, batch, wants("causal_score") ? &metrics_.causal : nullptr,
+        [&](size_t s) {
+          const auto n = static_cast<double>(s + 1), L = static_cast<double>(L_);
+          report(before + share * n * (2 * L - n) / (L * L));
+          record_.drop();
+          item_done(s + 1);
+        },
+        place_.item);
+  }
+
+  void permutation(const double* nll, const Batch& batch) {
+    const ProfileScope scope("probe permutation");
+    const Batch part = first_part(batch, options_.permutation_tokens, metrics_.permutation_tokens);
+    if (part.B == 0) return;
+    const double before = done_, pairs = static_cast<double>(L_ * (L_ - 1)) / 2;
+    metrics_.permutation.add(
+        model_, record_, nll, part,
+        [&](size_t pair) {
+          report(before + cost_.permutation * static_cast<double>(pair + 1) / pairs);
+          item_done(pair + 1);
+        },
+        place_.item);
+    metrics_.permutation_tokens += scored(part);
+  }
+
+  void identity(const Batch& batch, size_t at_once) {
+    const ProfileScope scope("probe identity");
+    const double before = done_, share = share_of(batch, cost_.identity);
+    metrics_.deviation.add(
+        model_, record_, batch, at_once,
+        [&](size_t l) {
+          report(before + share * static_cast<double>(l + 1) / static_cast<double>(L_));
+          item_done(l + 1);
+        },
+        place_.item);
+  }
+
+  void gradients(const Batch& batch) {
+    const ProfileScope scope("probe gradients");
+    GradientNorms<S> norms(list_, L_, false);
+    add_gradients(norms, batch);
+    metrics_.gradient_norms = norms.norms();
+  }
+
+  void add_gradients(GradientNorms<S>& norms, const Batch& batch) {
+    const double before = done_, share = share_of(batch, cost_.gradients);
+    norms.add(model_, record_, batch, 1.0 / static_cast<double>(tokens_), [&](size_t l) {
+      report(before + share * static_cast<double>(L_ - l) / static_cast<double>(L_));
+      look();
+    });
+  }
+
+  // A norm is of the sum over the text: with several passes every layer's sum has to be held to the end.
+  void add_gradients_of_all() {
+    const size_t bytes = GradientNorms<S>::bytes(list_, L_, true);
+    if (options_.memory_bytes > 0 && bytes > options_.memory_bytes / 2) {
+      metrics_.gradient_reason = "the text takes " + std::to_string(batches_.count()) +
+                                 " passes, over which the gradients of all layers would have to be held; "
+                                 "take fewer --tokens, or --spill a folder";
       return;
     }
-    out["variance_growth"] = {
-        {"law", fit->law},
-        {"exponent", fit->exponent},
-        {"slope", fit->slope},
-        {"rate", fit->rate},
-        {"aicc",
-         {{"linear", fit->aicc_linear}, {"power", fit->aicc_power}, {"exponential", fit->aicc_exponential}}}};
+    GradientNorms<S> norms(list_, L_, true);
+    for (size_t p = 0; p < batches_.count(); ++p) {
+      const Batch batch = batches_[p];
+      std::vector<double> nll(batch.rows());
+      model_.forward(nll.data(), batch, observer_of<S>({&record_}, batch, C_));
+      add_gradients(norms, batch);
+    }
+    metrics_.gradient_norms = norms.norms();
   }
 
-  void add_removal(json& out) const {
-    std::vector<double> deltas;
-    for (const SequenceMean& delta : removal_.delta) deltas.push_back(delta.mean());
-    const std::optional<double> depth = effective_depth(deltas);
-    out["effective_depth"] = depth ? json(*depth) : json();
-    out["effective_depth_ratio"] = depth ? json(*depth / static_cast<double>(L_)) : json();
+  double share_of(const Batch& batch, double cost) const {
+    return cost * static_cast<double>(scored(batch)) / static_cast<double>(tokens_);
+  }
+  void report(double flop) {
+    done_ = flop;
+    progress_.update(static_cast<uint64_t>(flop / 1e9));
+  }
+
+  void done(DiagnosisStage next) {
+    place_.stage = next;
+    place_.item = 0;
+    saved(kSaveBetween);
+  }
+  void item_done(uint64_t next) {
+    place_.item = next;
+    saved(kSaveWithin);
+  }
+
+  // Here place and sums belong together: writes them now and then, and where the diagnosis is to stop.
+  void saved(std::chrono::seconds after) {
+    const bool stops = stop_asked();
+    if (state_.kept() && (stops || Clock::now() - last_saved_ >= after)) {
+      state_.save(place_, metrics_.sums());
+      last_saved_ = Clock::now();
+    }
+    if (stops) end_here();
+  }
+  // Where sums are half made: the place that was saved last holds.
+  void look() const {
+    if (stop_asked()) end_here();
+  }
+  bool stop_asked() const { return options_.stop != nullptr && options_.stop->load(); }
+  [[noreturn]] void end_here() const {
+    if (!state_.kept() || !std::filesystem::exists(state_.path()))
+      fail("stopped by a signal; nothing was kept",
+           state_.kept() ? "" : "with --json or --resume-dir a diagnosis can go on");
+    fail("stopped by a signal; what was done is in " + state_.path().string(), "go on with the same command");
   }
 
   Transformer<W>& model_;
+  const TokenSequences& sequences_;
   const DiagnosisOptions& options_;
-  Gradients<S>* gradients_;
   const std::vector<ParamSpec>& list_;
+  Progress& progress_;
+  SequenceBatches batches_;
+  const uint64_t tokens_;
   const size_t L_, C_;
-  SequenceMean loss_;
-  StreamStatistics<S> statistics_;
-  BlockInfluence<S> influence_;
-  StepContributions<S> steps_;
+  DiagnosisMetrics<S> metrics_;
   StreamRecorder<S> record_;
-  AngularDistances<S> angles_;
-  LogitLens<S> lens_;
-  LayerRemoval<S> removal_;
-  CausalScore<S> causal_;
-  LayerPermutation<S> permutation_;
-  IdentityDeviation<S> deviation_;
-  uint64_t permutation_tokens_ = 0;
+  DiagnosisState state_;
+  const DiagnosisCost cost_;
+  DiagnosisPlace place_;
+  bool resumed_ = false;
+  double done_ = 0;
+  Clock::time_point last_saved_ = Clock::now();
 };
-
-void add_usefulness(json& out, const Usefulness& u) {
-  for (size_t l = 0; l < out["per_layer"].size(); ++l) {
-    json& layer = out["per_layer"][l];
-    const bool there = l < u.value.size();
-    layer["usefulness"] = there ? or_null(u.value[l]) : json();
-    layer["usefulness_stderr"] = there ? or_null(u.standard_error[l]) : json();
-  }
-  out["usefulness_share"] = u.value.empty() ? json() : json(u.share);
-  if (!u.reason.empty()) out["usefulness_reason"] = u.reason;
-}
 
 }  // namespace
 
 std::vector<std::string> quick_metrics() {
-  return {"variance",         "rms",         "block_influence", "angular_distance",   "attn_contribution",
-          "mlp_contribution", "attn_cosine", "mlp_cosine",      "angular_matrix_all", "angular_matrix_last",
-          "lens_loss",        "lens_kl",     "lens_top5",       "variance_growth"};
+  return {
+      "variance",         "rms",         "block_influence", "angular_distance",       "attn_contribution",
+      "mlp_contribution", "attn_cosine", "mlp_cosine",      "angular_matrix_all",     "angular_matrix_last",
+      "lens_loss",        "lens_kl",     "lens_top5",       "variance_growth",        "attn_variance",
+      "mlp_variance",     "attn_rms",    "mlp_rms",         "variance_without_first", "rms_without_first"};
 }
 
 std::vector<std::string> diagnosis_metrics() {
@@ -247,50 +359,17 @@ std::set<std::string> parse_metrics(const std::vector<std::string>& names) {
   return {names.begin(), names.end()};
 }
 
-double diagnosis_passes(const DiagnosisOptions& o, size_t num_layers, uint64_t tokens) {
-  const auto L = static_cast<double>(num_layers);
-  const auto wants = [&](const char* m) { return o.metrics.contains(m); };
-  double passes = 1;
-  if (wants("causal_score") || wants("effective_depth")) passes += (L - 1) / 2;
-  if (wants("usefulness")) passes += 1 + L / 4;
-  if (wants("grad_norm")) passes += 4;
-  if (wants("identity_deviation")) passes += 1 + static_cast<double>(o.probes);
-  if (wants("permutation_score") && tokens > 0) {
-    const double share =
-        std::min(1.0, static_cast<double>(o.permutation_tokens) / static_cast<double>(tokens));
-    passes += share * L * L / 3;
-  }
-  return passes;
-}
-
 template <class W>
 json diagnose(Transformer<W>& model, const TokenSequences& sequences, const DiagnosisOptions& options,
-              Gradients<Stream<W>>* gradients, const std::vector<ParamSpec>& list, Progress& progress) {
-  SequenceBatches batches(sequences, options.batch_size);
-  const uint64_t tokens = batches.tokens();
-  Diagnosis<W> diagnosis(model, options, gradients, list);
-  progress.begin("probe", tokens, "tokens");
-  uint64_t done = 0;
-  for (size_t i = 0; i < batches.count(); ++i) {
-    const Batch batch = batches[i];
-    diagnosis.add(batch, tokens);
-    for (size_t r = 0; r < batch.rows(); ++r) done += is_scored(batch, r) ? 1 : 0;
-    progress.update(done);
-  }
-  progress.end();
-  json out = diagnosis.result();
-  out["tokens"] = tokens;
-  out["sequences"] = sequences.size();
-  if (options.metrics.contains("usefulness"))
-    add_usefulness(out, measure_usefulness(model, sequences, options.batch_size, progress));
-  return out;
+              const std::vector<ParamSpec>& list, Progress& progress) {
+  return Diagnosis<W>(model, sequences, options, list, progress).run();
 }
 
 template json diagnose<double>(Transformer<double>&, const TokenSequences&, const DiagnosisOptions&,
-                               Gradients<double>*, const std::vector<ParamSpec>&, Progress&);
+                               const std::vector<ParamSpec>&, Progress&);
 template json diagnose<float>(Transformer<float>&, const TokenSequences&, const DiagnosisOptions&,
-                              Gradients<float>*, const std::vector<ParamSpec>&, Progress&);
+                              const std::vector<ParamSpec>&, Progress&);
 template json diagnose<bf16>(Transformer<bf16>&, const TokenSequences&, const DiagnosisOptions&,
-                             Gradients<float>*, const std::vector<ParamSpec>&, Progress&);
+                             const std::vector<ParamSpec>&, Progress&);
 
 }  // namespace fathom

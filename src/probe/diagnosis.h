@@ -1,8 +1,13 @@
 #pragma once
 // The whole diagnosis of a model's depth: every metric of this folder over a text, in as few passes as they
 // allow, as the JSON that `fathom probe` writes.
+//
+// The text goes through the model layer by layer: all of it passes a layer before the next is asked for, so
+// that a source that reads its weights from files reads each once a pass.
 
+#include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,10 +23,19 @@ namespace fathom {
 struct DiagnosisOptions {
   /// Which metrics, by their JSON keys; see diagnosis_metrics().
   std::set<std::string> metrics;
-  size_t batch_size = 8;               ///< sequences at a time
+  size_t batch_size = 0;               ///< sequences in a layer at a time; 0: about 2048 tokens of them
+  size_t pass_rows = 0;                ///< tokens whose streams are held at a time; 0: all
+  size_t memory_bytes = 0;             ///< what it may take; 0: not bounded
   size_t probes = 1;                   ///< sign vectors a sequence, for the identity deviation
   uint64_t seed = 1;                   ///< of the sign vectors
   uint64_t permutation_tokens = 1024;  ///< the permutation score costs L^2 / 3 passes: of the first tokens
+  uint64_t lens_tokens = 0;            ///< the lens costs L + 1 heads a token: of the first tokens; 0: all
+  std::filesystem::path spill;         ///< a folder for the streams; empty: they stay in memory
+
+  /// Where to keep how far it has come; empty: nowhere. With it goes what tells this model from another.
+  std::filesystem::path state;
+  std::string model_identity;
+  const std::atomic<bool>* stop = nullptr;  ///< where it becomes true, the diagnosis saves and ends
 };
 
 /// All metrics; those that one forward pass gives (`--level quick`).
@@ -30,15 +44,14 @@ std::vector<std::string> quick_metrics();
 /// The set of these names. Errors: Error (usage) for an unknown one, with the nearest.
 std::set<std::string> parse_metrics(const std::vector<std::string>& names);
 
-/// Passes over the text that the metrics take, in whole forward passes: the forecast.
-double diagnosis_passes(const DiagnosisOptions& options, size_t num_layers, uint64_t tokens);
-
-/// The result: keys as docs/metrics.md has them; `x_stderr` beside `x`, null where there is none.
-/// `gradients` may be null where grad_norm is not asked for. Errors: those of Transformer::forward.
+/// The result: keys as docs/metrics.md has them; `x_stderr` beside `x`, null where there is none. Where
+/// options.state holds an earlier diagnosis of the same model, text and options, it goes on from there and
+/// gives what one go would have given. Errors: those of Transformer::forward and SpillFile; Error where it is
+/// stopped, saying how to go on.
 template <class W>
 nlohmann::json diagnose(Transformer<W>& model, const TokenSequences& sequences,
-                        const DiagnosisOptions& options, Gradients<Stream<W>>* gradients,
-                        const std::vector<ParamSpec>& list, Progress& progress);
+                        const DiagnosisOptions& options, const std::vector<ParamSpec>& list,
+                        Progress& progress);
 
 /// What the numbers say, in sentences for people.
 std::vector<std::string> diagnosis_summary(const nlohmann::json& diagnosis);

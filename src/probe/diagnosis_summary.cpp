@@ -50,7 +50,12 @@ void say_variance(const json& d, std::vector<std::string>& out) {
       "The stream's variance goes from {:.3g} after layer 1 to {:.3g} after layer {} ({:.3g} times)",
       variance.front(), variance.back(), variance.size(), variance.back() / variance.front());
   const json growth = d.value("variance_growth", json());
-  if (growth.is_object()) {
+  if (growth.is_object() && growth.value("dominated_by_jump", false)) {
+    const json& jump = growth["jump"];
+    text += fmt::format(
+        "; layer {} alone multiplies it by {:.3g}, {:.0f}% of all the change: no law of depth describes that",
+        jump["layer"].get<size_t>(), jump["factor"].get<double>(), 100 * jump["share"].get<double>());
+  } else if (growth.is_object()) {
     const std::string law = growth["law"].get<std::string>();
     text += law == "power"
                 ? fmt::format("; it grows as depth to the power {:.2f}", growth["exponent"].get<double>())
@@ -59,6 +64,16 @@ void say_variance(const json& d, std::vector<std::string>& out) {
                 : fmt::format("; it grows by {:.3g} a layer", growth["slope"].get<double>());
   }
   out.push_back(text + ".");
+  // Massive activations sit on the first token: a variance that it makes is not the text's.
+  const std::vector<double> without = values_of(d, "variance_without_first");
+  std::vector<size_t> layers;
+  for (size_t l = 0; l < without.size(); ++l) {
+    if (without[l] < 0.5 * variance[l]) layers.push_back(l + 1);
+  }
+  if (!layers.empty())
+    out.push_back(
+        fmt::format("More than half of the variance after layer{} {} is that of the first token alone.",
+                    layers.size() > 1 ? "s" : "", ranges(layers)));
 }
 
 void say_angles(const json& d, std::vector<std::string>& out) {

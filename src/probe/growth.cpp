@@ -58,6 +58,16 @@ std::optional<GrowthFit> fit_growth(std::span<const double> variance) {
   fit.aicc_exponential = aicc(exponential.rss, n) + jacobian;
   const double best = std::min({fit.aicc_linear, fit.aicc_power, fit.aicc_exponential});
   fit.law = best == fit.aicc_linear ? "linear" : best == fit.aicc_power ? "power" : "exponential";
+  double changes = 0, largest = 0;
+  for (size_t i = 1; i < v.size(); ++i) {
+    const double change = log_v[i] - log_v[i - 1];
+    changes += std::abs(change);
+    if (std::abs(change) <= std::abs(largest)) continue;
+    largest = change;
+    fit.jump_layer = i + 1;
+  }
+  fit.jump_factor = std::exp(largest);
+  fit.jump_share = changes > 0 ? std::abs(largest) / changes : 0;
   return fit;
 }
 

@@ -15,6 +15,15 @@ struct GrowthFit {
   std::string law;                           ///< "linear", "power" or "exponential": the smallest AICc
   double slope = 0, exponent = 0, rate = 0;  ///< k, a, b
   double aicc_linear = 0, aicc_power = 0, aicc_exponential = 0;
+
+  // The layer (1-based) that changes log V the most, by which factor it multiplies V, and its share of the
+  // changes of all layers from 2 on, |log V_l - log V_(l-1)| summed.
+  size_t jump_layer = 0;
+  double jump_factor = 1, jump_share = 0;
+  /// One layer does half of it all: no law of depth describes that, and the fit is not to be believed. Smooth
+  /// growth stays below: of the power laws over 6 layers or more, the steepest first step has a share of
+  /// log 2 / log 6 = 0.39.
+  bool dominated_by_jump() const { return jump_share >= 0.5; }
 };
 
 /// Nothing for fewer than 6 layers, or where a variance is not above 0 and finite.

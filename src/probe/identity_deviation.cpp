@@ -4,7 +4,8 @@
 #include <cmath>
 
 #include "core/rng.h"
-#include "kernels/vector_ops.h"
+#include "core/threads.h"
+#include "kernels/double_sums.h"
 
 namespace fathom {
 namespace {
@@ -49,49 +50,72 @@ double exact_identity_deviation(Transformer<W>& model, size_t layer, const Strea
 
 template <class S>
 IdentityDeviation<S>::IdentityDeviation(size_t num_layers, size_t probes, uint64_t seed)
-    : probes_(probes), seed_(seed), by_sequence_(num_layers), by_probe_(num_layers) {}
+    : by_sequence(num_layers), by_probe(num_layers), probes_(probes), seed_(seed) {}
 
 template <class S>
 template <class W>
-void IdentityDeviation<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const Batch& batch) {
+void IdentityDeviation<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const Batch& batch,
+                               size_t rows_at_once, const std::function<void(size_t)>& after_each,
+                               size_t first) {
+  const size_t at_once = rows_at_once == 0 ? batch.B : std::clamp<size_t>(rows_at_once / batch.T, 1, batch.B);
+  for (size_t l = first; l < by_sequence.size(); ++l) {
+    for (size_t b = 0; b < batch.B; b += at_once) {
+      const size_t row = b * batch.T;
+      Batch part = batch;
+      part.B = std::min(at_once, batch.B - b);
+      part.tokens += row;
+      if (part.targets != nullptr) part.targets += row;
+      if (part.first_key != nullptr) part.first_key += row;
+      add_layer(model, l, record.stream(l) + row * model.config().hidden_size, part, sequences_seen + b);
+    }
+    record.drop();
+    if (after_each) after_each(l);
+  }
+  sequences_seen += batch.B;
+}
+
+// One layer's part for sequences that begin with number `sequence` of the text.
+template <class S>
+template <class W>
+void IdentityDeviation<S>::add_layer(Transformer<W>& model, size_t l, const S* x, const Batch& batch,
+                                     uint64_t sequence) {
   const size_t C = model.config().hidden_size, n = batch.T * C;
   Buffer<S> signs(batch.rows() * C), product(batch.rows() * C);
-  for (size_t l = 0; l < by_sequence_.size(); ++l) {
-    model.linearize(l, record.stream(l), batch);
-    std::vector<double> squares(batch.B), norms(batch.B);
-    for (size_t k = 0; k < probes_; ++k) {
-      for (size_t b = 0; b < batch.B; ++b) {
-        // A sequence's signs depend on its place in the text, not on the batches that it is cut into.
-        Rng rng(seed_ + k, (sequences_seen_ + b) * by_sequence_.size() + l);
-        for (size_t i = 0; i < n; ++i)
-          signs[b * n + i] = is_scored(batch, b * batch.T + i / C) ? static_cast<S>(rng.sign()) : S(0);
-      }
-      std::copy(signs.data(), signs.data() + signs.size(), product.data());
-      model.vjp(product.data());
-      for (size_t b = 0; b < batch.B; ++b) {
-        const double square = squared_distance(product.data() + b * n, signs.data() + b * n, n);
-        const double norm = sum_squares(signs.data() + b * n, n);
-        if (norm == 0) continue;
-        by_probe_[l].add(square, norm);
-        squares[b] += square;
-        norms[b] += norm;
-      }
-    }
+  model.linearize(l, x, batch);
+  std::vector<double> squares(batch.B), norms(batch.B), all_squares(batch.B), all_norms(batch.B);
+  for (size_t k = 0; k < probes_; ++k) {
+    parallel_for(batch.B, [&](size_t b) {
+      // A sequence's signs depend on its place in the text, not on the batches that it is cut into.
+      Rng rng(seed_ + k, (sequence + b) * by_sequence.size() + l);
+      for (size_t i = 0; i < n; ++i)
+        signs[b * n + i] = is_scored(batch, b * batch.T + i / C) ? static_cast<S>(rng.sign()) : S(0);
+      std::copy_n(signs.data() + b * n, n, product.data() + b * n);
+    });
+    model.vjp(product.data());
+    parallel_for(batch.B, [&](size_t b) {
+      squares[b] = squared_distance(product.data() + b * n, signs.data() + b * n, n);
+      norms[b] = dot(signs.data() + b * n, signs.data() + b * n, n);
+    });
     for (size_t b = 0; b < batch.B; ++b) {
-      if (norms[b] > 0) by_sequence_[l].add(squares[b], norms[b]);
+      if (norms[b] == 0) continue;
+      by_probe[l].add(squares[b], norms[b]);
+      all_squares[b] += squares[b];
+      all_norms[b] += norms[b];
     }
   }
-  sequences_seen_ += batch.B;
+  for (size_t b = 0; b < batch.B; ++b) {
+    if (all_norms[b] > 0) by_sequence[l].add(all_squares[b], all_norms[b]);
+  }
 }
 
 template <class S>
 double IdentityDeviation<S>::value(size_t layer) const {
-  return std::sqrt(by_sequence_[layer].mean());
+  return std::sqrt(by_sequence[layer].mean());
 }
 
 template <class S>
 double IdentityDeviation<S>::standard_error(size_t layer) const {
-  const SequenceMean& squares = by_sequence_[layer].sequences() > 1 ? by_sequence_[layer] : by_probe_[layer];
+  const SequenceMean& squares = by_sequence[layer].sequences() > 1 ? by_sequence[layer] : by_probe[layer];
   const double root = value(layer);
   // d sqrt(m) = dm / (2 sqrt(m)); an exact identity has no error.
   return root == 0 ? 0 : squares.standard_error() / (2 * root);
@@ -103,7 +127,8 @@ template class IdentityDeviation<float>;
   template double exact_identity_deviation<W>(Transformer<W>&, size_t, const Stream<W>*, const int32_t*, \
                                               size_t);                                                   \
   template void IdentityDeviation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,  \
-                                                     const Batch&);
+                                                     const Batch&, size_t,                               \
+                                                     const std::function<void(size_t)>&, size_t);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

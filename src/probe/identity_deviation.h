@@ -3,6 +3,7 @@
 // a whole sequence (T d numbers). 0: the layer passes its input on.
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "model/transformer.h"
@@ -24,8 +25,12 @@ class IdentityDeviation {
  public:
   /// `probes` sign vectors (K) a sequence and layer, drawn from `seed`.
   IdentityDeviation(size_t num_layers, size_t probes, uint64_t seed);
+  /// Layer by layer, `rows_at_once` rows at a time (whole sequences, at least one; 0: all), which changes the
+  /// memory and nothing else; `after_each(l)` is called when layer l is done, and layers before `first` were
+  /// added already.
   template <class W>
-  void add(Transformer<W>& model, const StreamRecorder<S>& record, const Batch& batch);
+  void add(Transformer<W>& model, const StreamRecorder<S>& record, const Batch& batch,
+           size_t rows_at_once = 0, const std::function<void(size_t)>& after_each = {}, size_t first = 0);
 
   /// Root of the mean square over sequences and probes.
   double value(size_t layer) const;
@@ -33,11 +38,15 @@ class IdentityDeviation {
   double standard_error(size_t layer) const;
   size_t probes() const { return probes_; }
 
+  std::vector<SequenceMean> by_sequence, by_probe;  ///< of the squares
+  uint64_t sequences_seen = 0;
+
  private:
+  template <class W>
+  void add_layer(Transformer<W>& model, size_t layer, const S* x, const Batch& batch, uint64_t sequence);
+
   size_t probes_;
   uint64_t seed_;
-  uint64_t sequences_seen_ = 0;
-  std::vector<SequenceMean> by_sequence_, by_probe_;  // of the squares
 };
 
 }  // namespace fathom

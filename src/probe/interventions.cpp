@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/threads.h"
+#include "kernels/double_sums.h"
 
 namespace fathom {
 namespace {
@@ -70,15 +71,10 @@ void CausalScore<S>::add(SequenceMean& mean, const Tap<S>& tap, const S* input,
   std::vector<double> change(batch.rows()), difference(batch.rows());
   parallel_ranges(batch.rows(), 16, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
-      double whole_sum = 0, difference_sum = 0;
-      for (size_t c = r * C; c < (r + 1) * C; ++c) {
-        const double whole = static_cast<double>(after[c]) - static_cast<double>(before[c]);
-        const double skipped = static_cast<double>(tap.after[c]) - static_cast<double>(input[c]);
-        whole_sum += whole * whole;
-        difference_sum += (whole - skipped) * (whole - skipped);
-      }
-      change[r] = std::sqrt(whole_sum);
-      difference[r] = std::sqrt(difference_sum);
+      const size_t at = r * C;
+      const ChangeSums sums = change_sums(after + at, before + at, tap.after + at, input + at, C);
+      change[r] = std::sqrt(sums.change);
+      difference[r] = std::sqrt(sums.difference);
     }
   });
   add_ratio(mean, difference.data(), change.data(), batch);
@@ -88,11 +84,11 @@ template <class S>
 template <class W>
 void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
                           const Batch& batch, CausalScore<S>* causal,
-                          const std::function<void(size_t)>& after_each) {
+                          const std::function<void(size_t)>& after_each, size_t first) {
   const size_t rows = batch.rows(), C = model.config().hidden_size;
   std::vector<double> without(rows), difference(rows);
-  loss.add_rows(nll, batch);
-  for (size_t s = 0; s < delta.size(); ++s) {
+  if (first == 0) loss.add_rows(nll, batch);
+  for (size_t s = first; s < delta.size(); ++s) {
     losses_without_layer<W>(model, without.data(), s, record, batch,
                             causal != nullptr ? causal->observer(s, record, batch, C) : Observer<S>{});
     for (size_t r = 0; r < rows; ++r) difference[r] = without[r] - nll[r];
@@ -104,30 +100,34 @@ void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record
 
 template <class S>
 LayerPermutation<S>::LayerPermutation(size_t num_layers)
-    : relative_change_(num_layers, std::vector<SequenceMean>(num_layers)) {}
+    : relative_change(num_layers, std::vector<SequenceMean>(num_layers)) {}
 
 template <class S>
 template <class W>
 void LayerPermutation<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
-                              const Batch& batch) {
+                              const Batch& batch, const std::function<void(size_t)>& after_each,
+                              size_t first) {
   std::vector<double> swapped(batch.rows());
-  for (size_t i = 0; i < relative_change_.size(); ++i) {
-    for (size_t j = i + 1; j < relative_change_.size(); ++j) {
+  size_t pair = 0;
+  for (size_t i = 0; i < relative_change.size(); ++i) {
+    for (size_t j = i + 1; j < relative_change.size(); ++j, ++pair) {
+      if (pair < first) continue;
       losses_with_swap<W>(model, swapped.data(), i, j, record, batch);
       for (size_t r = 0; r < batch.rows(); ++r) swapped[r] -= nll[r];
-      add_ratio(relative_change_[i][j], swapped.data(), nll, batch);
+      add_ratio(relative_change[i][j], swapped.data(), nll, batch);
+      if (after_each) after_each(pair);
     }
   }
 }
 
 template <class S>
 double LayerPermutation<S>::score(size_t i, size_t j) const {
-  return i == j ? 0 : std::abs(relative_change_[std::min(i, j)][std::max(i, j)].mean());
+  return i == j ? 0 : std::abs(relative_change[std::min(i, j)][std::max(i, j)].mean());
 }
 
 template <class S>
 double LayerPermutation<S>::score_standard_error(size_t i, size_t j) const {
-  return i == j ? 0 : relative_change_[std::min(i, j)][std::max(i, j)].standard_error();
+  return i == j ? 0 : relative_change[std::min(i, j)][std::max(i, j)].standard_error();
 }
 
 template class CausalScore<double>;
@@ -146,9 +146,10 @@ template class LayerPermutation<float>;
                                     const StreamRecorder<Stream<W>>&, const Batch&);                        \
   template void LayerRemoval<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,          \
                                                 const double*, const Batch&, CausalScore<Stream<W>>*,       \
-                                                const std::function<void(size_t)>&);                        \
+                                                const std::function<void(size_t)>&, size_t);                \
   template void LayerPermutation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,      \
-                                                    const double*, const Batch&);
+                                                    const double*, const Batch&,                            \
+                                                    const std::function<void(size_t)>&, size_t);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -51,10 +51,12 @@ class LayerRemoval {
  public:
   explicit LayerRemoval(size_t num_layers) : loss_without(num_layers), delta(num_layers) {}
   /// `record` and `nll` (rows) are of the whole pass over `batch`. `causal`, where not null, watches the same
-  /// passes; `after_each(s)` is called when layer s is done.
+  /// passes; `after_each(s)` is called when layer s is done. Begins with layer `first`: those before it were
+  /// added already.
   template <class W>
   void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch,
-           CausalScore<S>* causal = nullptr, const std::function<void(size_t)>& after_each = {});
+           CausalScore<S>* causal = nullptr, const std::function<void(size_t)>& after_each = {},
+           size_t first = 0);
 
   SequenceMean loss;                       ///< of the whole model
   std::vector<SequenceMean> loss_without;  ///< without layer s
@@ -66,14 +68,15 @@ template <class S>
 class LayerPermutation {
  public:
   explicit LayerPermutation(size_t num_layers);
+  /// `after_each(n)` is called when pair n is done, pairs being counted row by row; begins with pair `first`.
   template <class W>
-  void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch);
+  void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch,
+           const std::function<void(size_t)>& after_each = {}, size_t first = 0);
   /// Symmetric; 0 on the diagonal.
   double score(size_t i, size_t j) const;
   double score_standard_error(size_t i, size_t j) const;
 
- private:
-  std::vector<std::vector<SequenceMean>> relative_change_;  // [i][j], i < j
+  std::vector<std::vector<SequenceMean>> relative_change;  ///< [i][j], i < j
 };
 
 }  // namespace fathom

@@ -6,10 +6,45 @@
 
 namespace fathom {
 
+SequenceBatches::SequenceBatches(const TokenSequences& sequences, size_t batch_size) : sequences_(sequences) {
+  for (size_t begin = 0; begin < sequences.size(); begin += batch_size) {
+    Range range{begin, std::min(sequences.size(), begin + batch_size), 0};
+    for (size_t s = range.begin; s < range.end; ++s) range.T = std::max(range.T, sequences[s].size() - 1);
+    ranges_.push_back(range);
+  }
+}
+
+SequenceBatches SequenceBatches::by_rows(const TokenSequences& sequences, size_t max_rows) {
+  SequenceBatches batches(sequences);
+  size_t tokens = 0;  // of the last range
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const size_t length = sequences[s].size() - 1;
+    bool joins = !batches.ranges_.empty();
+    if (joins) {
+      const Range& last = batches.ranges_.back();
+      const size_t rows = (s + 1 - last.begin) * std::max(last.T, length);
+      joins = (max_rows == 0 || rows <= max_rows) && rows <= 2 * (tokens + length);
+    }
+    if (!joins) {
+      batches.ranges_.push_back({s, s, 0});
+      tokens = 0;
+    }
+    Range& range = batches.ranges_.back();
+    range.end = s + 1;
+    range.T = std::max(range.T, length);
+    tokens += length;
+  }
+  return batches;
+}
+
+size_t SequenceBatches::most_rows() const {
+  size_t most = 0;
+  for (const Range& range : ranges_) most = std::max(most, (range.end - range.begin) * range.T);
+  return most;
+}
+
 Batch SequenceBatches::operator[](size_t index) {
-  const size_t begin = index * batch_size_, end = std::min(sequences_.size(), begin + batch_size_);
-  size_t T = 0;
-  for (size_t s = begin; s < end; ++s) T = std::max(T, sequences_[s].size() - 1);
+  const auto [begin, end, T] = ranges_[index];
   inputs_.assign((end - begin) * T, 0);
   targets_.assign((end - begin) * T, kIgnoredTarget);
   for (size_t s = begin; s < end; ++s) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/threads.h"
+#include "kernels/double_sums.h"
 
 namespace fathom {
 namespace {
@@ -22,21 +23,14 @@ std::vector<double> each_row(size_t rows, const Fn& fn) {
   return values;
 }
 
-// Squared norms and the inner product of two vectors, in one pass.
+// Squared norms and the inner product of two vectors.
 struct PairSums {
   double aa = 0, bb = 0, ab = 0;
 };
 
 template <class S>
 PairSums pair_sums(const S* a, const S* b, size_t C) {
-  PairSums s;
-  for (size_t c = 0; c < C; ++c) {
-    const auto x = static_cast<double>(a[c]), y = static_cast<double>(b[c]);
-    s.aa += x * x;
-    s.bb += y * y;
-    s.ab += x * y;
-  }
-  return s;
+  return {dot(a, a, C), dot(b, b, C), dot(a, b, C)};
 }
 
 double cosine_of(const PairSums& s) {
@@ -61,9 +55,7 @@ double variance_of(const S* x, size_t C) {
 
 template <class S>
 double rms_of(const S* x, size_t C) {
-  double sum = 0;
-  for (size_t c = 0; c < C; ++c) sum += static_cast<double>(x[c]) * static_cast<double>(x[c]);
-  return std::sqrt(sum / static_cast<double>(C));
+  return std::sqrt(dot(x, x, C) / static_cast<double>(C));
 }
 
 }  // namespace
@@ -89,9 +81,13 @@ template <class S>
 void StreamStatistics<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
   if (tap.point == TapPoint::kAttention) return;
   const size_t l = tap.point == TapPoint::kEmbedding ? 0 : tap.layer + 1, rows = batch.rows();
-  variance[l].add_rows(each_row(rows, [&](size_t r) { return variance_of(tap.after + r * C, C); }).data(),
-                       batch);
-  rms[l].add_rows(each_row(rows, [&](size_t r) { return rms_of(tap.after + r * C, C); }).data(), batch);
+  const auto add = [&](const std::vector<double>& values, SequenceMean& all, SequenceMean& after_first) {
+    all.add_rows(values.data(), batch);
+    after_first.add_rows_after_first(values.data(), batch);
+  };
+  add(each_row(rows, [&](size_t r) { return variance_of(tap.after + r * C, C); }), variance[l],
+      variance_without_first[l]);
+  add(each_row(rows, [&](size_t r) { return rms_of(tap.after + r * C, C); }), rms[l], rms_without_first[l]);
 }
 
 template <class S>
@@ -111,7 +107,7 @@ template <class S>
 void StepContributions<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
   if (tap.point == TapPoint::kEmbedding) return;
   const size_t rows = batch.rows();
-  std::vector<double> contribution(rows), cosines(rows);
+  std::vector<double> contribution(rows), cosines(rows), variance(rows), rms(rows);
   parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
     std::vector<double> change(C), stream(C);
     for (size_t r = begin; r < end; ++r) {
@@ -122,20 +118,33 @@ void StepContributions<S>::observe(const Tap<S>& tap, const Batch& batch, size_t
       const PairSums s = pair_sums(change.data(), stream.data(), C);
       contribution[r] = std::sqrt(s.aa / s.bb);
       cosines[r] = cosine_of(s);
+      variance[r] = variance_of(change.data(), C);
+      rms[r] = std::sqrt(s.aa / static_cast<double>(C));
     }
   });
   const bool attn = tap.point == TapPoint::kAttention;
   (attn ? attn_contribution : mlp_contribution)[tap.layer].add_rows(contribution.data(), batch);
   (attn ? attn_cosine : mlp_cosine)[tap.layer].add_rows(cosines.data(), batch);
+  (attn ? attn_variance : mlp_variance)[tap.layer].add_rows(variance.data(), batch);
+  (attn ? attn_rms : mlp_rms)[tap.layer].add_rows(rms.data(), batch);
 }
 
 template <class S>
 void StreamRecorder<S>::observe(const Tap<S>& tap, const Batch& batch, size_t C) {
   if (tap.point == TapPoint::kAttention) return;
-  Buffer<S>& stream = streams_[tap.point == TapPoint::kEmbedding ? 0 : tap.layer + 1];
-  const size_t n = batch.rows() * C;
-  if (stream.size() != n) stream = Buffer<S>(n);
-  std::copy(tap.after, tap.after + n, stream.data());
+  const size_t l = tap.point == TapPoint::kEmbedding ? 0 : tap.layer + 1, n = batch.rows() * C;
+  if (size_ != n) {
+    size_ = n;
+    buffers_.clear();
+    file_ = {};
+    if (!folder_.empty()) file_ = SpillFile(folder_, streams_.size() * n * sizeof(S));
+    for (size_t i = 0; i < streams_.size(); ++i) {
+      if (folder_.empty()) buffers_.emplace_back(n);
+      streams_[i] = folder_.empty() ? buffers_[i].data() : reinterpret_cast<S*>(file_.data()) + i * n;
+    }
+  }
+  std::copy(tap.after, tap.after + n, streams_[l]);
+  file_.drop(l * n * sizeof(S), n * sizeof(S));
 }
 
 template <class S>
@@ -146,18 +155,38 @@ AngularDistances<S>::AngularDistances(size_t num_layers) {
   }
 }
 
+// Some rows at a time, each with all pairs: the streams are read once, and their norms taken once.
 template <class S>
 void AngularDistances<S>::add(const StreamRecorder<S>& record, const Batch& batch, size_t C) {
-  for (size_t n = 1; n <= all_tokens.size(); ++n) {
-    for (size_t l = 0; l + n <= all_tokens.size(); ++l) {
-      const S *a = record.stream(l), *b = record.stream(l + n);
-      const std::vector<double> values =
-          each_row(batch.rows(), [&](size_t r) { return angular_distance(a + r * C, b + r * C, C); });
-      all_tokens[n - 1][l].add_rows(values.data(), batch);
+  constexpr size_t kRowsAtOnce = 4096;
+  const size_t L = all_tokens.size(), rows = batch.rows(), pairs = L * (L + 1) / 2;
+  std::vector<double> values(pairs * rows);
+  for (size_t first = 0; first < rows; first += kRowsAtOnce) {
+    const size_t some = std::min(kRowsAtOnce, rows - first);
+    parallel_ranges(some, kRowGrain, [&](size_t begin, size_t end) {
+      std::vector<double> squares(L + 1);
+      for (size_t r = first + begin; r < first + end; ++r) {
+        for (size_t l = 0; l <= L; ++l)
+          squares[l] = dot(record.stream(l) + r * C, record.stream(l) + r * C, C);
+        for (size_t n = 1, pair = 0; n <= L; ++n) {
+          for (size_t l = 0; l + n <= L; ++l, ++pair) {
+            const double ab = dot(record.stream(l) + r * C, record.stream(l + n) + r * C, C);
+            values[pair * rows + r] =
+                std::acos(cosine_of({squares[l], squares[l + n], ab})) / std::numbers::pi;
+          }
+        }
+      }
+    });
+    record.drop();
+  }
+  for (size_t n = 1, pair = 0; n <= L; ++n) {
+    for (size_t l = 0; l + n <= L; ++l, ++pair) {
+      const double* of_pair = values.data() + pair * rows;
+      all_tokens[n - 1][l].add_rows(of_pair, batch);
       for (size_t s = 0; s < batch.B; ++s) {
         for (size_t row = (s + 1) * batch.T; row-- > s * batch.T;) {
           if (!is_scored(batch, row)) continue;
-          last_token[n - 1][l].add(values[row], 1);
+          last_token[n - 1][l].add(of_pair[row], 1);
           break;
         }
       }

@@ -4,9 +4,12 @@
 // in double; rows without a target are left out.
 
 #include <cstddef>
+#include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/spill_file.h"
 #include "model/transformer.h"
 #include "probe/sequence_mean.h"
 
@@ -32,13 +35,18 @@ template <class S>
 Observer<S> observer_of(std::vector<StreamMetric<S>*> metrics, const Batch& batch, size_t C);
 
 /// Entry 0 is the embedding, entry l the output of layer l: population variance over the hidden dimension,
-/// and root mean square, each as mean over tokens.
+/// and root mean square, each as mean over tokens; and the same without the first token of each sequence,
+/// which carries massive activations in many models (Sun et al. 2024, arXiv:2402.17762).
 template <class S>
 class StreamStatistics final : public StreamMetric<S> {
  public:
-  explicit StreamStatistics(size_t num_layers) : variance(num_layers + 1), rms(num_layers + 1) {}
+  explicit StreamStatistics(size_t num_layers)
+      : variance(num_layers + 1),
+        rms(num_layers + 1),
+        variance_without_first(num_layers + 1),
+        rms_without_first(num_layers + 1) {}
   void observe(const Tap<S>& tap, const Batch& batch, size_t C) override;
-  std::vector<SequenceMean> variance, rms;
+  std::vector<SequenceMean> variance, rms, variance_without_first, rms_without_first;
 };
 
 /// 1 - mean cosine of the stream before and after each layer.  Block Influence: Men et al. 2024,
@@ -54,8 +62,8 @@ class BlockInfluence final : public StreamMetric<S> {
   const S* input_ = nullptr;
 };
 
-/// What each step adds to the stream: the norm of its change over the norm of the stream before it, and the
-/// cosine of the two.
+/// What each step adds to the stream: the norm of its change over the norm of the stream before it, the
+/// cosine of the two, and the change's own variance and root mean square, as the stream's.
 template <class S>
 class StepContributions final : public StreamMetric<S> {
  public:
@@ -63,24 +71,37 @@ class StepContributions final : public StreamMetric<S> {
       : attn_contribution(num_layers),
         mlp_contribution(num_layers),
         attn_cosine(num_layers),
-        mlp_cosine(num_layers) {}
+        mlp_cosine(num_layers),
+        attn_variance(num_layers),
+        mlp_variance(num_layers),
+        attn_rms(num_layers),
+        mlp_rms(num_layers) {}
   void observe(const Tap<S>& tap, const Batch& batch, size_t C) override;
   std::vector<SequenceMean> attn_contribution, mlp_contribution, attn_cosine, mlp_cosine;
+  std::vector<SequenceMean> attn_variance, mlp_variance, attn_rms, mlp_rms;
 };
 
 /// Keeps the streams of the last pass: what pairs of layers, lenses and interventions start from.
-/// Memory: (L + 1) rows C.
+/// Memory: (L + 1) rows C, or, where a folder is given, a file in it that is mapped, whose pages drop() gives
+/// back: the values are the same. Errors: SpillFile's.
 template <class S>
 class StreamRecorder final : public StreamMetric<S> {
  public:
-  explicit StreamRecorder(size_t num_layers) : streams_(num_layers + 1) {}
+  explicit StreamRecorder(size_t num_layers, std::filesystem::path spill_folder = {})
+      : folder_(std::move(spill_folder)), streams_(num_layers + 1) {}
   void observe(const Tap<S>& tap, const Batch& batch, size_t C) override;
   size_t num_layers() const { return streams_.size() - 1; }
   /// (rows, C) the embedding for l = 0, the output of layer l (1-based) otherwise.
-  const S* stream(size_t l) const { return streams_[l].data(); }
+  const S* stream(size_t l) const { return streams_[l]; }
+  /// Gives memory back where the streams are in a file: nobody reads them in the next moment.
+  void drop() const { file_.drop(0, file_.size()); }
 
  private:
-  std::vector<Buffer<S>> streams_;
+  std::filesystem::path folder_;
+  std::vector<S*> streams_;
+  std::vector<Buffer<S>> buffers_;
+  SpillFile file_;
+  size_t size_ = 0;  // of a stream
 };
 
 /// Angular distances over n layers: row n - 1 holds those from each start l to l + n, l = 0 .. L - n.

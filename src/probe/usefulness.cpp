@@ -5,6 +5,7 @@
 
 #include "core/format.h"
 #include "core/threads.h"
+#include "kernels/double_sums.h"
 #include "probe/interventions.h"
 #include "probe/sequence_batches.h"
 
@@ -16,28 +17,28 @@ constexpr size_t kTokensPerDimension = 4;
 // Beyond this the normal equations of all layers at once do not belong into memory.
 constexpr double kMostBytes = 4.0 * 0x1p30;
 
-// Sums for the least squares of y on x, both (rows, C): x is followed by a column of ones.
+// Sums for the least squares of y on x, both (rows, C): x is followed by a column of ones. Of the symmetric
+// x^T x the lower half alone is kept.
 class NormalEquations {
  public:
   explicit NormalEquations(size_t C) : C_(C), xx_((C + 1) * (C + 1)), xy_((C + 1) * C) {}
 
   template <class S>
   void add(const S* x, const S* y, const std::vector<size_t>& rows) {
-    // Each thread owns some rows of the sums, whose order of additions is that of the tokens.
-    parallel_ranges(C_ + 1, 16, [&](size_t begin, size_t end) {
-      for (const size_t r : rows) {
-        for (size_t i = begin; i < end; ++i) {
-          const double xi = i < C_ ? static_cast<double>(x[r * C_ + i]) : 1.0;
-          double* xx = xx_.data() + i * (C_ + 1);
-          double* xy = xy_.data() + i * C_;
-          for (size_t j = 0; j < C_; ++j) {
-            xx[j] += xi * static_cast<double>(x[r * C_ + j]);
-            xy[j] += xi * static_cast<double>(y[r * C_ + j]);
-          }
-          xx[C_] += xi;
-        }
+    constexpr size_t kBlock = 64;  // rows whose doubles stay in the cache while they are multiplied
+    const size_t wide = C_ + 1;
+    std::vector<double> xs(kBlock * wide), ys(kBlock * C_);
+    for (size_t begin = 0; begin < rows.size(); begin += kBlock) {
+      const size_t n = std::min(kBlock, rows.size() - begin);
+      for (size_t i = 0; i < n; ++i) {
+        const size_t r = rows[begin + i];
+        std::copy_n(x + r * C_, C_, xs.data() + i * wide);
+        xs[i * wide + C_] = 1.0;
+        std::copy_n(y + r * C_, C_, ys.data() + i * C_);
       }
-    });
+      add_products(xx_.data(), wide, xs.data(), xs.data(), n, wide, wide, /*lower=*/true);
+      add_products(xy_.data(), C_, xs.data(), ys.data(), n, wide, C_);
+    }
   }
 
   // The map, by Cholesky's decomposition. A stream that leaves some directions unused (fewer tokens than it
@@ -104,14 +105,15 @@ std::vector<size_t> scored_rows(const Batch& batch) {
 }  // namespace
 
 template <class W>
-Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t batch_size,
-                              Progress& progress) {
+Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t max_rows,
+                              Progress& progress, const std::filesystem::path& spill) {
   using S = Stream<W>;
   const size_t L = model.plans().size(), C = model.config().hidden_size;
   const auto half = static_cast<ptrdiff_t>(sequences.size() / 2);
   const TokenSequences fitted(sequences.begin(), sequences.begin() + half);
   const TokenSequences scored(sequences.begin() + half, sequences.end());
-  SequenceBatches fit_batches(fitted, batch_size), score_batches(scored, batch_size);
+  SequenceBatches fit_batches = SequenceBatches::by_rows(fitted, max_rows);
+  SequenceBatches score_batches = SequenceBatches::by_rows(scored, max_rows);
   Usefulness result;
   result.fitted_tokens = fitted.empty() ? 0 : fit_batches.tokens();
   result.scored_tokens = score_batches.tokens();
@@ -130,7 +132,7 @@ Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& seque
   progress.begin("fit linear maps", fit_batches.count() + L, "steps");
   uint64_t done = 0;
   std::vector<NormalEquations> equations(L, NormalEquations(C));
-  StreamRecorder<S> record(L);
+  StreamRecorder<S> record(L, spill);
   for (size_t i = 0; i < fit_batches.count(); ++i) {
     const Batch batch = fit_batches[i];
     std::vector<double> nll(batch.rows());
@@ -173,9 +175,12 @@ Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& seque
   return result;
 }
 
-template Usefulness measure_usefulness<double>(Transformer<double>&, const TokenSequences&, size_t,
-                                               Progress&);
-template Usefulness measure_usefulness<float>(Transformer<float>&, const TokenSequences&, size_t, Progress&);
-template Usefulness measure_usefulness<bf16>(Transformer<bf16>&, const TokenSequences&, size_t, Progress&);
+#define FATHOM_INSTANTIATE(W)                                                                          \
+  template Usefulness measure_usefulness<W>(Transformer<W>&, const TokenSequences&, size_t, Progress&, \
+                                            const std::filesystem::path&);
+FATHOM_INSTANTIATE(double)
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
 
 }  // namespace fathom

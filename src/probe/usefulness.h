@@ -4,6 +4,7 @@
 // Csordas et al. 2025, arXiv:2505.13898, as the ratio minus 1.
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -23,11 +24,12 @@ struct Usefulness {
   uint64_t fitted_tokens = 0, scored_tokens = 0;
 };
 
-/// The maps are fitted by least squares in double on the first half of the sequences (each layer on what
-/// entered and left it in the whole model), the losses are of the second half. Memory: L (2 C^2) doubles.
-/// Needs 4 C tokens to fit.
+/// Goes over the text `max_rows` rows at a time (0: all), which bounds the memory; `spill`: see
+/// StreamRecorder. The maps are fitted by least squares in double on the first half of the sequences (each
+/// layer on what entered and left it in the whole model), the losses are of the second half. Memory: L (2
+/// C^2) doubles. Needs 4 C tokens to fit.
 template <class W>
-Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t batch_size,
-                              Progress& progress);
+Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t max_rows,
+                              Progress& progress, const std::filesystem::path& spill = {});
 
 }  // namespace fathom

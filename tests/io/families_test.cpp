@@ -184,6 +184,14 @@ TEST(Families, RefusesByNameWhatIsNotComputed) {
   EXPECT_ERROR(read({{"architectures", {"DeepseekV3ForCausalLM"}}}), ErrorCode::kFailed, "a/config.json",
                "'DeepseekV3ForCausalLM'", "latent attention", "LlamaForCausalLM");
   EXPECT_ERROR(read({{"architectures", {"Qwen2MoeForCausalLM"}}}), ErrorCode::kFailed, "mixtures of experts");
+  for (const char* name : {"MixtralForCausalLM", "Qwen3MoeForCausalLM", "DeepseekForCausalLM"}) {
+    EXPECT_ERROR(read({{"architectures", {name}}}), ErrorCode::kFailed, name,
+                 "(mixtures of experts are not computed yet)", "Qwen3ForCausalLM");
+  }
+  EXPECT_ERROR(read({{"model_type", "deepseek_v2"}}), ErrorCode::kFailed, "'deepseek_v2'",
+               "latent attention");
+  EXPECT_ERROR(read({{"architectures", {"LlamaForCausalLM"}}, {"num_local_experts", 8}}), ErrorCode::kFailed,
+               "num_local_experts", "mixtures of experts");
   EXPECT_ERROR(read({{"model_type", "gpt2"}}), ErrorCode::kFailed, "'gpt2'", "supported");
   EXPECT_ERROR(read({{"architectures", json::array()}}), ErrorCode::kFailed, "architectures");
   EXPECT_ERROR(read({{"architectures", {7}}}), ErrorCode::kFailed, "architectures");

@@ -15,6 +15,7 @@
 #include "io/gguf_writer.h"
 #include "io/rope_permutation.h"
 #include "support/expect_error.h"
+#include "support/streamed.h"
 #include "support/temp_folder.h"
 
 namespace fathom {
@@ -131,6 +132,21 @@ TEST_P(GgufModelOf, ComputesTransformersLogits) {
   EXPECT_LT(worst, 1e-4 * largest);
 }
 
+TEST_P(GgufModelOf, StreamedEqualsTheResidentModelBitForBit) {
+  const TempFolder scratch;
+  const fs::path path = scratch / "model.gguf";
+  {
+    const fs::path folder = kFamilies / GetParam().folder;
+    ResidentWeights<float> weights(read_config(folder));
+    load_weights(weights, folder);
+    write_as_gguf(path, weights, GetParam().arch);
+  }
+  const std::vector<int32_t> tokens{1, 5, 7, 2, 9, 4, 3, 8, 6, 0};
+  const Batch batch{2, 5, tokens.data(), nullptr, nullptr};
+  test::expect_same_when_streamed<float>(path, read_config(path), batch);
+  test::expect_same_when_streamed<bf16>(path, read_config(path), batch);
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, GgufModelOf,
                          testing::Values(Case{"llama", "llama"}, Case{"llama3-rope", "llama"},
                                          Case{"linear-rope", "llama"}, Case{"yarn-rope", "llama"},
@@ -165,7 +181,12 @@ void expect_refused(const std::string& key, const GgufValue& value, const char* 
 }
 
 TEST(GgufModel, RefusesWhatDoesNotFitInOneLine) {
-  expect_refused("general.architecture", gguf_string("gpt2"), "'gpt2', which is not supported");
+  expect_refused("general.architecture", gguf_string("gpt2"),
+                 "'gpt2', which is not supported; supported: llama");
+  expect_refused("general.architecture", gguf_string("deepseek2"),
+                 "latent attention and mixtures of experts");
+  expect_refused("general.architecture", gguf_string("qwen3moe"),
+                 "(mixtures of experts are not computed yet)");
   expect_refused("llama.expert_count", gguf_uint32(8), "mixtures of experts");
   expect_refused("llama.rope.dimension_count", gguf_uint32(4), "rope.dimension_count");
   expect_refused("llama.attention.value_length", gguf_uint32(16), "value_length");

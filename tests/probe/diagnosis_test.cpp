@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint.h"
+#include "probe/diagnosis_forecast.h"
 #include "probe/golden.h"
 #include "probe/growth.h"
 #include "probe/usefulness.h"
@@ -54,7 +55,6 @@ TEST_P(DiagnosisOf, AgreesWithTheGolden) {
   ResidentWeights<float> weights(read_config(folder));
   load_weights(weights, folder);
   Transformer<float> model(weights.config(), weights);
-  Gradients<float> gradients(weights.config(), weights.list());
   TokenSequences sequences;
   for (size_t b = 0; b < golden.B; ++b) {
     const auto begin = golden.inputs.begin() + static_cast<ptrdiff_t>(b * golden.T);
@@ -62,7 +62,7 @@ TEST_P(DiagnosisOf, AgreesWithTheGolden) {
     sequences.back().push_back(golden.targets[(b + 1) * golden.T - 1]);
   }
   NoProgress progress;
-  const json d = diagnose(model, sequences, all_metrics(), &gradients, weights.list(), progress);
+  const json d = diagnose(model, sequences, all_metrics(), weights.list(), progress);
   const json& e = golden.expected;
   expect_close(d["loss"], e["loss"], "loss");
   expect_close(column(d, "variance", true), e["hidden_variance"], "variance");
@@ -148,17 +148,96 @@ TEST(Growth, FindsThePlantedLaw) {
   EXPECT_FALSE(fit_growth(std::vector<double>{1, 2, 3, 0, 5, 6}).has_value());
 }
 
+TEST(Growth, IsNotBelievedWhereOneLayerDoesItAll) {
+  // SmolLM2's: slow growth, one jump, slow growth.
+  std::vector<double> jump, smooth;
+  for (int l = 1; l <= 30; ++l) {
+    jump.push_back((l < 12 ? 4.0 : 2000.0) + l);
+    smooth.push_back(std::pow(l, 2.0));
+  }
+  const auto fit = fit_growth(jump);
+  EXPECT_TRUE(fit->dominated_by_jump());
+  EXPECT_EQ(fit->jump_layer, 12u);
+  EXPECT_NEAR(fit->jump_factor, 2012.0 / 15.0, 1e-9);
+  EXPECT_FALSE(fit_growth(smooth)->dominated_by_jump());
+  EXPECT_FALSE(fit_growth(std::vector<double>{1, 2, 3, 4, 5, 6})->dominated_by_jump());
+}
+
+// The mean over tokens with and without the first, computed here from the streams.
+TEST(Diagnosis, VarianceAndRmsAreGivenWithoutTheFirstTokenAndOfEachStep) {
+  test::TinyModel<double> m(test::tiny_config(NormType::kSandwich));
+  const TokenSequences sequences = random_sequences(3, 8, 37);
+  const size_t T = 7, C = 24;
+  DiagnosisOptions options;
+  options.metrics = parse_metrics({"variance", "rms", "variance_without_first", "rms_without_first",
+                                   "attn_variance", "mlp_variance", "attn_rms", "mlp_rms"});
+  NoProgress progress;
+  const json d = diagnose(m.model, sequences, options, m.weights.list(), progress);
+  std::vector<int32_t> tokens;
+  for (const auto& s : sequences) tokens.insert(tokens.end(), s.begin(), s.end() - 1);
+  const Batch batch{3, T, tokens.data(), nullptr, nullptr};
+  std::vector<double> x(3 * T * C);
+  const auto square_mean = [&](const auto& element, bool centred, size_t first) {
+    double sum = 0, n = 0, root_sum = 0;
+    for (size_t r = 0; r < 3 * T; ++r) {
+      if (r % T < first) continue;
+      double mean = 0, squares = 0;
+      for (size_t c = 0; c < C; ++c) mean += element(r * C + c) / C;
+      for (size_t c = 0; c < C; ++c) squares += std::pow(element(r * C + c) - (centred ? mean : 0), 2) / C;
+      sum += squares;
+      root_sum += std::sqrt(squares);
+      n += 1;
+    }
+    return centred ? sum / n : root_sum / n;
+  };
+  const auto watch = [&](const Tap<double>& tap) {
+    const auto value = [&](size_t i) { return tap.after[i]; };
+    const auto change = [&](size_t i) { return tap.after[i] - tap.before[i]; };
+    const json& entry = tap.point == TapPoint::kEmbedding ? d["embedding"] : d["per_layer"][tap.layer];
+    if (tap.point != TapPoint::kAttention) {
+      EXPECT_NEAR(entry["variance"].get<double>(), square_mean(value, true, 0), 1e-9);
+      EXPECT_NEAR(entry["variance_without_first"].get<double>(), square_mean(value, true, 1), 1e-9);
+      EXPECT_NEAR(entry["rms"].get<double>(), square_mean(value, false, 0), 1e-9);
+      EXPECT_NEAR(entry["rms_without_first"].get<double>(), square_mean(value, false, 1), 1e-9);
+    }
+    if (tap.point == TapPoint::kEmbedding) return;
+    const bool attn = tap.point == TapPoint::kAttention;
+    EXPECT_NEAR(entry[attn ? "attn_variance" : "mlp_variance"].get<double>(), square_mean(change, true, 0),
+                1e-9);
+    EXPECT_NEAR(entry[attn ? "attn_rms" : "mlp_rms"].get<double>(), square_mean(change, false, 0), 1e-9);
+    EXPECT_TRUE(entry["mlp_rms_stderr"].is_number());
+  };
+  m.model.embed(x.data(), batch, watch);
+  m.model.run(x.data(), whole_program<double>(4), batch, watch);
+}
+
+// Counted by hand for a model of two layers.
+TEST(Diagnosis, CostIsForecastPartByPart) {
+  ModelConfig c = test::tiny_config(NormType::kPre, 2);
+  DiagnosisOptions options;
+  options.metrics = parse_metrics({"lens_kl", "effective_depth", "permutation_score"});
+  options.permutation_tokens = 10;
+  const double block = 2 * (24 * 64 + 24 * 32 + 3 * 24 * 20) + 2 * 5 * 32, head = 2 * 24 * 37;
+  const DiagnosisCost cost = diagnosis_cost(options, c, 100, 5);
+  EXPECT_DOUBLE_EQ(cost.pass, 100 * (2 * block + head));
+  EXPECT_DOUBLE_EQ(cost.lens, 100 * 3 * head);
+  EXPECT_DOUBLE_EQ(cost.removal, 100 * (block + 2 * head));
+  EXPECT_DOUBLE_EQ(cost.permutation, 10 * (2 * block + head));
+  EXPECT_EQ(cost.gradients, 0);
+  EXPECT_GT(measured_flops<float>(c), 1e6);
+}
+
 TEST(Diagnosis, MetricsAreChosenByName) {
   EXPECT_ERROR(parse_metrics({"varianc"}), ErrorCode::kUsage, "'varianc'", "did you mean 'variance'");
   test::TinyModel<float> m(test::tiny_config(NormType::kPre));
   DiagnosisOptions options;
   options.metrics = parse_metrics({"variance"});
   NoProgress progress;
-  const json d = diagnose(m.model, random_sequences(2, 9, 37), options, nullptr, m.weights.list(), progress);
+  const json d = diagnose(m.model, random_sequences(2, 9, 37), options, m.weights.list(), progress);
   EXPECT_TRUE(d["per_layer"][0].contains("variance"));
   EXPECT_FALSE(d["per_layer"][0].contains("rms"));
   EXPECT_FALSE(d.contains("causal_score"));
-  EXPECT_EQ(diagnosis_passes(options, 4, 16), 1.0);
+  EXPECT_EQ(diagnosis_cost(options, m.model.config(), 16, 8).passes(), 1.0);
 }
 
 TEST(Diagnosis, SummaryNamesTheLayers) {
@@ -178,6 +257,14 @@ TEST(Diagnosis, SummaryNamesTheLayers) {
             std::string::npos)
       << all;
   EXPECT_NE(all.find("less than 0.01 nats: 2-5"), std::string::npos) << all;
+  d["variance_growth"] = {{"law", "power"},
+                          {"exponent", 2.0},
+                          {"dominated_by_jump", true},
+                          {"jump", {{"layer", 4}, {"factor", 60.0}, {"share", 0.75}}}};
+  const std::string first = diagnosis_summary(d)[0];
+  EXPECT_NE(first.find("layer 4 alone multiplies it by 60, 75% of all the change"), std::string::npos)
+      << first;
+  EXPECT_EQ(first.find("power"), std::string::npos) << first;
 }
 
 }  // namespace

@@ -69,7 +69,8 @@ TEST_F(Finetune, LearnsTheResponses) {
     const TrainResult r = tune(s);
     ASSERT_TRUE(r.validation.has_value());
     const auto lines = metrics(s);
-    // Beside a base that has learned nothing, whose embedding and head stay as they are, adapters can do little.
+    // Beside a base that has learned nothing, whose embedding and head stay as they are, adapters can do
+    // little.
     const double share = rank == kUnset ? 0.6 : 0.9;
     EXPECT_LT(lines.back()["loss"].get<double>(), share * lines[0]["loss"].get<double>()) << s.out;
     EXPECT_LT(r.validation->mean(), share * lines[0]["loss"].get<double>()) << s.out;

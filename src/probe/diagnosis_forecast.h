@@ -1,0 +1,43 @@
+#pragma once
+// What a diagnosis will cost, before it is begun.
+
+#include <cstddef>
+#include <cstdint>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "probe/diagnosis.h"
+
+namespace fathom {
+
+/// Floating-point operations of each part, over the whole text.
+struct DiagnosisCost {
+  double pass = 0;  ///< one whole forward pass, the head included: the unit that people think in
+  double forward = 0, lens = 0, removal = 0, permutation = 0, identity = 0, gradients = 0, usefulness = 0;
+  double total() const { return forward + lens + removal + permutation + identity + gradients + usefulness; }
+  double passes() const { return total() / pass; }
+};
+
+/// For `tokens` tokens in sequences of T. Counts products alone, 2 a multiplication and addition; the rest
+/// (norms, exponentials, sums in double) comes to a few percent.
+DiagnosisCost diagnosis_cost(const DiagnosisOptions& options, const ModelConfig& config, uint64_t tokens,
+                             size_t T);
+
+/// What a diagnosis takes beside the weights.
+struct DiagnosisMemory {
+  size_t fixed = 0;            ///< whatever the text: a layer's activations, the lens's logits
+  size_t per_row = 0;          ///< a token of a pass: its streams, and copies of one
+  size_t spilled_per_row = 0;  ///< of which this in the spill folder
+  size_t bytes(size_t rows) const { return fixed + rows * (per_row - spilled_per_row); }
+};
+template <class W>
+DiagnosisMemory diagnosis_memory(const DiagnosisOptions& options, const ModelConfig& config, size_t T);
+
+/// FLOP a second of products of this model's shape on this machine now: a quarter of a second of them.
+template <class W>
+double measured_flops(const ModelConfig& config);
+
+/// {"tflop", "passes", "seconds", "gflops", "by_part": {...}}.
+nlohmann::json forecast_json(const DiagnosisCost& cost, double flops);
+
+}  // namespace fathom

@@ -1,0 +1,91 @@
+#include "probe/diagnosis_state.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "core/log.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+
+// Doubles are written in CBOR, which has forms for all of them, whatever bits.
+json sums_to_json(const DiagnosisSums& sums) {
+  json means = json::array(), counts = json::array();
+  for (const auto* list : sums.means) {
+    json states = json::array();
+    for (const SequenceMean& mean : *list) states.push_back(mean.state());
+    means.push_back(std::move(states));
+  }
+  for (const uint64_t* count : sums.counts) counts.push_back(*count);
+  return {{"means", std::move(means)}, {"counts", std::move(counts)}, {"gradients", *sums.gradient_norms}};
+}
+
+// False where the shapes are not those of `sums`, which then stay as they are.
+bool sums_from_json(const json& from, const DiagnosisSums& sums) {
+  using State = std::array<double, SequenceMean::kStateSize>;
+  const auto means = from.at("means").get<std::vector<std::vector<State>>>();
+  const auto counts = from.at("counts").get<std::vector<uint64_t>>();
+  auto gradients = from.at("gradients").get<std::vector<double>>();
+  if (means.size() != sums.means.size() || counts.size() != sums.counts.size()) return false;
+  for (size_t i = 0; i < means.size(); ++i) {
+    if (means[i].size() != sums.means[i]->size()) return false;
+  }
+  for (size_t i = 0; i < means.size(); ++i) {
+    for (size_t k = 0; k < means[i].size(); ++k) (*sums.means[i])[k] = SequenceMean::from_state(means[i][k]);
+  }
+  for (size_t i = 0; i < counts.size(); ++i) *sums.counts[i] = counts[i];
+  *sums.gradient_norms = std::move(gradients);
+  return true;
+}
+
+}  // namespace
+
+std::string digest(const std::string& text) {
+  uint64_t hash = 0xcbf29ce484222325ull;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
+  return fmt::format("{:016x}", hash);
+}
+
+bool DiagnosisState::load(DiagnosisPlace& place, const DiagnosisSums& sums) const {
+  if (!kept() || !std::filesystem::exists(path_)) return false;
+  const auto begin_anew = [&](const char* why) {
+    log_warning(path_.string() + " " + why + ": the diagnosis begins anew");
+    return false;
+  };
+  try {
+    const json file = json::from_cbor(read_text_file(path_));
+    if (file.at("version") != kVersion || file.at("fingerprint") != fingerprint_)
+      return begin_anew("is of another model, text or set of options");
+    const json& at = file.at("place");
+    const DiagnosisPlace stored{at.at(0).get<uint64_t>(), static_cast<DiagnosisStage>(at.at(1).get<int>()),
+                                at.at(2).get<uint64_t>()};
+    if (!sums_from_json(file.at("sums"), sums)) return begin_anew("does not fit this diagnosis");
+    place = stored;
+    return true;
+  } catch (const json::exception&) {
+    return begin_anew("is damaged");
+  }
+}
+
+void DiagnosisState::save(const DiagnosisPlace& place, const DiagnosisSums& sums) const {
+  if (!kept()) return;
+  const json file{{"version", kVersion},
+                  {"fingerprint", fingerprint_},
+                  {"place", {place.pass, static_cast<int>(place.stage), place.item}},
+                  {"sums", sums_to_json(sums)}};
+  const std::vector<uint8_t> bytes = json::to_cbor(file);
+  write_text_file(path_, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+void DiagnosisState::remove() const {
+  std::error_code ignored;
+  if (kept()) std::filesystem::remove(path_, ignored);
+}
+
+}  // namespace fathom

@@ -1,0 +1,113 @@
+// fathom probe, called as main() calls it, on tiny checkpoints.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "core/file.h"
+#include "io/checkpoint.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+#include "support/tiny_model.h"
+
+namespace fathom::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string run(const std::vector<std::string>& arguments) {
+  CLI::App app;
+  add_probe(app);
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  testing::internal::CaptureStdout();
+  try {
+    app.parse(reversed);
+  } catch (...) {
+    testing::internal::GetCapturedStdout();
+    throw;
+  }
+  return testing::internal::GetCapturedStdout();
+}
+
+class ProbeCommand : public testing::Test {
+ protected:
+  void SetUp() override {
+    test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+    std::filesystem::create_directories(folder_ / "model");
+    save_model(folder_ / "model", m.model.config(), m.weights.list(), m.weights.values(), DType::kF32);
+    json ids = json::array();
+    Rng rng(4);
+    for (int s = 0; s < 12; ++s) {
+      json sequence = json::array();
+      for (int i = 0; i < 21; ++i) sequence.push_back(rng.below(37));
+      ids.push_back(sequence);
+    }
+    write_text_file(folder_ / "ids.json", ids.dump());
+  }
+  std::string at(const std::string& name) const { return (folder_ / name).string(); }
+  json probe(std::vector<std::string> more) {
+    std::vector<std::string> arguments{"probe",        at("model"), "--token-ids",
+                                       at("ids.json"), "--json",    at("p.json")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    output_ = run(arguments);
+    json result = json::parse(read_text_file(folder_ / "p.json"));
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "p.json.state"));
+    return result;
+  }
+  // Without what differs from run to run, or tells how the result was made.
+  static json numbers(json result) {
+    for (const char* key : {"seconds", "forecast", "peak_memory_bytes", "layers_read"}) result.erase(key);
+    return result;
+  }
+
+  test::TempFolder folder_;
+  std::string output_;
+};
+
+TEST_F(ProbeCommand, SaysBeforeAndAfterWhatItTakes) {
+  const json result = probe({"--level", "quick"});
+  EXPECT_GT(result["peak_memory_bytes"].get<uint64_t>(), 1u << 20);
+  EXPECT_GT(result["forecast"]["seconds"].get<double>(), 0.0);
+  EXPECT_GT(result["forecast"]["memory_bytes"].get<uint64_t>(), 0u);
+  EXPECT_NE(output_.find("forecast: "), std::string::npos) << output_;
+  EXPECT_NE(output_.find("peak memory"), std::string::npos) << output_;
+  EXPECT_EQ(result["layers_read"], 4);
+  EXPECT_FALSE(result["per_layer"][0].contains("usefulness"));
+}
+
+TEST_F(ProbeCommand, WithLittleMemoryGivesTheSameNumbersFromWeightsReadAsNeeded) {
+  const json whole = probe({"--level", "quick"});
+  // The least that it names is the least that it takes.
+  uint64_t least = 0;
+  for (uint64_t bytes = 1 << 10; bytes < (uint64_t{1} << 34) && least == 0; bytes += bytes / 8) {
+    try {
+      probe({"--level", "quick", "--memory", std::to_string(bytes)});
+      least = bytes;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUsage) << e.what();
+    }
+  }
+  ASSERT_GT(least, 1u << 10);
+  const json tight = probe({"--level", "quick", "--memory", std::to_string(least)});
+  EXPECT_GT(tight["layers_read"].get<int>(), 4);
+  EXPECT_EQ(numbers(tight), numbers(whole));
+  EXPECT_ERROR(probe({"--memory", "1KiB"}), ErrorCode::kUsage, "--memory 1.00 KiB is too little", "--spill");
+}
+
+TEST_F(ProbeCommand, SpillsAndKeepsItsStateWhereItIsTold) {
+  std::filesystem::create_directories(folder_ / "spill");
+  const json whole = probe({}), spilled = probe({"--spill", at("spill"), "--resume-dir", at("resume/here")});
+  EXPECT_EQ(numbers(spilled), numbers(whole));
+  EXPECT_GT(spilled["forecast"]["spilled_bytes"].get<uint64_t>(), 0u);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "spill"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "resume/here"));
+  EXPECT_TRUE(whole["per_layer"][0].contains("usefulness_stderr"));
+  EXPECT_TRUE(whole.contains("permutation_score_stderr"));
+}
+
+}  // namespace
+}  // namespace fathom::cli

@@ -1,0 +1,219 @@
+// A diagnosis gives the same numbers however it is cut up: in parts of a batch, in passes, with its streams
+// in a file, with its weights read as they are needed, stopped and taken up again.
+
+#include <atomic>
+#include <cmath>
+#include <functional>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "io/checkpoint.h"
+#include "io/streamed_weights.h"
+#include "probe/diagnosis.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+#include "support/tiny_model.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+using test::TempFolder;
+
+// Windows of one length, the last short, as a text gives them.
+TokenSequences windows(size_t count, size_t length, size_t last, size_t vocab_size) {
+  TokenSequences sequences(count);
+  Rng rng(9);
+  for (size_t s = 0; s < count; ++s) {
+    for (size_t i = 0; i < (s + 1 < count ? length : last); ++i)
+      sequences[s].push_back(static_cast<int32_t>(rng.below(vocab_size)));
+  }
+  return sequences;
+}
+
+DiagnosisOptions everything() {
+  DiagnosisOptions options;
+  options.metrics = parse_metrics(diagnosis_metrics());
+  options.permutation_tokens = 50;
+  options.probes = 2;
+  return options;
+}
+
+class DiagnosisParts : public testing::Test {
+ protected:
+  json run(const DiagnosisOptions& options) {
+    test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+    NoProgress progress;
+    return diagnose(m.model, sequences_, options, m.weights.list(), progress);
+  }
+  TokenSequences sequences_ = windows(24, 21, 12, 37);
+};
+
+// The sums of gradients are made in parts: their order, and with it their last digits, is the parts'.
+void expect_same(json got, json expected) {
+  for (size_t l = 0; l < expected["per_layer"].size(); ++l) {
+    const double a = got["per_layer"][l]["grad_norm"], b = expected["per_layer"][l]["grad_norm"];
+    EXPECT_NEAR(a, b, 1e-5 * b);
+    got["per_layer"][l].erase("grad_norm");
+    expected["per_layer"][l].erase("grad_norm");
+  }
+  EXPECT_EQ(got, expected);
+}
+
+TEST_F(DiagnosisParts, DoNotDependOnTheSequencesAtATimeOrThePasses) {
+  const json whole = run(everything());
+  ASSERT_TRUE(whole["per_layer"][0]["usefulness"].is_number());
+  for (const size_t batch : {1u, 3u, 24u}) {
+    DiagnosisOptions options = everything();
+    options.batch_size = batch;
+    expect_same(run(options), whole);
+  }
+  for (const size_t rows : {25u, 90u, 480u}) {
+    DiagnosisOptions options = everything();
+    options.pass_rows = rows;
+    json parts = run(options);
+    // Maps are fitted on sums in double over blocks of rows that passes cut elsewhere.
+    for (size_t l = 0; l < parts["per_layer"].size(); ++l) {
+      for (const char* key : {"usefulness", "usefulness_stderr"}) {
+        EXPECT_NEAR(parts["per_layer"][l][key].get<double>(), whole["per_layer"][l][key].get<double>(), 1e-6);
+        parts["per_layer"][l][key] = whole["per_layer"][l][key];
+      }
+    }
+    expect_same(parts, whole);
+  }
+}
+
+TEST_F(DiagnosisParts, SpilledToAFileAreTheSame) {
+  const TempFolder folder;
+  DiagnosisOptions options = everything();
+  const json whole = run(options);
+  options.spill = folder.path();
+  EXPECT_EQ(run(options), whole);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+  options.spill = folder / "none";
+  EXPECT_ERROR(run(options), ErrorCode::kFailed, "none", "folder that exists");
+}
+
+TEST_F(DiagnosisParts, OfAStreamedModelAreTheSame) {
+  const TempFolder folder;
+  const ModelConfig config = test::tiny_config(NormType::kLns);
+  test::TinyModel<float> m(config);
+  save_model(folder.path(), config, m.weights.list(), m.weights.values(), DType::kF32);
+  StreamedWeights<float> weights(folder.path(), config, 0);
+  Transformer<float> model(config, weights);
+  NoProgress progress;
+  EXPECT_EQ(diagnose(model, sequences_, everything(), weights.list(), progress), run(everything()));
+}
+
+// A planted identity layer, in a model that is read layer by layer.
+TEST_F(DiagnosisParts, PlantedLayersGivePlantedAnswersInAStreamedModel) {
+  const TempFolder folder;
+  const ModelConfig config = test::tiny_config(NormType::kPre);
+  test::TinyModel<float> m(config);
+  for (const ParamSpec& spec : m.weights.list()) {
+    if (spec.layer == 2 && (spec.role == ParamRole::kO || spec.role == ParamRole::kDown))
+      std::fill_n(m.weights.values(spec), spec.size(), 0.0f);
+  }
+  save_model(folder.path(), config, m.weights.list(), m.weights.values(), DType::kF32);
+  StreamedWeights<float> weights(folder.path(), config, 0);
+  Transformer<float> model(config, weights);
+  NoProgress progress;
+  const json d = diagnose(model, sequences_, everything(), weights.list(), progress);
+  const json &planted = d["per_layer"][2], &other = d["per_layer"][1];
+  for (const char* key : {"angular_distance", "block_influence", "attn_contribution", "mlp_variance",
+                          "identity_deviation", "delta_loss"}) {
+    EXPECT_EQ(planted[key].get<double>(), 0.0) << key;
+    EXPECT_NE(other[key].get<double>(), 0.0) << key;
+  }
+  EXPECT_NEAR(planted["usefulness"].get<double>(), 0.0, 1e-6);
+  EXPECT_EQ(d["causal_score"][2][3].get<double>(), 0.0);
+}
+
+// Asks to stop at a given report of progress.
+class StopAt final : public Progress {
+ public:
+  explicit StopAt(size_t when) : when_(when) {}
+  void begin(const std::string&, uint64_t, const std::string&) override {}
+  void update(uint64_t, const std::string&) override { stop = ++seen_ >= when_; }
+  void end(const std::string&) override {}
+  std::atomic<bool> stop{false};
+
+ private:
+  size_t when_, seen_ = 0;
+};
+
+TEST_F(DiagnosisParts, StoppedAndTakenUpAgainAreOneGo) {
+  for (const size_t pass_rows : {0u, 200u}) {
+    DiagnosisOptions options = everything();
+    options.pass_rows = pass_rows;
+    const json whole = run(options);
+    for (const size_t every : {9u, 14u, 23u}) {
+      const TempFolder folder;
+      options.state = folder / "probe.state";
+      options.model_identity = "tiny";
+      size_t runs = 0;
+      json result;
+      while (result.is_null()) {
+        ASSERT_LT(++runs, 100u);
+        // Each time a little further, so that it ends even where nothing could be kept.
+        StopAt progress(every + runs);
+        options.stop = &progress.stop;
+        test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+        try {
+          result = diagnose(m.model, sequences_, options, m.weights.list(), progress);
+        } catch (const Error& e) {
+          EXPECT_NE(std::string(e.what()).find("stopped by a signal"), std::string::npos) << e.what();
+        }
+      }
+      EXPECT_GT(runs, 1u);
+      EXPECT_TRUE(result.value("resumed", false));
+      result.erase("resumed");
+      EXPECT_EQ(result, whole) << "stopped at every " << every;
+      EXPECT_FALSE(std::filesystem::exists(options.state));
+      options.stop = nullptr;
+      options.state.clear();
+    }
+  }
+}
+
+TEST_F(DiagnosisParts, AStateOfAnotherDiagnosisIsNotTakenUp) {
+  const TempFolder folder;
+  DiagnosisOptions options = everything();
+  options.state = folder / "probe.state";
+  const auto stop_late = [&] {
+    StopAt progress(30);
+    options.stop = &progress.stop;
+    test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+    EXPECT_ERROR(diagnose(m.model, sequences_, options, m.weights.list(), progress), ErrorCode::kFailed,
+                 "probe.state", "go on with the same command");
+    options.stop = nullptr;
+    ASSERT_TRUE(std::filesystem::exists(options.state));
+  };
+  stop_late();
+  DiagnosisOptions other = options;
+  other.seed = 2;
+  EXPECT_FALSE(run(other).contains("resumed"));
+  stop_late();
+  write_text_file(options.state, "no state");
+  EXPECT_FALSE(run(options).contains("resumed"));
+  stop_late();
+  EXPECT_TRUE(run(options).contains("resumed"));
+}
+
+TEST_F(DiagnosisParts, TheLensTakesAsManyTokensAsItIsGiven) {
+  DiagnosisOptions options;
+  options.metrics = parse_metrics({"lens_loss", "variance"});
+  options.lens_tokens = 45;
+  const json d = run(options);
+  EXPECT_EQ(d["lens_tokens"], 60);  // whole sequences of 20
+  TokenSequences first(sequences_.begin(), sequences_.begin() + 3);
+  std::swap(first, sequences_);
+  options.lens_tokens = 0;
+  EXPECT_EQ(run(options)["per_layer"][1]["lens_loss"], d["per_layer"][1]["lens_loss"]);
+  EXPECT_EQ(run(options)["lens_tokens"], 60);
+}
+
+}  // namespace
+}  // namespace fathom
