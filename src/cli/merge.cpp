@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/model_loading.h"
 #include "io/adapter.h"
+#include "io/gguf_model.h"
 #include "train/merge.h"
 
 namespace fathom::cli {
@@ -18,17 +19,20 @@ struct Options {
   std::string model, out;
 };
 
-// An adapter's own tokenizer files, or else its base's.
-void add_tokenizer(const fs::path& adapter, const fs::path& folder) {
+// An adapter's own tokenizer files, or else those of its base, which may have none.
+void add_tokenizer_files(const fs::path& adapter, const fs::path& folder) {
   copy_tokenizer_files(adapter, folder);
   if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model")) return;
-  load_tokenizer(adapter_base(adapter)).save(folder);
+  const fs::path base = adapter_base(adapter);
+  if (is_adapter(base)) return add_tokenizer_files(base, folder);
+  if (is_gguf(base)) return load_tokenizer(base).save(folder);
+  copy_tokenizer_files(base, folder);
 }
 
 void run(const Options& o) {
   const fs::path adapter = resolve_model(o.model);
   const MergeResult r =
-      merge_adapter(adapter, o.out, [&](const fs::path& folder) { add_tokenizer(adapter, folder); });
+      merge_adapter(adapter, o.out, [&](const fs::path& folder) { add_tokenizer_files(adapter, folder); });
   fmt::print("merged {} adapter parameters into {}; wrote {}\n", count_text(static_cast<double>(r.adapters)),
              count_text(static_cast<double>(r.parameters)), o.out);
   fmt::print("its logits, read back, differ from base and adapter by {:.1e} of the largest\n", r.deviation);
