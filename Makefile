@@ -3,7 +3,7 @@ BUILD := build/release
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 .DEFAULT_GOAL := build
-.PHONY: build deps demo test sanitize bench coverage fuzz format install parity-venv parity clean
+.PHONY: build deps demo test sanitize bench coverage fuzz format install parity-venv eval-venv eval-parity parity clean
 
 deps:
 	@scripts/install-packages.sh build
@@ -65,8 +65,17 @@ parity-venv:
 	@/usr/bin/python3 -m venv --system-site-packages .venv-parity
 	@.venv-parity/bin/pip install -q --disable-pip-version-check -r tests/parity/requirements.txt
 
+# And lm-evaluation-harness, which `fathom eval` is held to (tests/parity/check_eval.py).
+eval-venv: parity-venv
+	@.venv-parity/bin/pip install -q --disable-pip-version-check -r tests/parity/requirements-eval.txt
+
+# EVAL_MODEL: a .gguf file or a Hugging Face folder; EVAL_DATA: a folder of <task>.<split>.jsonl.
+eval-parity: build
+	@.venv-parity/bin/python tests/parity/check_eval.py --model $(EVAL_MODEL) --data $(EVAL_DATA) --fathom $(BUILD)/src/cli/fathom
+
 parity: build
 	@/usr/bin/python3 tests/parity/check_logits.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
+	@/usr/bin/python3 tests/parity/check_pruned.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@.venv-parity/bin/python tests/parity/check_tokenizer.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@.venv-parity/bin/python tests/parity/check_foreign_tokenizers.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 

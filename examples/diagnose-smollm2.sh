@@ -25,11 +25,7 @@ echo "== What it is";                    "$fathom" inspect "$model" --json "$out
 echo "== Which layers carry weight";     "$fathom" probe "$model" --text "$text" --tokens "$tokens" --seq 512 --dtype bf16 --json "$out/probe.json"
 echo "== What removing each layer costs"; "$fathom" prune "$model" --sweep --text "$text" --tokens "$tokens" --seq 512 --dtype bf16 --json "$out/sweep.json"
 
-# The three cheapest, each by itself: what they cost together is another matter, and is measured.
-layers=$(/usr/bin/python3 -c 'import json, sys
-removed = json.load(open(sys.argv[1]))["removed"]
-print(",".join(str(l) for l in sorted(r["layers"][0] for r in sorted(removed, key=lambda r: r["delta_loss"])[:3])))' "$out/sweep.json")
-echo "== Without layers $layers"
+echo "== Without three layers: chosen by loss on one half of the text, priced on the other"
 rm -rf "$out/pruned"
-"$fathom" prune "$model" --drop "$layers" --text "$text" --tokens "$tokens" --seq 512 --dtype bf16 --out "$out/pruned"
+"$fathom" prune "$model" --auto 3 --text "$text" --tokens "$tokens" --seq 512 --dtype bf16 --json "$out/prune.json" --out "$out/pruned"
 "$fathom" generate "$out/pruned" --prompt "The capital of France is" --max-tokens 20 --temperature 0

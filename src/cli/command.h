@@ -45,6 +45,7 @@ void add_verify(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_probe(CLI::App& app);
 void add_prune(CLI::App& app);
+void add_eval(CLI::App& app);
 void add_selftest(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_logits(CLI::App& app);

@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
     fathom::cli::add_generate(app);
   fathom::cli::add_probe(app);
   fathom::cli::add_prune(app);
+    fathom::cli::add_eval(app);
     fathom::cli::add_selftest(app);
     fathom::cli::add_bench(app);
     fathom::cli::add_logits(app);

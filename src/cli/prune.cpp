@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <functional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,8 +13,10 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "io/gguf_model.h"
+#include "probe/choose_layers.h"
 #include "probe/prune.h"
 #include "probe/sweep.h"
+#include "probe/write_pruned.h"
 #include "report/table.h"
 
 namespace fathom::cli {
@@ -25,23 +28,46 @@ struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
   std::string model, drop, out, dtype = "fp32";
   bool sweep = false;
+  size_t block = 1, choose = 0;
+  std::string what = "layer", by = "loss", angular_tokens = "all", protect, store = "source";
   TextInput input;
   size_t batch = 8;
 };
 
-void print_sweep(const SweepResult& r) {
-  Table table({{"layer"}, {"loss without"}, {"perplexity"}, {"delta loss"}, {"+-"}});
-  for (const RemovedLayer& layer : r.removed) {
-    const std::string name = layer.original == layer.layer
-                                 ? std::to_string(layer.layer)
-                                 : fmt::format("{} (was {})", layer.layer, layer.original);
-    table.add_row(
-        {name, fmt::format("{:.4f}", layer.loss), fmt::format("{:.2f}", std::exp(layer.loss)),
-         fmt::format("{:+.4f}", layer.delta_loss),
-         std::isfinite(layer.delta_loss_stderr) ? fmt::format("{:.4f}", layer.delta_loss_stderr) : "-"});
+std::string stderr_text(double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-"; }
+
+// "7", "7-9" or "2,7-9", of rising places.
+std::string layers_text(const std::vector<size_t>& layers) {
+  std::string text;
+  for (size_t i = 0; i < layers.size();) {
+    size_t end = i + 1;
+    while (end < layers.size() && layers[end] == layers[end - 1] + 1) ++end;
+    text += (text.empty() ? "" : ",") + std::to_string(layers[i]);
+    if (end > i + 1) text += "-" + std::to_string(layers[end - 1]);
+    i = end;
   }
-  fmt::print("{} tokens in {} sequences: loss {:.4f}, perplexity {:.2f}\n{}", r.tokens, r.sequences, r.loss,
-             std::exp(r.loss), table.text());
+  return text;
+}
+
+void print_sweep(const SweepResult& r) {
+  const std::string what = removed_name(r.options.what);
+  Table table({{r.options.block == 1 ? "layer" : "layers"},
+               {"loss without"},
+               {"perplexity"},
+               {"delta loss"},
+               {"+-"}});
+  for (const SweptRemoval& swept : r.removed) {
+    std::string name = layers_text(swept.layers);
+    if (swept.original != swept.layers) name += fmt::format(" (was {})", layers_text(swept.original));
+    table.add_row({name, fmt::format("{:.4f}", swept.loss), fmt::format("{:.2f}", std::exp(swept.loss)),
+                   fmt::format("{:+.4f}", swept.delta_loss), stderr_text(swept.delta_loss_stderr)});
+  }
+  fmt::print("{} tokens in {} sequences: loss {:.4f}, perplexity {:.2f}\n", r.tokens, r.sequences, r.loss,
+             std::exp(r.loss));
+  if (r.options.what != Removed::kLayer)
+    fmt::print("left out: the {} contribution\n", what == "attn" ? "attention's" : "MLP's");
+  fmt::print("{}", table.text());
+  if (r.options.block > 1 || r.options.what != Removed::kLayer) return;
   if (r.effective_depth) {
     fmt::print("effective depth {:.2f} of {} layers ({:.0f}%)\n", *r.effective_depth, r.removed.size(),
                100 * *r.effective_depth_ratio);
@@ -52,18 +78,54 @@ void print_sweep(const SweepResult& r) {
 
 template <class W>
 void sweep(const Options& o) {
+  const SweepOptions options{o.block, parse_removed(o.what), o.batch};
   LoadedModel<W> m = load_model<W>(o.model);
   const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
   const auto progress = make_progress();
-  const SweepResult result = sweep_layers(*m.transformer, sequences, o.batch, *progress);
+  const SweepResult result = sweep_layers(*m.transformer, sequences, options, *progress);
   print_sweep(result);
   nlohmann::json json = sweep_json(result);
   json["model"] = o.model;
   json["dtype"] = o.dtype;
   write_result(*o.common, json);
-  // A run folder keeps its sweep, for `fathom compare`.
-  if (fs::is_directory(fs::path(o.model) / "checkpoints"))
+  // A run folder keeps its sweep of single layers, for `fathom compare`.
+  if (options.block == 1 && options.what == Removed::kLayer &&
+      fs::is_directory(fs::path(o.model) / "checkpoints"))
     write_text_file(fs::path(o.model) / "sweep.json", json.dump(2) + "\n");
+}
+
+// What both --drop and --auto say of the layers that go.
+nlohmann::json dropped_json(const Options& o, const ModelConfig& config, const std::vector<size_t>& layers) {
+  const ModelConfig pruned = pruned_config(config, layers);
+  return {{"model", o.model},
+          {"dropped", layers},
+          {"layers", pruned.num_hidden_layers},
+          {"layer_index", pruned.norm.layer_index}};
+}
+
+void add_price(nlohmann::json& result, const Options& o, const RemovalPrice& p) {
+  result["dtype"] = o.dtype;
+  result["tokens"] = p.tokens;
+  result["sequences"] = p.sequences;
+  result["loss"] = p.loss;
+  result["loss_stderr"] = p.loss_stderr;  // a NaN is written as null
+  result["perplexity"] = std::exp(p.loss);
+  result["removed"] = {price_json(p)};
+}
+
+void write_out(const Options& o, const fs::path& model, const std::vector<size_t>& layers,
+               nlohmann::json& result) {
+  std::function<void(const fs::path&)> tokenizer;
+  if (is_gguf(model)) tokenizer = [&](const fs::path& folder) { load_tokenizer(model).save(folder); };
+  const WrittenCheckpoint w = write_pruned(model, layers, o.out, parse_store(o.store), tokenizer);
+  const auto parameters = static_cast<double>(parameter_count(parameter_list(w.config)));
+  fmt::print("{}: {} layers, {} parameters, {} bytes in {}; read back and compared\n", o.out,
+             w.config.num_hidden_layers, count_text(parameters), w.size_bytes,
+             w.files == 1 ? "one file" : std::to_string(w.files) + " files");
+  if (w.rounding > 0)
+    fmt::print("rounding the weights moved logits by up to {:.1e} of the largest\n", w.rounding);
+  result["out"] = o.out;
+  result["rounding"] = w.rounding;
 }
 
 // What the removal costs on the given text: printed, and added to the result.
@@ -71,56 +133,147 @@ template <class W>
 void price(const Options& o, const std::vector<size_t>& layers, nlohmann::json& result) {
   LoadedModel<W> m = load_model<W>(o.model);
   const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
-  const RemovalPrice p = price_removal(*m.transformer, sequences, layers, o.batch);
+  const auto progress = make_progress();
+  const RemovalPrice p = price_removals(*m.transformer, sequences, {layers}, o.batch, *progress).at(0);
   fmt::print(
-      "{} tokens in {} sequences: loss {:.4f} whole, {:.4f} without ({:+.4f} +- {:.4f}), perplexity {:.2f} "
-      "-> {:.2f}\n",
-      p.tokens, p.sequences, p.loss, p.loss_without, p.delta_loss, p.delta_loss_stderr, std::exp(p.loss),
-      std::exp(p.loss_without));
-  result["loss"] = p.loss;
-  result["perplexity"] = std::exp(p.loss);
-  result["removed"] = {{{"layers", layers},
-                        {"loss", p.loss_without},
-                        {"perplexity", std::exp(p.loss_without)},
-                        {"delta_loss", p.delta_loss},
-                        {"delta_loss_stderr", p.delta_loss_stderr}}};
+      "{} tokens in {} sequences: loss {:.4f} whole, {:.4f} without ({:+.4f} +- {}), perplexity {:.2f} -> "
+      "{:.2f}\n",
+      p.tokens, p.sequences, p.loss, p.loss_without, p.delta_loss, stderr_text(p.delta_loss_stderr),
+      std::exp(p.loss), std::exp(p.loss_without));
+  add_price(result, o, p);
 }
 
 void drop(const Options& o) {
+  if (!o.out.empty()) check_new_folder(o.out);
   const fs::path folder = resolve_model(o.model);
   const ModelConfig config = read_config(folder);
   const std::vector<size_t> layers = parse_layers(o.drop, config.num_hidden_layers);
-  const ModelConfig pruned = pruned_config(config, layers);
-  nlohmann::json result{{"model", o.model},
-                        {"dropped", layers},
-                        {"layers", pruned.num_hidden_layers},
-                        {"layer_index", pruned.norm.layer_index}};
+  nlohmann::json result = dropped_json(o, config, layers);
   if (o.input.given()) with_dtype(parse_dtype(o.dtype), [&]<class W>() { price<W>(o, layers, result); });
-  if (!o.out.empty()) {
-    write_pruned(folder, layers, o.out);
-    if (is_gguf(folder)) load_tokenizer(folder).save(o.out);
-    fmt::print("{}: {} of {} layers, {} parameters; read back and compared\n", o.out,
-               pruned.num_hidden_layers, config.num_hidden_layers,
-               count_text(static_cast<double>(parameter_count(parameter_list(pruned)))));
-    result["out"] = o.out;
-  }
+  if (!o.out.empty()) write_out(o, folder, layers, result);
   write_result(*o.common, result);
 }
 
-void run(const Options& o) {
-  if (o.sweep == !o.drop.empty())
-    usage_error("give either --sweep or --drop",
-                "fathom prune MODEL --sweep --text FILE, or --drop 21-24 --out DIR");
-  if (o.sweep) {
-    if (!o.out.empty()) usage_error("--out goes with --drop", "--json writes the result of a sweep");
-    with_dtype(parse_dtype(o.dtype), [&]<class W>() { sweep<W>(o); });
-    return;
+void print_choice(const Options& o, const LayerChoice& choice, const std::vector<RemovalPrice>& prices) {
+  const bool runs = choice.order.empty();
+  Table table({{"removed"},
+               {runs ? "layers" : "layer"},
+               {o.by == "angular"     ? "distance"
+                : o.by == "influence" ? "influence"
+                                      : "added loss"},
+               {"loss"},
+               {"perplexity"},
+               {"delta loss"},
+               {"+-"}});
+  for (size_t k = 0; k < prices.size(); ++k) {
+    const RemovalPrice& p = prices[k];
+    table.add_row({std::to_string(k + 1), runs ? layers_text(p.layers) : std::to_string(choice.order[k]),
+                   fmt::format("{:.4f}", choice.scores[k]), fmt::format("{:.4f}", p.loss_without),
+                   fmt::format("{:.2f}", std::exp(p.loss_without)), fmt::format("{:+.4f}", p.delta_loss),
+                   stderr_text(p.delta_loss_stderr)});
   }
-  if (o.out.empty() && !o.input.given()) {
+  fmt::print("{}", table.text());
+  if (runs && choice.by_other_tokens != choice.sets.back()) {
+    fmt::print("over {} the run would have been {}\n",
+               o.angular_tokens == "last" ? "all tokens" : "the last tokens alone",
+               layers_text(choice.by_other_tokens));
+  }
+  fmt::print("chosen: {}\n", layers_text(choice.sets.back()));
+}
+
+nlohmann::json part_json(const TokenSequences& sequences) {
+  uint64_t tokens = 0;
+  for (const auto& ids : sequences) tokens += ids.size() - 1;
+  return {{"sequences", sequences.size()}, {"tokens", tokens}};
+}
+
+// Chooses on one half of the text and prices on the other. Returns the layers that go.
+template <class W>
+std::vector<size_t> choose(const Options& o, nlohmann::json& result) {
+  LoadedModel<W> m = load_model<W>(o.model);
+  ChooseOptions options{.count = o.choose,
+                        .by = parse_choose_by(o.by),
+                        .last_token = o.angular_tokens == "last",
+                        .batch_size = o.batch};
+  if (!o.protect.empty()) options.keep = parse_layers(o.protect, m.config.num_hidden_layers, "--protect");
+  const auto [choosing, pricing] = split_text(read_sequences(o.input, m.folder, m.config));
+  const auto progress = make_progress();
+  const LayerChoice choice = choose_layers(*m.transformer, choosing, options, *progress);
+  const std::vector<RemovalPrice> prices =
+      price_removals(*m.transformer, pricing, choice.sets, o.batch, *progress);
+  fmt::print(
+      "chosen by {} on the first {} sequences; priced on the other {}, {} tokens: loss {:.4f}, "
+      "perplexity {:.2f}\n",
+      o.by == "angular"
+          ? "angular distance over " + std::string(options.last_token ? "last tokens" : "all tokens")
+          : o.by,
+      choosing.size(), pricing.size(), prices[0].tokens, prices[0].loss, std::exp(prices[0].loss));
+  print_choice(o, choice, prices);
+
+  const std::vector<size_t>& layers = choice.sets.back();
+  result = dropped_json(o, m.config, layers);
+  add_price(result, o, prices.back());
+  result["by"] = o.by;
+  if (options.by == ChooseBy::kAngular) {
+    result["angular_tokens"] = o.angular_tokens;
+    result["by_other_tokens"] = choice.by_other_tokens;
+  } else {
+    result["order"] = choice.order;
+  }
+  result["protected"] = options.keep;
+  result["choosing"] = part_json(choosing);
+  result["pricing"] = part_json(pricing);
+  result["layer_runs"] = choice.layer_runs;
+  for (size_t k = 0; k < prices.size(); ++k) {
+    nlohmann::json entry = price_json(prices[k]);
+    entry["score"] = choice.scores[k];
+    result["curve"].push_back(entry);
+  }
+  return layers;
+}
+
+void choose_and_drop(const Options& o) {
+  if (!o.out.empty()) check_new_folder(o.out);  // before the work, not after it
+  nlohmann::json result;
+  const std::vector<size_t> layers =
+      with_dtype(parse_dtype(o.dtype), [&]<class W>() { return choose<W>(o, result); });
+  if (!o.out.empty()) write_out(o, resolve_model(o.model), layers, result);
+  write_result(*o.common, result);
+}
+
+// Each flag goes with a mode; one that would do nothing is refused.
+void check_flags(const Options& o, const CLI::App& command) {
+  const int modes = (o.sweep ? 1 : 0) + (o.drop.empty() ? 0 : 1) + (command.count("--auto") > 0 ? 1 : 0);
+  if (modes != 1)
+    usage_error("give one of --sweep, --drop and --auto",
+                "fathom prune MODEL --sweep --text FILE, --drop 21-24 --out DIR, or --auto 4 --text FILE");
+  const auto only_with = [&](const char* flag, bool there, const char* mode) {
+    if (command.count(flag) > 0 && !there) usage_error(std::string(flag) + " goes with " + mode);
+  };
+  const bool automatic = command.count("--auto") > 0;
+  only_with("--block", o.sweep, "--sweep");
+  only_with("--what", o.sweep, "--sweep");
+  only_with("--by", automatic, "--auto");
+  only_with("--protect", automatic, "--auto");
+  only_with("--angular-tokens", automatic && o.by == "angular", "--auto K --by angular");
+  only_with("--out", !o.sweep, "--drop and --auto (--json writes the result of a sweep)");
+  only_with("--store", !o.out.empty(), "--out");
+  parse_store(o.store);
+  if (!o.drop.empty() && o.out.empty() && !o.input.given()) {
     usage_error(
         "--drop needs --out DIR for the pruned checkpoint, or --text FILE to price the removal on, or both");
   }
-  drop(o);
+}
+
+void run(const Options& o, const CLI::App& command) {
+  check_flags(o, command);
+  if (o.sweep) {
+    with_dtype(parse_dtype(o.dtype), [&]<class W>() { sweep<W>(o); });
+  } else if (!o.drop.empty()) {
+    drop(o);
+  } else {
+    choose_and_drop(o);
+  }
 }
 
 }  // namespace
@@ -128,11 +281,32 @@ void run(const Options& o) {
 void add_prune(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* c = add_command(
-      app, "prune", "Measure what each layer is worth, or write a checkpoint without some layers",
-      "fathom prune runs/lns --sweep --data data\n  fathom prune runs/lns --drop 21-24,27 --out pruned",
+      app, "prune", "Measure what each layer is worth, choose layers to cut, write a checkpoint without them",
+      "fathom prune runs/lns --sweep --data data\n"
+      "  fathom prune model.gguf --auto 4 --text book.txt --out pruned\n"
+      "  fathom prune runs/lns --drop 21-24,27 --out pruned",
       o->common);
   c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
   c->add_flag("--sweep", o->sweep, "Loss with each layer removed, and the effective depth");
+  c->add_option("--block", o->block, "Sweep: remove each run of this many consecutive layers")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  c->add_option("--what", o->what,
+                "Sweep: leave out the whole layer, or the contribution of attn or mlp alone")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"layer", "attn", "mlp"}));
+  c->add_option("--auto", o->choose,
+                "Choose this many layers, on the first half of the text; price them on the other")
+      ->check(CLI::Range(1, 4096));
+  c->add_option("--by", o->by,
+                "Choose greedily by loss, by block influence, or a run of layers by angular distance")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"loss", "influence", "angular"}));
+  c->add_option("--angular-tokens", o->angular_tokens,
+                "Angular distance over all tokens, or the last of each sequence")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"all", "last"}));
+  c->add_option("--protect", o->protect, "Layers that are never chosen, such as 1,2,30");
   add_text_options(*c, o->input);
   c->add_option("--batch", o->batch, "Sequences at a time")
       ->capture_default_str()
@@ -140,9 +314,13 @@ void add_prune(CLI::App& app) {
   c->add_option("--dtype", o->dtype, "fp32 or bf16, of the losses")->capture_default_str();
   c->add_option("--drop", o->drop, "Layers to leave out, 1-based, such as 21-24,27");
   c->add_option("--out", o->out, "New folder for the pruned checkpoint");
-  c->callback([o] {
+  c->add_option("--store", o->store,
+                "How its weights are stored: as the source's (of a .gguf file: f32), f32, or bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"source", "f32", "bf16"}));
+  c->callback([o, c] {
     apply(*o->common);
-    run(*o);
+    run(*o, *c);
   });
 }
 

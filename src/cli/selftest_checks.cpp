@@ -322,6 +322,7 @@ std::vector<SelfCheck> self_checks() {
   checks.push_back({"a planted identity layer deviates by 0", planted_identity_layer});
   checks.push_back({"perplexity is the same for all batches, threads, padding", perplexity_is_invariant});
   checks.push_back({"a resumed run has the bits of a straight one", resume_is_exact});
+  for (SelfCheck& check : evaluation_checks()) checks.push_back(std::move(check));
   return checks;
 }
 

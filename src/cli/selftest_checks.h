@@ -22,4 +22,7 @@ struct SelfCheck {
 /// All checks, in the order in which they are shown.
 std::vector<SelfCheck> self_checks();
 
+/// Those of evaluation, which self_checks() holds too.
+std::vector<SelfCheck> evaluation_checks();
+
 }  // namespace fathom::cli

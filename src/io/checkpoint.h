@@ -47,8 +47,8 @@ template <class S>
 void save_model(const std::filesystem::path& folder, const ModelConfig& config,
                 const std::vector<ParamSpec>& list, const S* values, DType stored);
 
-/// Copies tokenizer files (tokenizer.json, tokenizer.model, tokenizer_config.json, special_tokens_map.json)
-/// that exist.
+/// Copies what exists of the tokenizer's files (tokenizer.json, tokenizer.model, vocab.json, ...), the chat's
+/// template and generation_config.json.
 void copy_tokenizer_files(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace fathom

@@ -25,6 +25,26 @@ class SafetensorsFile : public TensorStore {
   std::map<std::string, std::string> metadata_;
 };
 
+/// Writes a file piece by piece, so that no tensor need be in memory as a whole: the header comes first, the
+/// bytes of the tensors follow in its order. The file has its name only after commit(). Errors: Error (disk
+/// full and the like).
+class SafetensorsWriter {
+ public:
+  struct Entry {
+    std::string name;
+    StoredType type;  ///< a plain one
+    std::vector<size_t> shape;
+  };
+  SafetensorsWriter(const std::filesystem::path& path, const std::vector<Entry>& tensors,
+                    const std::map<std::string, std::string>& metadata = {});
+  void write(const void* data, size_t bytes) { file_.write(data, bytes); }
+  void commit();
+
+ private:
+  AtomicFile file_;
+  uint64_t end_ = 0;  // where the last tensor ends
+};
+
 /// A tensor to be written: values of type `memory`, stored as `stored`: the same, or the next narrower.
 struct TensorToWrite {
   std::string name;

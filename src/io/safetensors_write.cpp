@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kWriteChunk = size_t{1} << 20;
 
 template <class To, class From>
-void write_converted(AtomicFile& file, const From* from, size_t n) {
+void write_converted(SafetensorsWriter& file, const From* from, size_t n) {
   Buffer<To> chunk(std::min(n, kWriteChunk));
   for (size_t i = 0; i < n; i += kWriteChunk) {
     const size_t m = std::min(kWriteChunk, n - i);
@@ -24,7 +24,7 @@ void write_converted(AtomicFile& file, const From* from, size_t n) {
   }
 }
 
-void write_values(AtomicFile& file, const TensorToWrite& t, size_t n) {
+void write_values(SafetensorsWriter& file, const TensorToWrite& t, size_t n) {
   if (t.memory == t.stored) {
     file.write(t.data, n * dtype_size(t.memory));
   } else if (t.memory == DType::kF32 && t.stored == DType::kBf16) {
@@ -39,29 +39,41 @@ void write_values(AtomicFile& file, const TensorToWrite& t, size_t n) {
 
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<Entry>& tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : file_(path) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
-  std::vector<size_t> counts;
-  for (const TensorToWrite& t : tensors) {
-    size_t n = 1;
-    for (const size_t d : t.shape) n *= d;
-    counts.push_back(n);
-    const uint64_t end = offset + n * dtype_size(t.stored);
-    header[t.name] = {{"dtype", stored_type_name(stored_type_of(t.stored))},
-                      {"shape", t.shape},
-                      {"data_offsets", {offset, end}}};
+  for (const Entry& t : tensors) {
+    const uint64_t end = offset + checked_size_bytes(path, t.name, stored_type_info(t.type), t.shape);
+    header[t.name] = {
+        {"dtype", stored_type_name(t.type)}, {"shape", t.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');  // so that the data start aligned, as the format advises
-  AtomicFile file(path);
   const uint64_t length = text.size();
-  file.write(&length, sizeof(length));
-  file.write(text);
-  for (size_t i = 0; i < tensors.size(); ++i) write_values(file, tensors[i], counts[i]);
+  file_.write(&length, sizeof(length));
+  file_.write(text);
+  end_ = file_.size() + offset;
+}
+
+void SafetensorsWriter::commit() {
+  if (file_.size() != end_) fail("internal: a safetensors file was written short or long");
+  file_.commit();
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<SafetensorsWriter::Entry> entries;
+  for (const TensorToWrite& t : tensors) entries.push_back({t.name, stored_type_of(t.stored), t.shape});
+  SafetensorsWriter file(path, entries, metadata);
+  for (const TensorToWrite& t : tensors) {
+    size_t n = 1;
+    for (const size_t d : t.shape) n *= d;
+    write_values(file, t, n);
+  }
   file.commit();
 }
 

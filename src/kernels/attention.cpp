@@ -55,7 +55,7 @@ float* scratch_of(size_t size) {
 
 template <class W>
 void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
-  if (s.Tq <= kMostRows) {
+  if (s.Tq <= kMostRows && !s.in_blocks) {
     const auto row = FATHOM_SIMD(forward_row<W>);
     parallel_for(s.B * s.NH * s.Tq, [&](size_t i) {
       const size_t t = i % s.Tq, h = i / s.Tq % s.NH, b = i / s.Tq / s.NH;

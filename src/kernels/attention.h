@@ -23,6 +23,9 @@ struct AttentionShape {
   double scale = 0;  ///< Factor of the scores; 0: 1 / sqrt(HS). Gemma 2 has a number of its own.
   double softcap =
       0;  ///< c: scores become c tanh(score / c) (Gemma 2, arXiv:2408.00118, section 2); 0: none.
+  /// Goes by blocks even where few queries would be faster row by row: a query's result then has the same
+  /// bits whatever the number of queries.
+  bool in_blocks = false;
 
   double score_scale() const { return scale > 0 ? scale : 1.0 / std::sqrt(static_cast<double>(HS)); }
 };

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/profile.h"
+#include "core/threads.h"
 #include "kernels/attention.h"
 #include "kernels/head_norm.h"
 #include "kernels/swiglu.h"
@@ -185,14 +186,19 @@ void prepare_queries_and_keys(const LayerWeights<W>& w, BlockSaved<W>& saved,
     head_norm_forward(k, saved.k_raw, saved.rstd_k, w.k_norm, eps,
                       head_norm_shape(c, rows, c.num_key_value_heads));
   }
+  const auto rotate = [&](W* x, size_t heads, const S* bias) {
+    if (context.segments.empty())
+      return rope(x, rows, ld, heads, c.head_dim, context.T, context.position, *context.rope, false, bias);
+    parallel_for(context.segments.size(), [&](size_t i) {
+      const Segment& s = context.segments[i];
+      rope(x + s.row * ld, s.length, ld, heads, c.head_dim, s.length, s.position, *context.rope, false, bias);
+    });
+  };
   if (q_bias == nullptr && k_bias == nullptr) {  // side by side in the rows: one pass
-    rope(q, rows, ld, c.num_attention_heads + c.num_key_value_heads, c.head_dim, context.T, context.position,
-         *context.rope, false);
+    rotate(q, c.num_attention_heads + c.num_key_value_heads, nullptr);
   } else {
-    rope(q, rows, ld, c.num_attention_heads, c.head_dim, context.T, context.position, *context.rope, false,
-         q_bias);
-    rope(k, rows, ld, c.num_key_value_heads, c.head_dim, context.T, context.position, *context.rope, false,
-         k_bias);
+    rotate(q, c.num_attention_heads, q_bias);
+    rotate(k, c.num_key_value_heads, k_bias);
   }
   if (w.v_bias != nullptr) bias_forward(v, w.v_bias, rows, ld, c.kv_size());
 }
@@ -244,7 +250,9 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
   prepare_queries_and_keys(w, saved, context);
 
   AttentionShape shape = attention_shape(context);
-  if (context.cache == nullptr) {
+  if (!context.segments.empty()) {
+    segment_attention(saved, context);
+  } else if (context.cache == nullptr) {
     attention_forward(saved.attn_out, saved.lse, q, k, v, shape);
   } else {
     append_to_cache(saved.qkv, context);
@@ -384,16 +392,25 @@ BlockScratch<W> take_block_scratch(Arena& arena, const ModelConfig& c, size_t ro
 
 template <class W>
 void block_forward(Stream<W>* x_out, const Stream<W>* x, const LayerPlan& plan, const LayerWeights<W>& w,
-                   BlockSaved<W>& saved, const BlockContext<W>& context) {
+                   BlockSaved<W>& saved, const BlockContext<W>& context, LayerPart part) {
   using S = Stream<W>;
   const size_t rows = context.rows(), C = context.config->hidden_size;
   const double eps = context.config->rms_norm_eps;
-  step_forward<W>(
-      saved.middle, x, plan.step, w.attn, saved.attn, rows, C, eps,
-      [&](MatrixIn input, S* y, Addend addend) { attention_sublayer(input, y, addend, w, saved, context); });
-  step_forward<W>(
-      x_out, saved.middle, plan.step, w.mlp, saved.mlp, rows, C, eps,
-      [&](MatrixIn input, S* y, Addend addend) { mlp_sublayer(input, y, addend, w, saved, context); });
+  if (part == LayerPart::kWithoutAttention) {
+    step_without_sublayer<W>(saved.middle, x, plan.step, w.attn, saved.attn, rows, C, eps);
+  } else {
+    step_forward<W>(saved.middle, x, plan.step, w.attn, saved.attn, rows, C, eps,
+                    [&](MatrixIn input, S* y, Addend addend) {
+                      attention_sublayer(input, y, addend, w, saved, context);
+                    });
+  }
+  if (part == LayerPart::kWithoutMlp) {
+    step_without_sublayer<W>(x_out, saved.middle, plan.step, w.mlp, saved.mlp, rows, C, eps);
+  } else {
+    step_forward<W>(
+        x_out, saved.middle, plan.step, w.mlp, saved.mlp, rows, C, eps,
+        [&](MatrixIn input, S* y, Addend addend) { mlp_sublayer(input, y, addend, w, saved, context); });
+  }
 }
 
 template <class W>
@@ -418,7 +435,7 @@ void block_backward(Stream<W>* dx, const LayerPlan& plan, const LayerWeights<W>&
   template BlockSaved<W> take_block_saved<W>(Arena&, const ModelConfig&, const StepPlan&, size_t);          \
   template BlockScratch<W> take_block_scratch<W>(Arena&, const ModelConfig&, size_t);                       \
   template void block_forward<W>(Stream<W>*, const Stream<W>*, const LayerPlan&, const LayerWeights<W>&,    \
-                                 BlockSaved<W>&, const BlockContext<W>&);                                   \
+                                 BlockSaved<W>&, const BlockContext<W>&, LayerPart);                        \
   template void block_backward<W>(Stream<W>*, const LayerPlan&, const LayerWeights<W>&,                     \
                                   const LayerGradients<Stream<W>>*, const BlockSaved<W>&, BlockScratch<W>&, \
                                   const BlockContext<W>&);

@@ -13,6 +13,7 @@
 #include "core/arena.h"
 #include "kernels/rope.h"
 #include "model/config.h"
+#include "model/segments.h"
 #include "model/weights.h"
 
 namespace fathom {
@@ -34,6 +35,7 @@ struct BlockContext {
   const int32_t* first_key = nullptr;  ///< (B, T): first key position that a query sees; null: 0
   size_t position = 0;                 ///< of the first token of each sequence; above 0 only with a cache
   const LayerCache<W>* cache = nullptr;
+  std::span<const Segment> segments = {};  ///< where not empty: what the rows are, instead of B and T
 
   size_t rows() const { return B * T; }
 };
@@ -84,11 +86,17 @@ struct BlockScratch {
 template <class W>
 BlockScratch<W> take_block_scratch(Arena& arena, const ModelConfig& config, size_t rows);
 
+/// What of a layer runs. A sublayer that is left out contributes nothing to its step, whose y is 0 then: the
+/// stream stays as it is under every scheme with x' = residual x + y, and the post-type ones keep their norm,
+/// x' = N_sum(residual x), because the layers above were trained on a normed stream.
+enum class LayerPart { kWhole, kWithoutAttention, kWithoutMlp };
+
 /// x_out (rows, C) = the layer applied to x (rows, C). Fills `saved`, which keeps a pointer to x. x_out must
-/// not alias x.
+/// not alias x. block_backward goes with kWhole alone.
 template <class W>
 void block_forward(Stream<W>* x_out, const Stream<W>* x, const LayerPlan& plan,
-                   const LayerWeights<W>& weights, BlockSaved<W>& saved, const BlockContext<W>& context);
+                   const LayerWeights<W>& weights, BlockSaved<W>& saved, const BlockContext<W>& context,
+                   LayerPart part = LayerPart::kWhole);
 
 /// dx (rows, C): on entry the gradient of x_out, on exit that of x. Weight gradients are added to `gradients`
 /// where it is not null (null: a vector-Jacobian product alone); of tensors whose gradient is null, which are

@@ -41,6 +41,18 @@ void step_forward(Stream<W>* x_out, const Stream<W>* x, const StepPlan& plan,
     rmsnorm_forward(x_out, saved.rstd_sum, sum, vectors.norm_sum, S(1), static_cast<S>(eps), rows, C);
 }
 
+/// x_out = what is left of the step where its sublayer contributes nothing (y = 0): see LayerPart.
+template <class W>
+void step_without_sublayer(Stream<W>* x_out, const Stream<W>* x, const StepPlan& plan,
+                           const StepVectors<const Stream<W>>& vectors, StepSaved<W>& saved, size_t rows,
+                           size_t C, double eps) {
+  using S = Stream<W>;
+  S* sum = plan.norm_sum ? saved.sum : x_out;
+  scaled_copy(sum, x, static_cast<S>(plan.residual), rows * C);
+  if (plan.norm_sum)
+    rmsnorm_forward(x_out, saved.rstd_sum, sum, vectors.norm_sum, S(1), static_cast<S>(eps), rows, C);
+}
+
 /// dx: gradient of x_out on entry, of x on exit. `sublayer_backward(const S* dy, S* dinput, Addend addend)`
 /// must add the sublayer's weight gradients and compute dinput (rows, C) = F'(dy) + addend.scale *
 /// addend.data; dinput may be addend.

@@ -134,11 +134,20 @@ void Transformer<W>::release() {
   middle_ = Buffer<S>();
 }
 
+namespace {
+
+size_t sequence_length(const Batch& batch) {
+  return batch.segments.empty() ? batch.T : longest_sequence(batch.segments);
+}
+
+}  // namespace
+
 template <class W>
 void Transformer<W>::check(const Batch& batch, size_t position) const {
-  if (position + batch.T > config_.max_position_embeddings) {
-    fail("a sequence of " + std::to_string(position + batch.T) +
-             " tokens does not fit the model's context of " + std::to_string(config_.max_position_embeddings),
+  const size_t length = position + sequence_length(batch);
+  if (length > config_.max_position_embeddings) {
+    fail("a sequence of " + std::to_string(length) + " tokens does not fit the model's context of " +
+             std::to_string(config_.max_position_embeddings),
          "shorten it (--seq)");
   }
   const auto V = static_cast<int64_t>(config_.vocab_size);
@@ -157,7 +166,7 @@ void Transformer<W>::check(const Batch& batch, size_t position) const {
 
 template <class W>
 typename Transformer<W>::Contexts Transformer<W>::contexts(const Batch& batch, size_t position) {
-  const size_t needed = position + batch.T;
+  const size_t needed = position + sequence_length(batch);
   if (!rope_ || rope_->positions < needed) {
     // A cache grows by one position a token: leave room, so that the table is not made anew each time.
     const size_t positions = position > 0 ? std::min(config_.max_position_embeddings, needed * 2) : needed;
@@ -167,24 +176,35 @@ typename Transformer<W>::Contexts Transformer<W>::contexts(const Batch& batch, s
     rope_ = table(config_.rope_theta, config_.rope_scaling);
     if (config_.local_rope_theta > 0) local_rope_ = table(config_.local_rope_theta, RopeScaling{});
   }
-  const BlockContext<W> whole{&config_, batch.B, batch.T, rope_.get(), batch.first_key, position, nullptr};
+  const BlockContext<W> whole{&config_,        batch.B,  batch.T, rope_.get(),
+                              batch.first_key, position, nullptr, batch.segments};
   Contexts both{whole, whole};
   if (local_rope_) both.windowed.rope = local_rope_.get();
-  if (config_.sliding_window > 0 && needed > config_.sliding_window) {
-    first_key_.resize(batch.rows());
-    for (size_t i = 0; i < batch.rows(); ++i) {
-      const size_t last = position + i % batch.T;
-      const auto window =
-          static_cast<int32_t>(last + 1 > config_.sliding_window ? last + 1 - config_.sliding_window : 0);
-      first_key_[i] = batch.first_key != nullptr ? std::max(window, batch.first_key[i]) : window;
-    }
-    both.windowed.first_key = first_key_.data();
-  }
+  if (config_.sliding_window > 0 && needed > config_.sliding_window)
+    both.windowed.first_key = window_first_keys(batch, position);
   return both;
 }
 
 template <class W>
+const int32_t* Transformer<W>::window_first_keys(const Batch& batch, size_t position) {
+  first_key_.resize(batch.rows());
+  const auto set = [&](size_t row, size_t last) {
+    const auto window =
+        static_cast<int32_t>(last + 1 > config_.sliding_window ? last + 1 - config_.sliding_window : 0);
+    first_key_[row] = batch.first_key != nullptr ? std::max(window, batch.first_key[row]) : window;
+  };
+  if (batch.segments.empty()) {
+    for (size_t i = 0; i < batch.rows(); ++i) set(i, position + i % batch.T);
+  }
+  for (const Segment& s : batch.segments) {
+    for (size_t t = 0; t < s.length; ++t) set(s.row + t, s.position + t);
+  }
+  return first_key_.data();
+}
+
+template <class W>
 typename Transformer<W>::Workspace& Transformer<W>::inference_workspace(size_t rows) {
+  // A larger one serves: calls for fewer rows (the head, after the layers) must not make it anew each time.
   if (!inference_ || inference_->rows < rows) {
     inference_.reset();
     inference_ = std::make_unique<Workspace>(Workspace::Kind::kInference, config_, plans_, rows, false);
@@ -280,7 +300,7 @@ void Transformer<W>::run_layer(S* out, const S* in, const ProgramStep<S>& step,
       middle = saved.middle;
     else if (observer)
       saved.middle = middle_.data() + b * T * C;
-    block_forward<W>(out + b * T * C, in + b * T * C, plans_[l], weights, saved, part);
+    block_forward<W>(out + b * T * C, in + b * T * C, plans_[l], weights, saved, part, step.part);
   }
   if (!observer) return;
   observer({TapPoint::kAttention, l, in, middle});

@@ -20,6 +20,9 @@ struct Batch {
   const int32_t* tokens = nullptr;     ///< (B, T)
   const int32_t* targets = nullptr;    ///< (B, T)
   const int32_t* first_key = nullptr;  ///< (B, T): document masks; see AttentionShape
+  /// Where not empty: B is 1, T the number of rows, and the rows are sequences that share their beginnings
+  /// (segments.h), all of them in some segment. Forward only; no cache and no document masks.
+  std::span<const Segment> segments = {};
   size_t rows() const { return B * T; }
 };
 
@@ -29,11 +32,13 @@ struct LinearMap {
   std::vector<S> A, b;
 };
 
-/// One entry of a forward's program: the layer at 0-based position `layer`, or a linear map in its place.
+/// One entry of a forward's program: the layer at 0-based position `layer`, whole or without one of its
+/// sublayers, or a linear map in its place.
 template <class S>
 struct ProgramStep {
   size_t layer = 0;
   const LinearMap<S>* linear = nullptr;
+  LayerPart part = LayerPart::kWhole;
 };
 template <class S>
 using Program = std::vector<ProgramStep<S>>;
@@ -149,6 +154,8 @@ class Transformer {
   };
   Contexts contexts(const Batch& batch, size_t position);
   void check(const Batch& batch, size_t position) const;
+  /// (rows) first keys of layers with the sliding window.
+  const int32_t* window_first_keys(const Batch& batch, size_t position);
   Workspace& inference_workspace(size_t rows);
   void embedding_gradients(Workspace& ws, const OuterWeights<W>& outer, const OuterGradients<S>& douter,
                            const Batch& batch);

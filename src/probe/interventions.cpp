@@ -55,6 +55,32 @@ void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
                  batch);
 }
 
+std::vector<Removal> every_run(size_t length, size_t block, Removed what) {
+  std::vector<Removal> runs;
+  for (size_t begin = 0; begin + block <= length; ++begin) runs.push_back({begin, block, what});
+  return runs;
+}
+
+template <class S>
+Program<S> steps_after(const Program<S>& program, const Removal& removal) {
+  Program<S> rest(program.begin() + static_cast<std::ptrdiff_t>(removal.begin), program.end());
+  if (removal.what == Removed::kLayer) {
+    rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(removal.count));
+    return rest;
+  }
+  const LayerPart part =
+      removal.what == Removed::kAttention ? LayerPart::kWithoutAttention : LayerPart::kWithoutMlp;
+  for (size_t i = 0; i < removal.count; ++i) rest[i].part = part;
+  return rest;
+}
+
+template <class S>
+uint64_t sublayer_runs(const Program<S>& program) {
+  uint64_t runs = 0;
+  for (const ProgramStep<S>& step : program) runs += step.part == LayerPart::kWhole ? 2 : 1;
+  return runs;
+}
+
 template <class S>
 Observer<S> CausalScore<S>::observer(size_t s, const StreamRecorder<S>& record, const Batch& batch,
                                      size_t C) {
@@ -81,6 +107,15 @@ void CausalScore<S>::add(SequenceMean& mean, const Tap<S>& tap, const S* input,
 }
 
 template <class S>
+LayerRemoval<S>::LayerRemoval(Program<S> program, std::vector<Removal> removals)
+    : loss_without(removals.size()),
+      delta(removals.size()),
+      program_(std::move(program)),
+      removals_(std::move(removals)) {
+  for (const Removal& removal : removals_) rest_.push_back(steps_after(program_, removal));
+}
+
+template <class S>
 template <class W>
 void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
                           const Batch& batch, CausalScore<S>* causal,
@@ -88,13 +123,15 @@ void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record
   const size_t rows = batch.rows(), C = model.config().hidden_size;
   std::vector<double> without(rows), difference(rows);
   if (first == 0) loss.add_rows(nll, batch);
-  for (size_t s = first; s < delta.size(); ++s) {
-    losses_without_layer<W>(model, without.data(), s, record, batch,
-                            causal != nullptr ? causal->observer(s, record, batch, C) : Observer<S>{});
+  for (size_t i = first; i < removals_.size(); ++i) {
+    const size_t begin = removals_[i].begin;
+    const S* start = record.stream(begin == 0 ? 0 : program_[begin - 1].layer + 1);
+    losses_from<W>(model, without.data(), start, rest_[i], batch,
+                   causal != nullptr ? causal->observer(begin, record, batch, C) : Observer<S>{});
     for (size_t r = 0; r < rows; ++r) difference[r] = without[r] - nll[r];
-    loss_without[s].add_rows(without.data(), batch);
-    delta[s].add_rows(difference.data(), batch);
-    if (after_each) after_each(s);
+    loss_without[i].add_rows(without.data(), batch);
+    delta[i].add_rows(difference.data(), batch);
+    if (after_each) after_each(i);
   }
 }
 
@@ -130,6 +167,10 @@ double LayerPermutation<S>::score_standard_error(size_t i, size_t j) const {
   return i == j ? 0 : relative_change[std::min(i, j)][std::max(i, j)].standard_error();
 }
 
+template Program<double> steps_after(const Program<double>&, const Removal&);
+template Program<float> steps_after(const Program<float>&, const Removal&);
+template uint64_t sublayer_runs<double>(const Program<double>&);
+template uint64_t sublayer_runs<float>(const Program<float>&);
 template class CausalScore<double>;
 template class CausalScore<float>;
 template class LayerRemoval<double>;

@@ -3,6 +3,7 @@
 // stream that a whole pass left before the first layer concerned (prefix reuse), and runs what follows.
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
@@ -29,6 +30,29 @@ template <class W>
 void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
                       const StreamRecorder<Stream<W>>& record, const Batch& batch);
 
+/// What is left out of a layer: all of it, or what one of its sublayers contributes (LayerPart).
+enum class Removed { kLayer, kAttention, kMlp };
+
+/// `count` places of a program, 0-based and one behind the other, whose layers (or one sublayer of each) are
+/// left out.
+struct Removal {
+  size_t begin = 0;
+  size_t count = 1;
+  Removed what = Removed::kLayer;
+};
+
+/// Every run of `block` places in a program of `length` steps, from the first on.
+std::vector<Removal> every_run(size_t length, size_t block = 1, Removed what = Removed::kLayer);
+
+/// What is left of `program` from the removal's first place on.
+template <class S>
+Program<S> steps_after(const Program<S>& program, const Removal& removal);
+
+/// What the steps cost, in runs of a sublayer: two for a layer, one for a layer without its attention or its
+/// MLP.
+template <class S>
+uint64_t sublayer_runs(const Program<S>& program);
+
 /// How much layer l's change depends on layer s: [s][l], l > s, is the mean norm of the difference of layer
 /// l's change with and without layer s, over the mean norm of layer l's change. Nothing is added for l <= s.
 /// Csordas et al. 2025, arXiv:2505.13898, as a ratio of means.
@@ -45,22 +69,37 @@ class CausalScore {
            const Batch& batch, size_t C);
 };
 
-/// Leaving out one layer at a time. Cost of add(): L layers take (L - 1) / 2 whole passes, and L heads.
+/// Removals from a program, one at a time, each started from the stream before it. Cost of add(): the single
+/// layers of a whole model take (L - 1) / 2 whole passes, and L heads.
 template <class S>
 class LayerRemoval {
  public:
-  explicit LayerRemoval(size_t num_layers) : loss_without(num_layers), delta(num_layers) {}
-  /// `record` and `nll` (rows) are of the whole pass over `batch`. `causal`, where not null, watches the same
-  /// passes; `after_each(s)` is called when layer s is done. Begins with layer `first`: those before it were
-  /// added already.
+  /// Each layer of a whole model by itself.
+  explicit LayerRemoval(size_t num_layers)
+      : LayerRemoval(whole_program<S>(num_layers), every_run(num_layers)) {}
+  LayerRemoval(Program<S> program, std::vector<Removal> removals);
+
+  /// `record` and `nll` (rows) are of a pass of the program over `batch`. `causal`, where not null (whole
+  /// models and single layers only), watches the same passes; `after_each(i)` is called when removal i is
+  /// done. Begins with removal `first`: those before it were added already.
   template <class W>
   void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch,
            CausalScore<S>* causal = nullptr, const std::function<void(size_t)>& after_each = {},
            size_t first = 0);
 
-  SequenceMean loss;                       ///< of the whole model
-  std::vector<SequenceMean> loss_without;  ///< without layer s
+  const Program<S>& program() const { return program_; }
+  const std::vector<Removal>& removals() const { return removals_; }
+  /// What removal i costs.
+  uint64_t runs(size_t i) const { return sublayer_runs<S>(rest_[i]); }
+
+  SequenceMean loss;                       ///< of the program
+  std::vector<SequenceMean> loss_without;  ///< with removal i
   std::vector<SequenceMean> delta;         ///< the difference, paired by sequence
+
+ private:
+  Program<S> program_;
+  std::vector<Removal> removals_;
+  std::vector<Program<S>> rest_;  // the steps that removal i leaves to run
 };
 
 /// abs(loss with layers i and j swapped - loss) / loss. Cost of add(): about L^2 / 3 whole passes.

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "probe/interventions.h"
+#include "core/error.h"
 #include "probe/sequence_batches.h"
 
 namespace fathom {
@@ -31,99 +31,150 @@ std::optional<double> effective_depth(std::span<const double> delta_losses) {
   return sum * sum / squares;
 }
 
+Removed parse_removed(const std::string& name) {
+  for (const Removed what : {Removed::kLayer, Removed::kAttention, Removed::kMlp}) {
+    if (name == removed_name(what)) return what;
+  }
+  usage_error("unknown --what '" + name + "'", "known: layer, attn, mlp");
+}
+
+std::string removed_name(Removed what) {
+  return what == Removed::kLayer ? "layer" : what == Removed::kAttention ? "attn" : "mlp";
+}
+
 template <class W>
-SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, size_t batch_size,
+SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, const SweepOptions& options,
                          Progress& progress) {
   using S = Stream<W>;
   const size_t L = model.plans().size(), C = model.config().hidden_size;
-  SequenceBatches batches(sequences, batch_size);
-  LayerRemoval<S> removal(L);
+  if (options.block == 0 || options.block > (options.what == Removed::kLayer ? L - 1 : L)) {
+    usage_error("--block " + std::to_string(options.block) + " does not fit a model of " + std::to_string(L) +
+                    " layers",
+                L > 1 ? "give 1 to " + std::to_string(L - 1) : "it has no layer to spare");
+  }
+  SequenceBatches batches(sequences, options.batch_size);
+  LayerRemoval<S> removal(whole_program<S>(L), every_run(L, options.block, options.what));
   StreamRecorder<S> record(L);
-  SweepResult result;
-  const uint64_t runs_per_batch = L + L * (L - 1) / 2;
-  progress.begin("sweep", batches.count() * runs_per_batch, "layer runs");
+  uint64_t per_batch = sublayer_runs<S>(removal.program());
+  for (size_t i = 0; i < removal.removals().size(); ++i) per_batch += removal.runs(i);
+  progress.begin("sweep", batches.count() * per_batch, "sublayer runs");
   uint64_t runs = 0;
   for (size_t i = 0; i < batches.count(); ++i) {
     const Batch batch = batches[i];
     std::vector<double> nll(batch.rows());
     model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
-    progress.update(runs += L);
+    progress.update(runs += sublayer_runs<S>(removal.program()));
     removal.add(model, record, nll.data(), batch, nullptr,
-                [&](size_t s) { progress.update(runs += L - 1 - s); });
+                [&](size_t r) { progress.update(runs += removal.runs(r)); });
   }
   progress.end();
 
+  SweepResult result;
+  result.options = options;
   result.tokens = batches.tokens();
   result.sequences = sequences.size();
-  result.layer_runs = runs_per_batch;
+  result.layer_runs = static_cast<double>(per_batch) / 2;
   result.loss = removal.loss.mean();
   result.loss_stderr = removal.loss.standard_error();
   std::vector<double> deltas;
-  for (size_t s = 0; s < L; ++s) {
-    const SequenceMean& delta = removal.delta[s];
-    result.removed.push_back({s + 1, model.plans()[s].index, removal.loss_without[s].mean(), delta.mean(),
-                              delta.standard_error()});
+  for (size_t i = 0; i < removal.removals().size(); ++i) {
+    const SequenceMean& delta = removal.delta[i];
+    SweptRemoval swept{{}, {}, removal.loss_without[i].mean(), delta.mean(), delta.standard_error()};
+    for (size_t l = removal.removals()[i].begin; swept.layers.size() < options.block; ++l) {
+      swept.layers.push_back(l + 1);
+      swept.original.push_back(model.plans()[l].index);
+    }
+    result.removed.push_back(std::move(swept));
     deltas.push_back(delta.mean());
   }
-  result.effective_depth = effective_depth(deltas);
+  if (options.block == 1 && options.what == Removed::kLayer) result.effective_depth = effective_depth(deltas);
   if (result.effective_depth) result.effective_depth_ratio = *result.effective_depth / static_cast<double>(L);
   return result;
 }
 
 template <class W>
-RemovalPrice price_removal(Transformer<W>& model, const TokenSequences& sequences,
-                           std::span<const size_t> layers, size_t batch_size) {
+std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSequences& sequences,
+                                         const std::vector<std::vector<size_t>>& sets, size_t batch_size,
+                                         Progress& progress) {
   using S = Stream<W>;
   const size_t L = model.plans().size(), C = model.config().hidden_size;
-  std::vector<size_t> positions;
-  for (const size_t l : layers) positions.push_back(l - 1);
-  const Program<S> without = program_without<S>(L, positions);
+  std::vector<Program<S>> rest;  // of each set, from its first layer on
+  for (const std::vector<size_t>& layers : sets) {
+    std::vector<size_t> positions;
+    for (const size_t l : layers) positions.push_back(l - 1);
+    rest.push_back(program_without<S>(L, positions));
+    rest.back().erase(rest.back().begin(), rest.back().begin() + static_cast<std::ptrdiff_t>(positions[0]));
+  }
   SequenceBatches batches(sequences, batch_size);
-  SequenceMean loss, loss_without, delta;
+  StreamRecorder<S> record(L);
+  SequenceMean loss;
+  std::vector<SequenceMean> loss_without(sets.size()), delta(sets.size());
+  progress.begin("price", batches.count() * (sets.size() + 1), "passes");
   for (size_t i = 0; i < batches.count(); ++i) {
     const Batch batch = batches[i];
     std::vector<double> nll(batch.rows()), other(batch.rows());
-    model.forward(nll.data(), batch);
-    Buffer<S> x(batch.rows() * C);
-    model.embed(x.data(), batch);
-    model.run(x.data(), without, batch);
-    model.losses(other.data(), x.data(), batch.targets, batch.rows());
+    model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
     loss.add_rows(nll.data(), batch);
-    loss_without.add_rows(other.data(), batch);
-    for (size_t r = 0; r < batch.rows(); ++r) other[r] -= nll[r];
-    delta.add_rows(other.data(), batch);
+    progress.update(i * (sets.size() + 1) + 1);
+    for (size_t s = 0; s < sets.size(); ++s) {
+      losses_from<W>(model, other.data(), record.stream(sets[s][0] - 1), rest[s], batch);
+      loss_without[s].add_rows(other.data(), batch);
+      for (size_t r = 0; r < batch.rows(); ++r) other[r] -= nll[r];
+      delta[s].add_rows(other.data(), batch);
+      progress.update(i * (sets.size() + 1) + s + 2);
+    }
   }
-  return {batches.tokens(),    sequences.size(), loss.mean(),
-          loss_without.mean(), delta.mean(),     delta.standard_error()};
+  progress.end();
+  std::vector<RemovalPrice> prices;
+  for (size_t s = 0; s < sets.size(); ++s) {
+    prices.push_back({sets[s], batches.tokens(), sequences.size(), loss.mean(), loss.standard_error(),
+                      loss_without[s].mean(), delta[s].mean(), delta[s].standard_error()});
+  }
+  return prices;
+}
+
+namespace {
+
+nlohmann::json removed_entry(const std::vector<size_t>& layers, double loss, double delta, double error) {
+  return {{"layers", layers},
+          {"loss", or_null(loss)},
+          {"perplexity", or_null(std::exp(loss))},
+          {"delta_loss", or_null(delta)},
+          {"delta_loss_stderr", or_null(error)}};
+}
+
+}  // namespace
+
+nlohmann::json price_json(const RemovalPrice& p) {
+  return removed_entry(p.layers, p.loss_without, p.delta_loss, p.delta_loss_stderr);
 }
 
 nlohmann::json sweep_json(const SweepResult& r) {
   nlohmann::json removed = nlohmann::json::array();
-  bool pruned = false;
-  for (const RemovedLayer& layer : r.removed) pruned = pruned || layer.original != layer.layer;
-  for (const RemovedLayer& layer : r.removed) {
-    nlohmann::json entry{{"layers", {layer.layer}},
-                         {"loss", or_null(layer.loss)},
-                         {"perplexity", or_null(std::exp(layer.loss))},
-                         {"delta_loss", or_null(layer.delta_loss)},
-                         {"delta_loss_stderr", or_null(layer.delta_loss_stderr)}};
-    if (pruned) entry["original_layers"] = {layer.original};
-    removed.push_back(entry);
+  const bool pruned = std::any_of(r.removed.begin(), r.removed.end(),
+                                  [](const SweptRemoval& swept) { return swept.original != swept.layers; });
+  for (const SweptRemoval& swept : r.removed) {
+    removed.push_back(removed_entry(swept.layers, swept.loss, swept.delta_loss, swept.delta_loss_stderr));
+    if (pruned) removed.back()["original_layers"] = swept.original;
   }
   return {{"loss", or_null(r.loss)},
           {"loss_stderr", or_null(r.loss_stderr)},
           {"perplexity", or_null(std::exp(r.loss))},
           {"tokens", r.tokens},
           {"sequences", r.sequences},
+          {"what", removed_name(r.options.what)},
+          {"block", r.options.block},
+          {"layer_runs", r.layer_runs},
           {"removed", removed},
           {"effective_depth", or_null(r.effective_depth)},
           {"effective_depth_ratio", or_null(r.effective_depth_ratio)}};
 }
 
-#define FATHOM_INSTANTIATE(W)                                                                             \
-  template SweepResult sweep_layers<W>(Transformer<W>&, const TokenSequences&, size_t, Progress&);        \
-  template RemovalPrice price_removal<W>(Transformer<W>&, const TokenSequences&, std::span<const size_t>, \
-                                         size_t);
+#define FATHOM_INSTANTIATE(W)                                                                       \
+  template SweepResult sweep_layers<W>(Transformer<W>&, const TokenSequences&, const SweepOptions&, \
+                                       Progress&);                                                  \
+  template std::vector<RemovalPrice> price_removals<W>(                                             \
+      Transformer<W>&, const TokenSequences&, const std::vector<std::vector<size_t>>&, size_t, Progress&);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

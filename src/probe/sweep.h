@@ -1,15 +1,18 @@
 #pragma once
-// The layer-removal sweep: what each layer is worth to the loss.
+// The removal sweep: what each layer, each run of layers or each sublayer is worth to the loss; and the price
+// of sets of layers.
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
 #include "core/progress.h"
 #include "model/transformer.h"
+#include "probe/interventions.h"
 #include "text/windows.h"
 
 namespace fathom {
@@ -18,44 +21,65 @@ namespace fathom {
 /// Nothing where no removal hurts.
 std::optional<double> effective_depth(std::span<const double> delta_losses);
 
-struct RemovedLayer {
-  size_t layer = 0;     ///< 1-based place in the model at hand
-  size_t original = 0;  ///< 1-based index in the model as it was trained
+/// "layer", "attn" or "mlp". Errors: Error (usage) for another name.
+Removed parse_removed(const std::string& name);
+std::string removed_name(Removed what);
+
+struct SweepOptions {
+  size_t block = 1;  ///< Layers at a time, one behind the other.
+  Removed what = Removed::kLayer;
+  size_t batch_size = 8;
+};
+
+struct SweptRemoval {
+  std::vector<size_t> layers;    ///< 1-based places in the model at hand
+  std::vector<size_t> original;  ///< their 1-based indices in the model as it was trained
   double loss = 0, delta_loss = 0, delta_loss_stderr = 0;
 };
 
 struct SweepResult {
+  SweepOptions options;
   uint64_t tokens = 0, sequences = 0;
   double loss = 0, loss_stderr = 0;  ///< nats a token; standard errors are over sequences
-  std::vector<RemovedLayer> removed;
+  std::vector<SweptRemoval> removed;
+  /// Of single whole layers; nothing for blocks and sublayers.
   std::optional<double> effective_depth, effective_depth_ratio;
-  /// What it took, in runs of a layer over all tokens; L + 1 whole passes would be L (L + 1).
-  uint64_t layer_runs = 0;
+  /// What it took, in runs of a layer over all tokens, a sublayer counting half; L + 1 whole passes would be
+  /// L (L + 1).
+  double layer_runs = 0;
 };
 
-/// Loss with each layer removed, the others keeping the wiring of their own index. Each removal starts from
-/// the stream that the whole pass left before the layer, so that all of them together cost half of L passes.
-/// Memory: the streams of one batch, (L + 1) batch_size T C. Errors: those of Transformer::forward.
+/// Loss with each run of `block` layers left out, or with one sublayer of each, the others keeping the wiring
+/// of their own index. Each removal starts from the stream that the whole pass left before it, so that all of
+/// them together cost about half of L passes. Memory: the streams of one batch, (L + 1) batch_size T C.
+/// Errors: Error (usage) where no layer would be left; those of Transformer::forward.
 template <class W>
-SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, size_t batch_size,
+SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, const SweepOptions& options,
                          Progress& progress);
 
-/// The price of removing several layers at once.
+/// The price of removing a set of layers.
 struct RemovalPrice {
+  std::vector<size_t> layers;  ///< 1-based places, rising
   uint64_t tokens = 0, sequences = 0;
-  double loss = 0, loss_without = 0;  ///< nats a token
-  double delta_loss = 0, delta_loss_stderr = 0;
+  double loss = 0, loss_stderr = 0;  ///< of the whole model, nats a token
+  double loss_without = 0;
+  double delta_loss = 0, delta_loss_stderr = 0;  ///< paired by sequence
 };
 
-/// Loss of the whole model and without `layers` (1-based places), on the same sequences. Errors: those of
-/// Transformer::forward.
+/// The price of each of `sets` (1-based places, rising, none empty), all on the same sequences. Each starts
+/// from the stream before its first layer. Memory: as sweep_layers. Errors: those of Transformer::forward.
 template <class W>
-RemovalPrice price_removal(Transformer<W>& model, const TokenSequences& sequences,
-                           std::span<const size_t> layers, size_t batch_size);
+std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSequences& sequences,
+                                         const std::vector<std::vector<size_t>>& sets, size_t batch_size,
+                                         Progress& progress);
 
-/// {"loss", "loss_stderr", "perplexity", "tokens", "sequences", "removed": [{"layers", "loss", "perplexity",
-/// "delta_loss", "delta_loss_stderr"}], "effective_depth", "effective_depth_ratio"}; with "original_layers"
-/// in the entries of a pruned model; null for what there is not.
+/// {"loss", "loss_stderr", "perplexity", "tokens", "sequences", "what", "block", "layer_runs", "removed":
+/// [{"layers", "loss", "perplexity", "delta_loss", "delta_loss_stderr"}], "effective_depth",
+/// "effective_depth_ratio"}; with "original_layers" in the entries of a pruned model; null for what there is
+/// not.
 nlohmann::json sweep_json(const SweepResult& result);
+
+/// An entry of "removed", as above.
+nlohmann::json price_json(const RemovalPrice& price);
 
 }  // namespace fathom

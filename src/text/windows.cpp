@@ -9,25 +9,12 @@
 #include "core/file.h"
 #include "text/corpus.h"
 #include "text/text_error.h"
+#include "text/white_space.h"
 
 namespace fathom {
 namespace {
 
 constexpr uint64_t kMaxIds = uint64_t{1} << 32;  // 16 GiB: more is a mistake, not a probe
-
-std::vector<int32_t> join_documents(const Tokenizer& tokenizer,
-                                    const std::vector<std::filesystem::path>& paths, uint64_t max_tokens) {
-  const uint64_t limit = max_tokens == 0 ? kMaxIds : std::min(max_tokens, kMaxIds);
-  std::vector<int32_t> ids;
-  CorpusReader corpus(paths);
-  for (Document document; ids.size() < limit && corpus.next(document);) {
-    if (document.index > 0) ids.push_back(tokenizer.required_eos_id());
-    const std::vector<int32_t> more = tokenizer.encode(document.text);
-    ids.insert(ids.end(), more.begin(), more.end());
-  }
-  ids.resize(std::min<uint64_t>(ids.size(), limit));
-  return ids;
-}
 
 std::vector<int32_t> ids_from(const nlohmann::json& json, size_t vocab_size,
                               const std::filesystem::path& path, size_t sequence) {
@@ -51,10 +38,26 @@ std::vector<int32_t> ids_from(const nlohmann::json& json, size_t vocab_size,
 
 }  // namespace
 
+JoinedText join_documents(const Tokenizer& tokenizer, const std::vector<std::filesystem::path>& paths,
+                          uint64_t max_tokens) {
+  const uint64_t limit = max_tokens == 0 ? kMaxIds : std::min(max_tokens, kMaxIds);
+  JoinedText joined;
+  CorpusReader corpus(paths);
+  for (Document document; joined.ids.size() < limit && corpus.next(document);) {
+    if (document.index > 0) joined.ids.push_back(tokenizer.required_eos_id());
+    const std::vector<int32_t> more = tokenizer.encode(document.text);
+    joined.ids.insert(joined.ids.end(), more.begin(), more.end());
+    joined.bytes += document.text.size();
+    joined.words += count_words(document.text);
+  }
+  joined.ids.resize(std::min<uint64_t>(joined.ids.size(), limit));
+  return joined;
+}
+
 TokenSequences text_to_windows(const Tokenizer& tokenizer, const std::vector<std::filesystem::path>& paths,
                                size_t seq, uint64_t max_tokens) {
   if (seq == 0) usage_error("a sequence length of 0", "give --seq 1 or more");
-  const std::vector<int32_t> ids = join_documents(tokenizer, paths, max_tokens);
+  const std::vector<int32_t> ids = join_documents(tokenizer, paths, max_tokens).ids;
   TokenSequences windows;
   for (size_t begin = 0; begin < ids.size(); begin += seq) {
     std::vector<int32_t> window;

@@ -12,6 +12,18 @@ namespace fathom {
 /// A sequence of n ids gives n - 1 input positions (the first n - 1) and n - 1 targets (the last n - 1).
 using TokenSequences = std::vector<std::vector<int32_t>>;
 
+/// A text as one sequence of ids, without BOS, and what it was made of: all of the documents that were read,
+/// also where `max_tokens` cut the last of them.
+struct JoinedText {
+  std::vector<int32_t> ids;
+  uint64_t bytes = 0, words = 0;  ///< words: pieces between white space
+};
+
+/// The text of `paths` (as CorpusReader reads them), tokenized by document, the documents joined by EOS.
+/// Reading stops after `max_tokens` ids (0: none). Errors: CorpusReader's.
+JoinedText join_documents(const Tokenizer& tokenizer, const std::vector<std::filesystem::path>& paths,
+                          uint64_t max_tokens = 0);
+
 /// The text of `paths` (as CorpusReader reads them), tokenized by document, the documents joined by EOS and
 /// cut into windows of `seq` ids without overlap; the last may be short. Where the tokenizer adds a BOS, one
 /// stands before each window, in addition to its ids. Reading stops after `max_tokens` ids (0: none). A last

@@ -158,7 +158,7 @@ def check_checkpoint(folder, fathom, scratch):
         # A sequence of n ids may count as n - 1 inputs and n - 1 targets.
         assert len(ours) in (len(sequence), len(sequence) - 1), f"{len(ours)} rows of logits for {len(sequence)} ids"
         with torch.no_grad():
-            theirs = model(torch.tensor([sequence[: len(ours)]])).logits[0]
+            theirs = model(torch.tensor([sequence[: len(ours)]]), use_cache=False).logits[0]
         deviations.append(compare(torch.tensor(ours, dtype=torch.float64), theirs, "fathom's logits"))
     return max(deviations)
 

@@ -1,0 +1,272 @@
+// fathom eval: scores on multiple-choice tasks as lm-evaluation-harness has them, and perplexity of a text.
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <xxhash.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/model_loading.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "eval/evaluate.h"
+#include "eval/partial.h"
+#include "eval/perplexity.h"
+#include "kernels/isa.h"
+#include "report/table.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kPerplexity = "perplexity";
+
+struct Options {
+  std::shared_ptr<Common> common = std::make_shared<Common>();
+  std::string model, data, dtype = "fp32", convention = "hf";
+  std::vector<std::string> tasks, text;
+  EvaluationSettings settings;
+  PerplexitySettings perplexity;
+  uint64_t tokens = 0;
+  size_t batch_tokens = 2048;
+
+  bool wants_perplexity() const { return std::find(tasks.begin(), tasks.end(), kPerplexity) != tasks.end(); }
+};
+
+std::vector<const Task*> multiple_choice(const Options& o) {
+  std::vector<const Task*> tasks;
+  for (const std::string& name : o.tasks) {
+    if (name == kPerplexity) continue;
+    tasks.push_back(&find_task(name));
+    if (std::count(tasks.begin(), tasks.end(), tasks.back()) > 1)
+      usage_error("--tasks names " + name + " twice");
+  }
+  return tasks;
+}
+
+void check(const Options& o) {
+  const std::vector<const Task*> tasks = multiple_choice(o);
+  if (o.batch_tokens == 0) usage_error("--batch-tokens must be 1 or more");
+  if (!tasks.empty() && o.data.empty())
+    usage_error("--data is missing", "name the folder that holds <task>.<split>.jsonl");
+  if (o.wants_perplexity() && o.text.empty()) usage_error("perplexity needs --text");
+  if (!o.wants_perplexity() && !o.text.empty())
+    usage_error("--text is read by the task perplexity alone", "add it to --tasks");
+  for (const Task* task : tasks)
+    task_file(o.data, *task, o.settings.split.empty() ? task->split : o.settings.split);
+}
+
+// Whether two runs may share their partial results: the model's files, and how they are computed with.
+uint64_t fingerprint_of_model(const fs::path& model, const std::string& dtype, uint64_t tokenizer) {
+  std::vector<fs::path> files;
+  if (fs::is_directory(model)) {
+    for (const auto& entry : fs::directory_iterator(model)) {
+      const fs::path extension = entry.path().extension();
+      if (extension == ".safetensors" || extension == ".json") files.push_back(entry.path());
+    }
+  } else {
+    files.push_back(model);
+  }
+  std::sort(files.begin(), files.end());
+  std::string all = fmt::format("{} {} {:016x}", dtype, isa_name(active_isa()), tokenizer);
+  for (const fs::path& file : files) {
+    all += fmt::format(" {} {} {}", file.filename().string(), fs::file_size(file),
+                       fs::last_write_time(file).time_since_epoch().count());
+  }
+  return XXH3_64bits(all.data(), all.size());
+}
+
+std::string percent(double value) { return fmt::format("{:.2f}", 100 * value); }
+std::string percent(const std::optional<double>& value) { return value ? percent(*value) : "-"; }
+
+void add_rows(Table& table, const TaskResult& r) {
+  const auto row = [&](const std::string& name, size_t items, const std::string& metric, const Metric& m,
+                       bool first) {
+    const Baselines& b = r.baselines;
+    table.add_row({name, std::to_string(items), metric, percent(m.value), percent(m.standard_error),
+                   first ? percent(b.chance) : "", first ? percent(b.constant[b.majority]) : "",
+                   first ? percent(b.constant[0]) : ""});
+  };
+  row(r.task, r.items, "acc", r.acc, true);
+  if (r.acc_norm) row("", r.items, "acc_norm", *r.acc_norm, false);
+  if (r.acc_bytes) row("", r.items, "acc_bytes", *r.acc_bytes, false);
+  for (const GroupResult& group : r.groups) row("  " + group.name, group.items, "acc", group.acc, false);
+}
+
+void print_warnings(const TaskResult& r, const PreparedTask& task) {
+  if (task.truncated > 0) {
+    fmt::print("{}: {} requests are longer than the model's context and lost tokens at their start\n", r.task,
+               task.truncated);
+  }
+  if (r.not_finite > 0)
+    fmt::print("{}: {} items have a log-likelihood that is not finite\n", r.task, r.not_finite);
+  if (r.tied > 0)
+    fmt::print("{}: {} items have the same log-likelihood for all choices; the first counts\n", r.task,
+               r.tied);
+  if (!r.acc_flag.empty()) fmt::print("{}: acc {}\n", r.task, r.acc_flag);
+  if (!r.acc_norm_flag.empty()) fmt::print("{}: acc_norm {}\n", r.task, r.acc_norm_flag);
+}
+
+void print_perplexity(const PerplexityResult& r) {
+  fmt::print(
+      "perplexity ({}): {} tokens scored in {} windows\n"
+      "  loss {:.4f} +- {:.4f} nats a token, token perplexity {:.4f} +- {:.4f} (over {})\n"
+      "  word perplexity {:.4f}, byte perplexity {:.4f}, {:.4f} bits a byte\n",
+      convention_text(r.settings), r.tokens, r.windows, r.loss, r.loss_stderr, r.token_perplexity(),
+      r.token_perplexity() * r.loss_stderr,
+      r.settings.convention == PerplexitySettings::Convention::kLlamaCpp ? "tokens" : "windows",
+      r.word_perplexity(), r.byte_perplexity(), r.bits_per_byte());
+}
+
+std::vector<PreparedTask> prepare(const Options& o, const Tokenizer& tokenizer, size_t max_length) {
+  std::vector<PreparedTask> prepared;
+  for (const Task* task : multiple_choice(o))
+    prepared.push_back(prepare_task(o.data, *task, o.settings, tokenizer, max_length));
+  return prepared;
+}
+
+// Beside --json's file, where there is one.
+PartialResults open_partial(const Options& o, const fs::path& model, const Tokenizer& tokenizer,
+                            const std::vector<PreparedTask>& tasks) {
+  if (o.common->json_path.empty()) return {{}, {}};
+  uint64_t fingerprint = fingerprint_of_model(model, o.dtype, tokenizer.fingerprint());
+  for (const PreparedTask& task : tasks) fingerprint = fingerprint * 31 + fingerprint_of(task);
+  return {o.common->json_path + ".partial", fingerprint_text(fingerprint)};
+}
+
+// Scores the tasks and returns their results as JSON; prints a table.
+template <class W>
+nlohmann::json run_tasks(const Options& o, const std::vector<PreparedTask>& tasks, LoadedModel<W>& m,
+                         PartialResults& partial, Progress& progress, ScoringWork& work, size_t& items) {
+  const size_t before = partial.items();
+  if (before > 0) log_info(fmt::format("going on after {} items that an earlier run has scored", before));
+  const Program<Stream<W>> program = whole_program<Stream<W>>(m.config.num_hidden_layers);
+  nlohmann::json list = nlohmann::json::array();
+  Table table({{"task", Align::kLeft},
+               {"n"},
+               {"metric", Align::kLeft},
+               {"score"},
+               {"+-"},
+               {"chance"},
+               {"majority"},
+               {"always first"}});
+  std::vector<TaskResult> results;
+  for (const PreparedTask& task : tasks) {
+    std::vector<std::vector<double>>& values = partial.of(task.task->name);
+    const size_t done = values.size();
+    const ScoringWork w = score_task<W>(*m.transformer, program, task, o.batch_tokens, values, progress,
+                                        [&] { partial.save_if_due(); });
+    partial.save();
+    work.rows += w.rows;
+    work.scored += w.scored;
+    items += values.size() - done;
+    results.push_back(summarize(task, values));
+    nlohmann::json json = task_json(results.back(), task, values);
+    json["file"] = task.file.filename().string();
+    json["num_fewshot"] = o.settings.num_fewshot;
+    if (!task.few_shot_file.empty()) json["fewshot_file"] = task.few_shot_file.filename().string();
+    list.push_back(json);
+    add_rows(table, results.back());
+  }
+  if (!tasks.empty()) fmt::print("{}", table.text());
+  for (size_t i = 0; i < tasks.size(); ++i) print_warnings(results[i], tasks[i]);
+  return list;
+}
+
+template <class W>
+void run(const Options& o) {
+  const fs::path folder = resolve_model(o.model);
+  const ModelConfig config = read_config(folder);
+  const Tokenizer tokenizer = load_tokenizer(folder);
+  const PerplexitySettings perplexity = resolve(o.perplexity, config.max_position_embeddings);
+  const std::vector<PreparedTask> tasks = prepare(o, tokenizer, config.max_position_embeddings);
+  JoinedText text;
+  if (o.wants_perplexity()) {
+    text = join_documents(tokenizer, {o.text.begin(), o.text.end()}, o.tokens);
+    perplexity_windows(tokenizer, text.ids, perplexity);  // whether it is long enough
+  }
+  PartialResults partial = open_partial(o, folder, tokenizer, tasks);
+  LoadedModel<W> m = load_model<W>(o.model);
+  const auto progress = make_progress();
+  const auto start = Clock::now();
+  ScoringWork work;
+  size_t items = 0;
+  nlohmann::json json{{"model", o.model}, {"dtype", o.dtype}};
+  json["tasks"] = run_tasks<W>(o, tasks, m, partial, *progress, work, items);
+  if (o.wants_perplexity()) {
+    const PerplexityResult result =
+        measure_perplexity<W>(*m.transformer, tokenizer, text, perplexity, o.batch_tokens, *progress);
+    print_perplexity(result);
+    work.rows += result.work.rows;
+    work.scored += result.work.scored;
+    json["tasks"].push_back(perplexity_json(result));
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double token_rate = static_cast<double>(work.rows) / seconds,
+               item_rate = static_cast<double>(items) / seconds;
+  fmt::print(
+      "{} items in {}: {:.2f} items/s; {} tokens through the layers ({}/s; shared contexts once), {} "
+      "scored\n",
+      items, seconds_text(seconds), item_rate, count_text(static_cast<double>(work.rows)),
+      count_text(token_rate), count_text(static_cast<double>(work.scored)));
+  json["speed"] = {{"seconds", seconds},
+                   {"items", items},
+                   {"items_per_second", item_rate},
+                   {"tokens", work.rows},
+                   {"tokens_per_second", token_rate},
+                   {"scored_tokens", work.scored}};
+  write_result(*o.common, json);
+  partial.remove();
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c =
+      add_command(app, "eval", "Score a model on multiple-choice tasks, or measure its perplexity",
+                  "fathom eval model.gguf --tasks arc_easy,piqa --data eval-data --json scores.json\n"
+                  "  fathom eval model.gguf --tasks perplexity --text book.txt --stride 512",
+                  o->common);
+  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
+  c->add_option(
+       "--tasks", o->tasks,
+       "Comma-separated: arc_easy, arc_challenge, piqa, hellaswag, boolq, winogrande, openbookqa, mmlu, "
+       "sciq, commonsenseqa; perplexity (of --text)")
+      ->required()
+      ->delimiter(',');
+  c->add_option("--data", o->data, "Folder of <task>.<split>.jsonl");
+  c->add_option("--split", o->settings.split, "Score this split instead of each task's own");
+  c->add_option("--limit", o->settings.limit,
+                "Score the first N items of each task (mmlu: of each subject); 0: all")
+      ->capture_default_str();
+  c->add_option("--num-fewshot", o->settings.num_fewshot, "Answered examples in front of each question")
+      ->capture_default_str();
+  c->add_option("--text", o->text, "Text for perplexity: what `fathom data` reads");
+  c->add_option("--tokens", o->tokens, "Stop reading --text after about this many tokens (0: all)")
+      ->capture_default_str();
+  c->add_option("--convention", o->convention, "Of perplexity: hf (strided windows) or llama.cpp")
+      ->capture_default_str();
+  c->add_option(
+      "--seq", o->perplexity.window,
+      "Tokens of a window of perplexity (default: the model's context, at most 1024; llama.cpp: 512)");
+  c->add_option("--stride", o->perplexity.stride,
+                "Tokens between the starts of two windows (default: half a window)");
+  c->add_option("--batch-tokens", o->batch_tokens,
+                "Tokens computed at a time; the result does not depend on it")
+      ->capture_default_str();
+  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
+  c->callback([o] {
+    apply(*o->common);
+    o->perplexity.convention = parse_convention(o->convention);
+    check(*o);
+    with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
+  });
+}
+
+}  // namespace fathom::cli

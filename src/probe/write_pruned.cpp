@@ -1,0 +1,417 @@
+#include "probe/write_pruned.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/rng.h"
+#include "io/gguf_model.h"
+#include "io/io_error.h"
+#include "io/json_text.h"
+#include "io/modeling_fathom.h"
+#include "io/safetensors.h"
+#include "io/stored_parameters.h"
+#include "io/streamed_weights.h"
+#include "kernels/vector_ops.h"
+#include "probe/prune.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// How a parameter's values become those of a file: less the offset that norms' gains have in memory, rounded.
+struct Storage {
+  StoredType type = StoredType::kF32;  ///< or kBf16
+  double norm_offset = 0;
+
+  // Bytes of the values as the file holds them.
+  std::vector<std::byte> encode(const std::vector<float>& values, const ParamSpec& spec) const {
+    std::vector<float> in_file = values;
+    for (float& v : in_file) v -= offset(spec);
+    std::vector<std::byte> bytes(values.size() * stored_type_info(type).block_bytes);
+    if (type == StoredType::kBf16)
+      convert(reinterpret_cast<bf16*>(bytes.data()), in_file.data(), in_file.size());
+    else
+      std::memcpy(bytes.data(), in_file.data(), bytes.size());
+    return bytes;
+  }
+  // What will be read back from them.
+  void round(float* values, const ParamSpec& spec) const {
+    for (size_t i = 0; i < spec.size(); ++i) {
+      const float in_file = values[i] - offset(spec);
+      values[i] = (type == StoredType::kBf16 ? static_cast<float>(bf16(in_file)) : in_file) + offset(spec);
+    }
+  }
+  float offset(const ParamSpec& spec) const {
+    return static_cast<float>(is_norm_weight(spec.role) ? norm_offset : 0.0);
+  }
+};
+
+// The source: its parameters' values, read as they are needed, and, where it is no GGUF file, its tensors as
+// they are stored. Opening it checks all of it that headers say.
+struct Source {
+  explicit Source(const fs::path& path_)
+      : path(path_),
+        gguf(is_gguf(path_)),
+        config(read_config(path_)),
+        list(parameter_list(config)),
+        values(path_, config, list) {
+    if (gguf) return;
+    store = open_tensor_store(path);
+    block = read_block_shape(path);
+  }
+
+  fs::path path;
+  bool gguf;
+  ModelConfig config;
+  std::vector<ParamSpec> list;
+  StoredParameters values;
+  std::unique_ptr<TensorStore> store;
+  BlockShape block;
+};
+
+// A tensor of the pruned checkpoint and where its bytes come from: a file as they are, or the source's values
+// converted.
+struct Piece {
+  std::string name;
+  StoredType type;
+  std::vector<size_t> shape;
+  const TensorView* raw = nullptr;
+  const ParamSpec* converted = nullptr;  // in the source
+  fs::path from = {};                    // the source's file
+};
+
+// Calls fn(const void* data, size_t bytes) with all of the piece's bytes.
+template <class Fn>
+void with_bytes(const Piece& piece, const Source& source, const Storage& storage, const Fn& fn) {
+  if (piece.raw != nullptr) {
+    fn(piece.raw->data, piece.raw->size_bytes);
+    piece.raw->drop();
+    return;
+  }
+  std::vector<float> values(piece.converted->size());
+  source.values.read(values.data(), *piece.converted);
+  const std::vector<std::byte> bytes = storage.encode(values, *piece.converted);
+  fn(bytes.data(), bytes.size());
+}
+
+std::vector<Piece> pieces_of(const Source& source, const ModelConfig& pruned, std::span<const size_t> dropped,
+                             StoreAs as, const Storage& storage) {
+  const std::vector<size_t> kept = kept_layers(source.config.num_hidden_layers, dropped);
+  const std::vector<ParamSpec> targets = parameter_list(pruned);
+  std::vector<Piece> pieces;
+  size_t at = 0;  // both lists are in the same order
+  for (const ParamSpec& spec : source.list) {
+    if (spec.layer >= 0 && !std::binary_search(kept.begin(), kept.end(), static_cast<size_t>(spec.layer)))
+      continue;
+    const ParamSpec& target = targets[at++];
+    if (target.role != spec.role || target.shape != spec.shape)
+      fail("internal: pruned parameters are out of step");
+    Piece piece{.name = target.name, .type = storage.type, .shape = spec.shape};
+    StoredWeight stored;
+    if (!source.gguf) {
+      stored = find_weight(*source.store, spec.name, source.block);
+      piece.from = stored.tensor->path();
+    }
+    if (as != StoreAs::kSource || source.gguf) {
+      piece.converted = &spec;
+      pieces.push_back(piece);
+      continue;
+    }
+    piece.type = stored.tensor->type;
+    piece.raw = stored.tensor;
+    pieces.push_back(piece);
+    if (stored.scales == nullptr) continue;
+    pieces.push_back({.name = target.name + "_scale_inv",
+                      .type = stored.scales->type,
+                      .shape = stored.scales->shape,
+                      .raw = stored.scales,
+                      .from = stored.scales->path()});
+  }
+  return pieces;
+}
+
+// Writes all pieces, those of one source file into one file. Returns how many files there are.
+size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces, const Source& source,
+                    const Storage& storage) {
+  std::map<fs::path, std::vector<const Piece*>> shards;
+  for (const Piece& piece : pieces) shards[piece.from].push_back(&piece);
+  json weight_map = json::object();
+  uint64_t total = 0;
+  size_t number = 0;
+  for (const auto& [from, shard] : shards) {
+    const std::string name = shards.size() == 1
+                                 ? "model.safetensors"
+                                 : fmt::format("model-{:05}-of-{:05}.safetensors", ++number, shards.size());
+    std::vector<SafetensorsWriter::Entry> entries;
+    for (const Piece* piece : shard) entries.push_back({piece->name, piece->type, piece->shape});
+    SafetensorsWriter file(folder / name, entries, {{"format", "pt"}});
+    for (const Piece* piece : shard) {
+      with_bytes(*piece, source, storage, [&](const void* data, size_t bytes) {
+        file.write(data, bytes);
+        total += bytes;
+      });
+      weight_map[piece->name] = name;
+    }
+    file.commit();
+  }
+  if (shards.size() > 1) {
+    write_text_file(folder / "model.safetensors.index.json",
+                    json{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}}.dump(2) + "\n");
+  }
+  return shards.size();
+}
+
+// Every tensor that was written must be there, byte for byte, and nothing else. Returns their bytes.
+uint64_t check_pieces(const fs::path& folder, const std::vector<Piece>& pieces, const Source& source,
+                      const Storage& storage) {
+  const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
+  uint64_t total = 0;
+  for (const Piece& piece : pieces) {
+    const TensorView& written = store->at(piece.name);
+    bool same = written.type == piece.type && written.shape == piece.shape;
+    with_bytes(piece, source, storage, [&](const void* data, size_t bytes) {
+      same = same && bytes == written.size_bytes && std::memcmp(written.data, data, bytes) == 0;
+      total += bytes;
+    });
+    if (!same) {
+      fail_tensor(written.path(), piece.name, "reads back differently from what was written", written.offset,
+                  "is the disk sound?");
+    }
+    written.drop();
+  }
+  if (store->tensors().size() != pieces.size()) fail("internal: the pruned checkpoint has tensors too many");
+  return total;
+}
+
+void write_config(const fs::path& folder, const Source& source, const ModelConfig& pruned,
+                  std::span<const size_t> dropped, StoreAs as) {
+  json config;
+  if (source.gguf) {
+    config = config_to_json(pruned, as == StoreAs::kBf16 ? DType::kBf16 : DType::kF32);
+  } else {
+    const fs::path path = source.path / "config.json";
+    config = pruned_config_json(parse_json_object(read_text_file(path, kMaxConfigBytes), path), source.config,
+                                dropped, as);
+  }
+  write_text_file(folder / "config.json", config.dump(2) + "\n");
+  if (config.value("model_type", "") == "fathom")
+    write_text_file(folder / "modeling_fathom.py", kModelingFathom);
+  // Read back, it must describe the model that was meant: sizes, scheme, indices, windows, rotations.
+  const json meant = config_to_json(pruned, DType::kF32),
+             read = config_to_json(read_config(folder), DType::kF32);
+  for (const auto& [key, value] : meant.items()) {
+    if (read.contains(key) && read[key] == value) continue;
+    fail_file(folder / "config.json", "'" + key + "' reads back as " +
+                                          (read.contains(key) ? read[key].dump() : "nothing") +
+                                          ", meant was " + value.dump());
+  }
+}
+
+// Random tokens for the comparison: enough to tell a wrong layer, few enough to cost nothing.
+struct ProbeTokens {
+  explicit ProbeTokens(const ModelConfig& config)
+      : ids(2 * std::min<size_t>(16, config.max_position_embeddings)) {
+    Rng rng(1);
+    for (int32_t& t : ids) t = static_cast<int32_t>(rng.below(config.vocab_size));
+  }
+  Batch view() const { return {.B = 2, .T = ids.size() / 2, .tokens = ids.data()}; }
+  std::vector<int32_t> ids;
+};
+
+// What a model computes from the tokens: the embedding and the streams after each layer, and the logits.
+struct Trace {
+  std::vector<std::vector<float>> streams;
+  std::vector<float> logits;
+};
+
+Trace trace_of(WeightSource<float>& weights, const ModelConfig& config, std::span<const size_t> dropped) {
+  Transformer<float> model(config, weights);
+  const ProbeTokens tokens(config);
+  const Batch batch = tokens.view();
+  const size_t n = batch.rows() * config.hidden_size;
+  Trace trace;
+  const Observer<float> keep = [&](const Tap<float>& tap) {
+    if (tap.point != TapPoint::kAttention) trace.streams.emplace_back(tap.after, tap.after + n);
+  };
+  std::vector<size_t> positions;
+  for (const size_t l : dropped) positions.push_back(l - 1);
+  Buffer<float> x(n);
+  model.embed(x.data(), batch, keep);
+  model.run(x.data(), program_without<float>(config.num_hidden_layers, positions), batch, keep);
+  trace.logits.resize(batch.rows() * config.vocab_size);
+  model.logits(trace.logits.data(), x.data(), batch.rows());
+  return trace;
+}
+
+// One layer, or the head, in memory at a time: each is needed once.
+Trace trace_of(const fs::path& model, const ModelConfig& config, std::span<const size_t> dropped) {
+  StreamedWeights<float> weights(model, config, 0);
+  return trace_of(weights, config, dropped);
+}
+
+// The source's weights with the values that the pruned checkpoint holds, a layer at a time.
+class RoundedWeights final : public WeightSource<float> {
+ public:
+  RoundedWeights(const Source& source, const Storage& storage) : source_(source), storage_(storage) {
+    size_t at = 0;
+    for (const ParamSpec& spec : source.list) at += is_outer_vector(spec) ? spec.size() : 0;
+    vectors_ = Buffer<float>(at);
+    at = 0;
+    for (const ParamSpec& spec : source.list) {
+      if (spec.role == ParamRole::kEmbedding) embedding_ = &spec;
+      if (spec.role == ParamRole::kHead || (spec.role == ParamRole::kEmbedding && head_spec_ == nullptr))
+        head_spec_ = &spec;
+      if (!is_outer_vector(spec)) continue;
+      read(vectors_.data() + at, spec);
+      (spec.role == ParamRole::kEmbedNorm ? outer_.embed_norm : outer_.final_norm) = vectors_.data() + at;
+      at += spec.size();
+    }
+  }
+  OuterWeights<float> outer() override { return outer_; }
+  const float* head() override {
+    values_ = Buffer<float>(head_spec_->size());
+    read(values_.data(), *head_spec_);
+    return values_.data();
+  }
+  void embed(float* x, const int32_t* tokens, size_t rows, size_t C) override {
+    for (size_t r = 0; r < rows; ++r)
+      source_.values.read_rows(x + r * C, *embedding_, static_cast<size_t>(tokens[r]), 1);
+    ParamSpec row = *embedding_;
+    row.shape = {rows, C};
+    storage_.round(x, row);
+  }
+  LayerWeights<float> layer(size_t l) override {
+    const std::vector<ParamSpec> specs = layer_parameters(source_.list, l);
+    values_ = Buffer<float>(parameter_count(specs));
+    for (const ParamSpec& spec : specs) read(values_.data() + spec.offset, spec);
+    OuterWeights<float> none;
+    std::vector<LayerWeights<float>> views;
+    bind_views<const float, const float>(specs, values_.data(), values_.data(), 1, false, none, views);
+    return views[0];
+  }
+
+ private:
+  static bool is_outer_vector(const ParamSpec& spec) { return spec.layer < 0 && !spec.is_matrix(); }
+  void read(float* values, const ParamSpec& spec) const {
+    source_.values.read(values, spec);
+    storage_.round(values, spec);
+  }
+
+  const Source& source_;
+  const Storage& storage_;
+  const ParamSpec *embedding_ = nullptr, *head_spec_ = nullptr;
+  Buffer<float> vectors_, values_;
+  OuterWeights<float> outer_;
+};
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Largest change of a logit over the largest logit.
+double deviation(const Trace& exact, const Trace& rounded) {
+  double largest = 0, worst = 0;
+  for (size_t i = 0; i < exact.logits.size(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(exact.logits[i])));
+    worst = std::max(worst,
+                     std::abs(static_cast<double>(exact.logits[i]) - static_cast<double>(rounded.logits[i])));
+  }
+  return largest > 0 ? worst / largest : 0;
+}
+
+void check_computes(const fs::path& folder, const Trace& expected) {
+  const ModelConfig config = read_config(folder);
+  const Trace found = trace_of(folder, config, {});
+  const std::vector<LayerPlan> plans = layer_plans(config.norm, config.num_hidden_layers);
+  for (size_t l = 0; l < expected.streams.size(); ++l) {
+    if (l < found.streams.size() && same_bits(found.streams[l], expected.streams[l])) continue;
+    fail_file(folder, l == 0 ? std::string("the embedding of the pruned model differs from the source's")
+                             : "layer " + std::to_string(l) +
+                                   " of the pruned model computes something else than layer " +
+                                   std::to_string(plans[l - 1].index) + " of the original");
+  }
+  if (!same_bits(found.logits, expected.logits))
+    fail_file(folder, "the logits of the pruned model differ from those of the source without the layers");
+}
+
+// A folder under a temporary name, gone unless it is kept.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(const fs::path& target)
+      : path_(target.string() + ".partial-" + std::to_string(::getpid())) {
+    fs::remove_all(path_);
+    std::error_code error;
+    fs::create_directories(path_, error);
+    if (error) fail_file(path_, "can't be made: " + error.message());
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+  void rename_to(const fs::path& target) {
+    sync_folder(path_);
+    std::error_code error;
+    fs::rename(path_, target, error);
+    if (error) fail_file(target, "can't be put in place: " + error.message());
+    path_.clear();
+  }
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace
+
+StoreAs parse_store(const std::string& name) {
+  if (name == "source") return StoreAs::kSource;
+  if (name == "f32") return StoreAs::kF32;
+  if (name == "bf16") return StoreAs::kBf16;
+  usage_error("unknown --store '" + name + "'", "known: source, f32, bf16");
+}
+
+void check_new_folder(const fs::path& out) {
+  if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out)))
+    fail_file(out, "exists already", "give a new folder with --out");
+}
+
+WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dropped, const fs::path& out,
+                               StoreAs store, const std::function<void(const fs::path&)>& also) {
+  const fs::path target = out.has_filename() ? out : out.parent_path();  // "pruned/" is "pruned"
+  check_new_folder(target);
+  const Source source(model);
+  const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
+                        .norm_offset = source.config.norm_weight_offset};
+  WrittenCheckpoint written{.config = pruned_config(source.config, dropped)};
+  TemporaryFolder folder(target);
+  write_config(folder.path(), source, written.config, dropped, store);
+  const std::vector<Piece> pieces = pieces_of(source, written.config, dropped, store, storage);
+  written.files = write_pieces(folder.path(), pieces, source, storage);
+  if (!source.gguf) copy_tokenizer_files(model, folder.path());
+  if (also) also(folder.path());
+
+  written.size_bytes = check_pieces(folder.path(), pieces, source, storage);
+  Trace expected = trace_of(source.path, source.config, dropped);
+  if (pieces[0].converted != nullptr) {  // then all are
+    RoundedWeights as_stored(source, storage);
+    Trace rounded = trace_of(as_stored, source.config, dropped);
+    written.rounding = deviation(expected, rounded);
+    expected = std::move(rounded);
+  }
+  check_computes(folder.path(), expected);
+  folder.rename_to(target);
+  return written;
+}
+
+}  // namespace fathom

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""`fathom eval` must score as lm-evaluation-harness does, item by item.
+
+    check_eval.py --model MODEL --data DIR --fathom BIN [--tasks arc_easy,piqa] [--limit 500] [--work FOLDER]
+
+MODEL is a Hugging Face folder or a .gguf file (which `transformers` dequantizes into a folder under --work). The
+harness reads DIR/<task>.<split>.jsonl through task files that this script writes: its own request building, joint
+tokenization, batching and metrics run on our lines. Each task's peer results are kept under --work, so that a run
+that was cut off goes on, and the two programs may run at different times (without --fathom only the harness runs).
+
+Held: per-item log-likelihoods within 1e-3 in fp32 and the same acc; with --dtype bf16 a median difference of 0.05 or
+less. Exit code 0 if so, 1 if not, 77 with "SKIPPED: reason" where the harness is absent (`make eval-venv`).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+VENV = REPOSITORY / ".venv-parity"
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_VERBOSITY="error",
+                  TOKENIZERS_PARALLELISM="false")
+try:
+    import torch
+    import transformers
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+except ImportError as error:
+    if VENV.exists() and Path(sys.prefix) != VENV:
+        os.execv(VENV / "bin/python", [str(VENV / "bin/python"), *sys.argv])
+    print(f"SKIPPED: {error}; `make eval-venv` installs what is needed")
+    sys.exit(77)
+
+SPLITS = {"arc_easy": "test", "arc_challenge": "test", "openbookqa": "test", "mmlu": "test"}  # others: validation
+QUESTION = "Question: {{query}}\\nAnswer:"
+PASSAGE = ("{{ (query.rsplit('\\n', 1)[0].lstrip() + '\\n') if '\\n' in query else '' }}"
+           "Question: {{ query.rsplit('\\n', 1)[-1] }}\\nAnswer:")
+LETTERS = ("{{ query.strip() }}{% for c in choices %}\\n{{ 'ABCDEFGHIJ'[loop.index0] }}. {{ c }}{% endfor %}\\nAnswer:")
+CONTEXTS = {"openbookqa": "{{query}}", "sciq": PASSAGE, "boolq": PASSAGE, "commonsenseqa": "Question: " + LETTERS}
+TASK_FILE = """task: {task}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    {split}: {file}
+output_type: multiple_choice
+{split_key}: {split}
+doc_to_text: "{context}"
+doc_to_choice: {choices}
+doc_to_target: gold
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+
+
+def hugging_face_folder(model, work):
+    """The folder itself, or one that `transformers` makes of a .gguf file: float32, its tokenizer beside it."""
+    if model.is_dir():
+        return model
+    folder = work / (model.stem + "-hf")
+    if not (folder / "config.json").exists():
+        where = {"pretrained_model_name_or_path": str(model.parent), "gguf_file": model.name}
+        transformers.AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+        net = transformers.AutoModelForCausalLM.from_pretrained(**where, torch_dtype=torch.float32)
+        net.save_pretrained(folder)
+    return folder
+
+
+def write_task(task, data, folder):
+    split = SPLITS.get(task, "validation")
+    letters = task == "commonsenseqa"
+    text = TASK_FILE.format(task=task, split=split, file=data / f"{task}.{split}.jsonl",
+                            split_key="test_split" if split == "test" else "validation_split",
+                            context=CONTEXTS.get(task, QUESTION),
+                            choices='["A", "B", "C", "D", "E"]' if letters else "choices")
+    (folder / f"{task}.yaml").write_text(text)
+
+
+def peer_results(task, folder, arguments):
+    """[{"log_likelihoods", "requests", "gold"}] in the order of the file, and acc, acc_norm."""
+    kept = arguments.work / f"peer-{task}-{arguments.limit}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    tasks = arguments.work / "tasks"
+    tasks.mkdir(exist_ok=True)
+    write_task(task, arguments.data, tasks)
+    net = HFLM(pretrained=str(folder), dtype="float32", device="cpu", batch_size=8)
+    result = lm_eval.simple_evaluate(model=net, tasks=[task], limit=arguments.limit, log_samples=True, bootstrap_iters=0,
+                                     task_manager=TaskManager(include_path=str(tasks), include_defaults=False))
+    samples = sorted(result["samples"][task], key=lambda sample: sample["doc_id"])
+    items = [{"log_likelihoods": [float(r[0]) for r in s["filtered_resps"]],
+              "requests": [list(a) for a in s["arguments"]], "gold": s["doc"]["gold"]} for s in samples]
+    scores = result["results"][task]
+    out = {"items": items, "acc": scores["acc,none"], "acc_norm": scores["acc_norm,none"],
+           "lm_eval": lm_eval.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
+    temporary = kept.with_suffix(".tmp")
+    temporary.write_text(json.dumps(out))
+    temporary.rename(kept)
+    return out
+
+
+def our_results(task, arguments):
+    out = arguments.work / f"fathom-{task}-{arguments.limit}-{arguments.dtype}.json"
+    subprocess.run([arguments.fathom, "eval", arguments.model, "--tasks", task, "--data", arguments.data, "--limit",
+                    str(arguments.limit), "--dtype", arguments.dtype, "--json", out], check=True)
+    return json.loads(out.read_text())["tasks"][0]
+
+
+def compare(task, peer, ours, dtype):
+    """One line; AssertionError where a tolerance is exceeded. `not (x <= y)`, so that NaN fails."""
+    assert len(peer["items"]) == len(ours["items"]), f"{task}: {len(ours['items'])} items, expected {len(peer['items'])}"
+    differences = []
+    for at, (theirs, mine) in enumerate(zip(peer["items"], ours["items"])):
+        assert mine["gold"] == theirs["gold"], f"{task} item {at}: another gold"
+        assert len(mine["log_likelihoods"]) == len(theirs["log_likelihoods"]), f"{task} item {at}: other choices"
+        differences += [abs(a - b) for a, b in zip(mine["log_likelihoods"], theirs["log_likelihoods"])]
+    worst, median = max(differences), statistics.median(differences)
+    line = (f"{task}: {len(ours['items'])} items, {len(differences)} log-likelihoods, largest difference {worst:.2e}, "
+            f"median {median:.2e}; acc {ours['acc']:.4f} (harness {peer['acc']:.4f})")
+    if "acc_norm" in ours:
+        line += f", acc_norm {ours['acc_norm']:.4f} (harness {peer['acc_norm']:.4f})"
+    if dtype == "fp32":
+        assert worst <= 1e-3, line
+        assert ours["acc"] == peer["acc"], line
+        assert ours.get("acc_norm", peer["acc_norm"]) == peer["acc_norm"], line
+    else:
+        assert median <= 0.05, line
+    return line
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--fathom")
+    parser.add_argument("--tasks", default="arc_easy,piqa,sciq,openbookqa")
+    parser.add_argument("--limit", type=int, default=500)
+    parser.add_argument("--dtype", default="fp32")
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "eval-parity")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    folder = hugging_face_folder(arguments.model, arguments.work)
+    failed = 0
+    for task in arguments.tasks.split(","):
+        peer = peer_results(task, folder, arguments)
+        if not arguments.fathom:
+            print(f"{task}: harness acc {peer['acc']:.4f}", flush=True)
+            continue
+        try:
+            print(compare(task, peer, our_results(task, arguments), arguments.dtype), flush=True)
+        except AssertionError as error:
+            failed += 1
+            print(f"FAILED {error}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
