@@ -37,6 +37,8 @@ std::unique_ptr<Progress> make_progress();
 void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_train(CLI::App& app);
+void add_finetune(CLI::App& app);
+void add_merge(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_verify(CLI::App& app);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/model_loading.h"
 #include "core/log.h"
 #include "text/dataset.h"
 
@@ -34,7 +35,8 @@ void print_split(const char* name, const SplitInfo& split) {
 
 void run(const Options& options, const Common& common) {
   apply(common);
-  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+  const bool is_run = std::filesystem::is_directory(std::filesystem::path(options.tokenizer) / "checkpoints");
+  const Tokenizer tokenizer = load_tokenizer(is_run ? resolve_model(options.tokenizer) : options.tokenizer);
   const std::unique_ptr<Progress> progress = make_progress();
   const DataInfo info = build_data(options.build, tokenizer, *progress);
   print_split("train", info.train);
@@ -70,7 +72,9 @@ void add_data(CLI::App& app) {
       ->type_name("PATH...");
   command
       ->add_option("--tokenizer", options->tokenizer,
-                   "A folder with a tokenizer, a tokenizer.model or a tokenizer.json")
+                   "A folder with a tokenizer, a tokenizer.model or a tokenizer.json; or a model: its "
+                   "folder, .gguf file "
+                   "or run folder")
       ->required()
       ->type_name("PATH");
   command->add_option("--out", options->build.out, "The data folder to make")->required()->type_name("DIR");

@@ -27,6 +27,8 @@ int main(int argc, char** argv) {
     fathom::cli::add_data(app);
     fathom::cli::add_tokenizer(app);
     fathom::cli::add_train(app);
+    fathom::cli::add_finetune(app);
+    fathom::cli::add_merge(app);
     fathom::cli::add_compare(app);
     fathom::cli::add_inspect(app);
     fathom::cli::add_verify(app);

@@ -7,6 +7,7 @@
 
 #include "io/checkpoint.h"
 #include "io/streamed_weights.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace fathom {
@@ -24,6 +25,10 @@ Tokenizer load_tokenizer(const std::filesystem::path& model);
 
 /// The vocabulary inside a GGUF file, as its metadata give it. Errors: Error naming the key.
 GgufVocabulary read_gguf_vocabulary(const GgufMetadata& metadata);
+
+/// The chat template of a model: of its folder, or of its .gguf file; ChatML where it brings none.
+/// Errors: those of ChatTemplate.
+ChatTemplate load_chat_template(const std::filesystem::path& model);
 
 /// A model with its weights in memory, in compute type W.
 template <class W>

@@ -266,8 +266,14 @@ bool resumes_bit_for_bit(const Scratch& scratch) {
                           1);
   TrainState state;
   state.step = 3;
-  const fs::path saved = checkpoints.save(state, config, straight.weights, a);
-  load_training_state(saved, resumed.weights, b);
+  // Both outlive what shares them here.
+  const auto trainee_of = [](TinyModel<W>& m) {
+    return WholeModel<W>(std::shared_ptr<ResidentWeights<W>>(std::shared_ptr<void>(), &m.weights),
+                         m.weights.list());
+  };
+  WholeModel<W> saved_model = trainee_of(straight), loaded_model = trainee_of(resumed);
+  const fs::path saved = checkpoints.save(state, saved_model, a);
+  load_training_state(saved, loaded_model, b);
   train(straight, a, 3, 13);
   train(resumed, b, 3, 13);
   return std::memcmp(straight.weights.values(), resumed.weights.values(),

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "io/adapter.h"
 #include "io/gguf_model.h"
 #include "io/modeling_fathom.h"
 #include "io/safetensors.h"
@@ -70,8 +71,10 @@ fs::path resolve_model(const fs::path& model) {
     }
     return last;
   }
-  if (!fs::is_directory(model) || !fs::exists(model / "config.json")) {
-    fail({.what = "is no model: neither a folder with config.json nor a .gguf file nor a run folder",
+  if (!fs::is_directory(model) || !(fs::exists(model / "config.json") || is_adapter(model))) {
+    fail({.what =
+              "is no model: neither a folder with config.json or adapter_config.json nor a .gguf file nor a "
+              "run folder",
           .path = model.string(),
           .tensor = {},
           .offset = {},

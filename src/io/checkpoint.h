@@ -12,15 +12,16 @@
 
 namespace fathom {
 
-/// MODEL of the command line: a Hugging Face directory, a .gguf file or a run directory (its last complete
-/// checkpoint). Returns the directory that holds config.json and the weights, or the file. Errors: Error
+/// MODEL of the command line: a Hugging Face directory, a .gguf file, an adapter's directory (adapter.h) or a
+/// run directory (its last complete checkpoint). Returns the directory that holds config.json (an adapter's:
+/// adapter_config.json) and the weights, or the file. Errors: Error
 /// (usage) where it is neither.
 std::filesystem::path resolve_model(const std::filesystem::path& model);
 
 /// config.json <-> ModelConfig. Reading takes a folder, a config.json or a .gguf file, fills
-/// defaults, and validates. Errors:
-/// Error naming the file and the key; an architecture or feature that is not supported (rope_scaling, another
-/// activation) is named.
+/// defaults, and validates. An adapter's folder gives the config of its base, into which load_weights folds
+/// it. Errors: Error naming the file and the key; an architecture or feature that is not supported
+/// (rope_scaling, another activation) is named.
 ModelConfig read_config(const std::filesystem::path& folder_or_file);
 ModelConfig config_from_json(const nlohmann::json& json, const std::string& origin);
 /// `stored` goes into torch_dtype. Only `pre` is written as LlamaForCausalLM; the others as FathomForCausalLM

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "io/adapter.h"
 #include "io/checkpoint.h"
 #include "io/families.h"
 #include "io/gguf_model.h"
@@ -116,6 +117,7 @@ json config_to_json(const ModelConfig& c, DType stored) {
 }
 
 ModelConfig read_config(const std::filesystem::path& folder_or_file) {
+  if (is_adapter(folder_or_file)) return read_config(adapter_base(folder_or_file));
   if (is_gguf(folder_or_file)) return config_from_gguf(GgufFile(folder_or_file));
   const std::filesystem::path path =
       std::filesystem::is_directory(folder_or_file) ? folder_or_file / "config.json" : folder_or_file;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "io/adapter.h"
 #include "io/checkpoint.h"
 #include "io/gguf.h"
 #include "io/gguf_model.h"
@@ -43,6 +44,11 @@ size_t first_bad(const bf16* values, size_t n) {
 StoredParameters::StoredParameters(const fs::path& model, const ModelConfig& config,
                                    const std::vector<ParamSpec>& list)
     : gguf_(is_gguf(model)), head_dim_(config.head_dim) {
+  if (is_adapter(model)) {
+    base_ = std::make_unique<StoredParameters>(adapter_base(model), config, list);
+    adapter_ = std::make_unique<StoredAdapter>(model);
+    return;
+  }
   BlockShape block;
   if (gguf_) {
     auto file = std::make_unique<GgufFile>(model);
@@ -80,6 +86,8 @@ StoredParameters::StoredParameters(const fs::path& model, const ModelConfig& con
   }
 }
 
+StoredParameters::~StoredParameters() = default;
+
 const StoredWeight& StoredParameters::weight(const ParamSpec& spec) const {
   const auto it = weights_.find(spec.name);
   if (it == weights_.end()) fail("internal: no parameter '" + spec.name + "' was asked for at the start");
@@ -116,7 +124,21 @@ void StoredParameters::read_and_drop(To* out, const ParamSpec& spec) const {
 }
 
 template <class To>
+void StoredParameters::read_adapted(To* out, const ParamSpec& spec) const {
+  if constexpr (std::is_same_v<To, bf16>) {
+    // Rounded once, when the adapter is in.
+    std::vector<float> values(spec.size());
+    read_adapted(values.data(), spec);
+    convert(out, values.data(), spec.size());
+  } else {
+    base_->read(out, spec);
+    if (adapter_->adapts(spec)) adapter_->fold(out, spec);
+  }
+}
+
+template <class To>
 void StoredParameters::read(To* out, const ParamSpec& spec) const {
+  if (base_ != nullptr) return read_adapted(out, spec);
   if (is_permuted(spec)) {
     std::vector<To> rows(spec.size());
     read_and_drop(rows.data(), spec);
@@ -134,22 +156,27 @@ void StoredParameters::read(To* out, const ParamSpec& spec) const {
 
 template <class To>
 void StoredParameters::read_rows(To* out, const ParamSpec& spec, size_t begin, size_t count) const {
+  if (base_ != nullptr)
+    return base_->read_rows(out, spec, begin, count);  // embedding and head have no adapters
   dequantize_rows(out, weight(spec), begin, count);
 }
 
 void StoredParameters::prefetch(const ParamSpec& spec) const {
+  if (base_ != nullptr) return base_->prefetch(spec);
   const StoredWeight& stored = weight(spec);
   stored.tensor->prefetch();
   if (stored.scales != nullptr) stored.scales->prefetch();
 }
 
 void StoredParameters::drop(const ParamSpec& spec) const {
+  if (base_ != nullptr) return base_->drop(spec);
   const StoredWeight& stored = weight(spec);
   stored.tensor->drop();
   if (stored.scales != nullptr) stored.scales->drop();
 }
 
 std::string StoredParameters::identity() const {
+  if (base_ != nullptr) return adapter_->fingerprint() + "\n" + base_->identity();
   std::set<std::string> files;
   for (const auto& [name, tensor] : store_->tensors()) {
     const fs::path& path = tensor.path();

@@ -13,11 +13,15 @@
 
 namespace fathom {
 
-/// Opens a Hugging Face folder or a .gguf file and finds every parameter of `list` in it. Nothing is read but
-/// headers. Errors: Error where a tensor is missing, is of another shape or of a type that is not read, or is
-/// left over, so that a bad checkpoint fails before any work is done.
+class StoredAdapter;
+
+/// Opens a Hugging Face folder, a .gguf file or an adapter's folder (which is folded into its base as that is
+/// read) and finds every parameter of `list` in it. Nothing is read but headers. Errors: Error where a tensor
+/// is missing, is of another shape or of a type that is not read, or is left over, so that a bad checkpoint
+/// fails before any work is done.
 class StoredParameters {
  public:
+  ~StoredParameters();
   StoredParameters(const std::filesystem::path& model, const ModelConfig& config,
                    const std::vector<ParamSpec>& list);
 
@@ -42,11 +46,17 @@ class StoredParameters {
 
  private:
   const StoredWeight& weight(const ParamSpec& spec) const;
+  template <class To>
+  void read_adapted(To* out, const ParamSpec& spec) const;
   bool is_permuted(const ParamSpec& spec) const;
   template <class To>
   void read_and_drop(To* out, const ParamSpec& spec) const;
   template <class To>
   void require_finite(const To* values, const ParamSpec& spec) const;
+
+  // Of an adapter's folder: what stands beside what; the other members are empty.
+  std::unique_ptr<StoredParameters> base_;
+  std::unique_ptr<StoredAdapter> adapter_;
 
   bool gguf_ = false, permuted_ = false;
   size_t head_dim_ = 0;

@@ -7,6 +7,7 @@
 #include "kernels/attention.h"
 #include "kernels/head_norm.h"
 #include "kernels/swiglu.h"
+#include "model/block_lora.h"
 #include "model/block_steps.h"
 
 namespace fathom {
@@ -14,7 +15,7 @@ namespace {
 
 // A group of weight matrices that read the same input: (n_i, C) each, side by side in the output. Where they
 // lie one behind the other in memory, as in our own checkpoints, the group is one product; a memory-mapped
-// file may scatter them.
+// file may scatter them. Of gradients, those of frozen matrices are null, and are left out.
 template <class M>
 struct Group {
   M* part[3];
@@ -27,8 +28,15 @@ struct Group {
     return n;
   }
   bool contiguous(size_t C) const {
-    for (size_t i = 1; i < parts; ++i) {
-      if (part[i] != part[i - 1] + rows[i - 1] * C) return false;
+    for (size_t i = 0; i < parts; ++i) {
+      if (part[i] == nullptr) return false;
+      if (i > 0 && part[i] != part[i - 1] + rows[i - 1] * C) return false;
+    }
+    return true;
+  }
+  bool empty() const {
+    for (size_t i = 0; i < parts; ++i) {
+      if (part[i] != nullptr) return false;
     }
     return true;
   }
@@ -39,7 +47,9 @@ struct Group {
       fn(part[0], total(), size_t{0});
       return;
     }
-    for (size_t i = 0, column = 0; i < parts; column += rows[i], ++i) fn(part[i], rows[i], column);
+    for (size_t i = 0, column = 0; i < parts; column += rows[i], ++i) {
+      if (part[i] != nullptr) fn(part[i], rows[i], column);
+    }
   }
 };
 
@@ -50,6 +60,21 @@ Group<M> qkv_group(const ModelConfig& c, M* q, M* k, M* v) {
 template <class M>
 Group<M> gate_up_group(const ModelConfig& c, M* gate, M* up) {
   return {{gate, up, nullptr}, {c.intermediate_size, c.intermediate_size, 0}, 2};
+}
+
+// What the adapters' products add to: the same groups, and the single outputs.
+AdaptedOutputs qkv_outputs(const ModelConfig& c) {
+  return {{{Projection::kQ, c.q_size(), 0},
+           {Projection::kK, c.kv_size(), c.q_size()},
+           {Projection::kV, c.kv_size(), c.q_size() + c.kv_size()}},
+          3};
+}
+AdaptedOutputs gate_up_outputs(const ModelConfig& c) {
+  const size_t F = c.intermediate_size;
+  return {{{Projection::kGate, F, 0}, {Projection::kUp, F, F}}, 2};
+}
+AdaptedOutputs output_of(Projection projection, const ModelConfig& c) {
+  return {{{projection, c.hidden_size, 0}}, 1};
 }
 
 // What the profile calls a linear layer's products.
@@ -76,15 +101,15 @@ void group_forward(const ProductNames& names, W* y, MatrixIn input, const Group<
 // dinput (rows, C) = dy (rows, total) W + addend;  dW += dy^T input
 template <class W>
 void group_backward(const ProductNames& names, Stream<W>* dinput, Addend addend,
-                    const Group<Stream<W>>* gradients, const W* dy, MatrixIn input,
+                    const Group<Stream<W>>& gradients, const W* dy, MatrixIn input,
                     const Group<const W>& group, size_t rows, size_t C) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   const size_t ld = group.total();
-  if (gradients !=
-      nullptr) {  // before dinput is written: it may be the memory of `input`'s gradient, never of `input`
+  if (!gradients.empty()) {  // before dinput is written: it may be the memory of `input`'s gradient, never of
+                             // `input`
     const ProfileScope scope(names.wgrad);
-    gradients->for_each(C, [&](S* dweight, size_t n, size_t column) {
+    gradients.for_each(C, [&](S* dweight, size_t n, size_t column) {
       gemm(n, C, rows, {dy + column, kW, ld, true}, input, {dweight, kS, C}, kW, {dweight, C, 1.0});
     });
   }
@@ -193,11 +218,10 @@ void prepare_backward(W* dqkv, const LayerWeights<W>& w, const LayerGradients<St
     head_norm_backward(dk, g != nullptr ? g->k_norm : nullptr, saved.k_raw, saved.rstd_k, w.k_norm,
                        head_norm_shape(c, rows, c.num_key_value_heads));
   }
-  if (g != nullptr && g->q_bias != nullptr) {
-    bias_backward(g->q_bias, dq, rows, ld, Q);
-    bias_backward(g->k_bias, dk, rows, ld, c.kv_size());
-    bias_backward(g->v_bias, dv, rows, ld, c.kv_size());
-  }
+  if (g == nullptr) return;
+  if (g->q_bias != nullptr) bias_backward(g->q_bias, dq, rows, ld, Q);
+  if (g->k_bias != nullptr) bias_backward(g->k_bias, dk, rows, ld, c.kv_size());
+  if (g->v_bias != nullptr) bias_backward(g->v_bias, dv, rows, ld, c.kv_size());
 }
 
 // Appends this pass's keys and values to the cache.
@@ -222,6 +246,7 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
   const size_t rows = context.rows(), C = c.hidden_size;
   W *q = saved.qkv, *k = q + c.q_size(), *v = k + c.kv_size();
   group_forward(kQkv, saved.qkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
+  adapters_forward<W>(saved.qkv, c.qkv_size(), input, w, saved, qkv_outputs(c), rows, C, c.lora);
   prepare_queries_and_keys(w, saved, context);
 
   AttentionShape shape = attention_shape(context);
@@ -236,6 +261,8 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
     attention_forward<W>(saved.attn_out, saved.lse, q, context.cache->k, context.cache->v, shape);
   }
   output_forward(kO, y, saved.attn_out, w.o, addend, rows, c.q_size(), C);
+  adapters_forward<W>(y, C, {saved.attn_out, dtype_of<W>(), c.q_size()}, w, saved,
+                      output_of(Projection::kO, c), rows, c.q_size(), c.lora);
 }
 
 template <class W>
@@ -249,6 +276,8 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
   // y = attn_out Wo^T
   output_backward<W>(kO, scratch.dattn_out, g != nullptr ? g->o : nullptr, dy, saved.attn_out, w.o, rows, Q,
                      C);
+  adapters_backward<W>(scratch.dattn_out, scratch.dlora, dy, C, {saved.attn_out, dtype_of<W>(), Q}, w, g,
+                       saved, output_of(Projection::kO, c), rows, Q, c.lora);
 
   const W *q = saved.qkv, *k = q + Q, *v = k + c.kv_size();
   W *dq = scratch.dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
@@ -257,8 +286,9 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
   prepare_backward(scratch.dqkv, w, g, saved, context);
   Group<S> dweights{};
   if (g != nullptr) dweights = qkv_group(c, g->q, g->k, g->v);
-  group_backward(kQkv, dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dqkv, input,
-                 qkv_group(c, w.q, w.k, w.v), rows, C);
+  group_backward(kQkv, dinput, addend, dweights, scratch.dqkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
+  adapters_backward<W>(dinput, scratch.dlora, scratch.dqkv, c.qkv_size(), input, w, g, saved, qkv_outputs(c),
+                       rows, C, c.lora);
 }
 
 template <class W>
@@ -267,8 +297,11 @@ void mlp_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeight
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
   group_forward(kGateUp, saved.gate_up, input, gate_up_group(c, w.gate, w.up), rows, C);
+  adapters_forward<W>(saved.gate_up, 2 * F, input, w, saved, gate_up_outputs(c), rows, C, c.lora);
   swiglu_forward(saved.act, saved.gate_up, rows, F, c.activation);
   output_forward(kDown, y, saved.act, w.down, addend, rows, F, C);
+  adapters_forward<W>(y, C, {saved.act, dtype_of<W>(), F}, w, saved, output_of(Projection::kDown, c), rows, F,
+                      c.lora);
 }
 
 template <class W>
@@ -282,11 +315,15 @@ void mlp_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend addend
   // y = act Wdown^T
   output_backward<W>(kDown, scratch.dact, g != nullptr ? g->down : nullptr, dy, saved.act, w.down, rows, F,
                      C);
+  adapters_backward<W>(scratch.dact, scratch.dlora, dy, C, {saved.act, dtype_of<W>(), F}, w, g, saved,
+                       output_of(Projection::kDown, c), rows, F, c.lora);
   swiglu_backward(scratch.dgate_up, scratch.dact, saved.gate_up, rows, F, c.activation);
   Group<S> dweights{};
   if (g != nullptr) dweights = gate_up_group(c, g->gate, g->up);
-  group_backward(kGateUp, dinput, addend, g != nullptr ? &dweights : nullptr, scratch.dgate_up, input,
-                 gate_up_group(c, w.gate, w.up), rows, C);
+  group_backward(kGateUp, dinput, addend, dweights, scratch.dgate_up, input, gate_up_group(c, w.gate, w.up),
+                 rows, C);
+  adapters_backward<W>(dinput, scratch.dlora, scratch.dgate_up, 2 * F, input, w, g, saved, gate_up_outputs(c),
+                       rows, C, c.lora);
 }
 
 // What the sublayer read: the normed input, or the stream itself.
@@ -333,6 +370,9 @@ BlockSaved<W> take_block_saved(Arena& arena, const ModelConfig& c, const StepPla
   }
   s.gate_up = arena.take<W>(rows * 2 * c.intermediate_size);
   s.act = arena.take<W>(rows * c.intermediate_size);
+  for (const Projection p : kAllProjections) {
+    if (c.lora.has(p)) s.lora[static_cast<size_t>(p)] = arena.take<S>(rows * c.lora.rank);
+  }
   return s;
 }
 
@@ -346,6 +386,7 @@ BlockScratch<W> take_block_scratch(Arena& arena, const ModelConfig& c, size_t ro
   s.dattn_out = arena.take<W>(rows * c.q_size());
   s.dgate_up = arena.take<W>(rows * 2 * c.intermediate_size);
   s.dact = arena.take<W>(rows * c.intermediate_size);
+  if (c.lora.rank > 0) s.dlora = arena.take<S>(rows * c.lora.rank);
   return s;
 }
 

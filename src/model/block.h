@@ -6,6 +6,7 @@
 //   h = norm_in ? in_scale N_in(x) : x;  y = F(h);  y = norm_out ? N_out(y) : gain ? g y : y;  s = residual x
 //   + y; x' = norm_sum ? N_sum(s) : s
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -64,6 +65,7 @@ struct BlockSaved {
   Stream<W>*rstd_q = nullptr, *rstd_k = nullptr;  ///< (rows, groups) of the QK-norm
   W* gate_up = nullptr;                           ///< (rows, 2F)
   W* act = nullptr;                               ///< (rows, F)
+  std::array<Stream<W>*, kProjections> lora{};    ///< (rows, r) scale * A x of each adapter
 };
 
 template <class W>
@@ -72,12 +74,13 @@ BlockSaved<W> take_block_saved(Arena& arena, const ModelConfig& config, const St
 /// Scratch that all layers' backward passes share.
 template <class W>
 struct BlockScratch {
-  Stream<W>* dh = nullptr;  ///< (rows, C)
-  Stream<W>* dy = nullptr;  ///< (rows, C)
-  W* dqkv = nullptr;        ///< (rows, (NH + 2 NKV) HS)
-  W* dattn_out = nullptr;   ///< (rows, NH HS)
-  W* dgate_up = nullptr;    ///< (rows, 2F)
-  W* dact = nullptr;        ///< (rows, F)
+  Stream<W>* dh = nullptr;     ///< (rows, C)
+  Stream<W>* dy = nullptr;     ///< (rows, C)
+  W* dqkv = nullptr;           ///< (rows, (NH + 2 NKV) HS)
+  W* dattn_out = nullptr;      ///< (rows, NH HS)
+  W* dgate_up = nullptr;       ///< (rows, 2F)
+  W* dact = nullptr;           ///< (rows, F)
+  Stream<W>* dlora = nullptr;  ///< (rows, r), where there are adapters
 };
 
 template <class W>
@@ -96,7 +99,8 @@ void block_forward(Stream<W>* x_out, const Stream<W>* x, const LayerPlan& plan,
                    LayerPart part = LayerPart::kWhole);
 
 /// dx (rows, C): on entry the gradient of x_out, on exit that of x. Weight gradients are added to `gradients`
-/// where it is not null (null: a vector-Jacobian product alone).
+/// where it is not null (null: a vector-Jacobian product alone); of tensors whose gradient is null, which are
+/// frozen, none is computed.
 template <class W>
 void block_backward(Stream<W>* dx, const LayerPlan& plan, const LayerWeights<W>& weights,
                     const LayerGradients<Stream<W>>* gradients, const BlockSaved<W>& saved,

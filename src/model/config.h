@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/swiglu.h"
+#include "model/lora.h"
 #include "model/norm_scheme.h"
 #include "model/rope_scaling.h"
 
@@ -49,6 +50,8 @@ struct ModelConfig {
   double norm_weight_offset = 0;    ///< Gemma: 1; Hugging Face's files store gain - offset
   double local_rope_theta = 0;      ///< Gemma 3: of layers with a window, unscaled; 0: as the others
   std::vector<bool> windowed = {};  ///< By position, which layers have the sliding window; empty: all
+
+  LoraConfig lora;  ///< Adapters that stand beside the projections; no part of config.json.
 
   bool has_window(size_t l) const { return sliding_window > 0 && (windowed.empty() || windowed[l]); }
   /// Width of the weights of the query and key norms; 0 where there are none.

@@ -4,6 +4,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "kernels/scratch.h"
+#include "model/frozen_weights.h"
 
 namespace fathom {
 namespace {
@@ -16,12 +17,19 @@ constexpr size_t kBytesPerToken = 3 * sizeof(int32_t);
 template <class W>
 MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const MemoryOptions& options) {
   using S = Stream<W>;
-  const size_t n = parameter_count(parameter_list(config)), rows = B * T;
+  const bool adapters = config.lora.rank > 0;
+  // What has masters, and which of that is trained.
+  const std::vector<ParamSpec> list = adapters ? adapter_list(config) : parameter_list(config);
+  const std::vector<ParamSpec>& trained = adapters || options.trained == nullptr ? list : *options.trained;
+  const size_t n = parameter_count(trained), rows = B * T;
+  const size_t first_layer = first_trained_layer(trained, config.num_hidden_layers);
   MemoryPlan plan;
-  plan.parameters = n * (sizeof(S) + (sizeof(W) != sizeof(S) ? sizeof(W) : 0));
+  plan.parameters = parameter_count(list) * (sizeof(S) + (sizeof(W) != sizeof(S) ? sizeof(W) : 0));
+  if (adapters) plan.parameters += FrozenWeights<W>::bytes(config);
   plan.gradients = n * sizeof(S);
   plan.optimizer = 2 * n * (options.bf16_state ? sizeof(bf16) : sizeof(S));
-  plan.activations = Transformer<W>::training_bytes(config, rows, {.recompute = options.recompute});
+  plan.activations =
+      Transformer<W>::training_bytes(config, rows, {.recompute = options.recompute}, first_layer);
   plan.logits = std::min(rows, kHeadChunkRows) * config.vocab_size * sizeof(S);
   if (options.evaluates) plan.evaluation = Transformer<W>::inference_bytes(config, rows);
   const size_t rope = T * config.head_dim * sizeof(S);

@@ -10,14 +10,17 @@ namespace fathom {
 
 struct MemoryOptions {
   bool recompute = false;
-  bool bf16_state = false;    ///< AdamW's moments in bf16
+  bool bf16_state = false;  ///< AdamW's moments in bf16
+  /// What is trained where that is not everything: a part of the parameters (choose()). With adapters
+  /// (config.lora) they alone are trained, beside weights in the compute type, and this is not looked at.
+  const std::vector<ParamSpec>* trained = nullptr;
   bool evaluates = false;     ///< runs the forward beside training, on micro-batches of the same size
   size_t step_sequences = 0;  ///< whose ids a step holds at a time; 0: one micro-batch
 };
 
 /// Bytes. What the program itself takes (code, libraries, the heap's small things) is not part of it.
 struct MemoryPlan {
-  size_t parameters = 0;  ///< masters and the bf16 copy
+  size_t parameters = 0;  ///< masters and the bf16 copy; of weights beside adapters the latter alone
   size_t gradients = 0;
   size_t optimizer = 0;    ///< two moments
   size_t activations = 0;  ///< what backward needs, and the scratch that layers share

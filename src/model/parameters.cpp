@@ -24,11 +24,12 @@ class ListBuilder {
          0,
          InitKind::kNormal,
          config_.initializer_range * std_factor,
-         true});
+         true,
+         {}});
   }
   void vector(ParamRole role, int layer, const std::string& name, const std::string& gguf, size_t n,
               double value) {
-    add({role, layer, name, gguf, {n}, 0, InitKind::kConstant, value, false});
+    add({role, layer, name, gguf, {n}, 0, InitKind::kConstant, value, false, {}});
   }
 
   void layer(int l, const StepPlan& plan);
@@ -127,6 +128,27 @@ bool is_norm_weight(ParamRole role) {
   }
 }
 
+std::optional<Projection> projection_of(ParamRole role) {
+  switch (role) {
+    case ParamRole::kQ:
+      return Projection::kQ;
+    case ParamRole::kK:
+      return Projection::kK;
+    case ParamRole::kV:
+      return Projection::kV;
+    case ParamRole::kO:
+      return Projection::kO;
+    case ParamRole::kGate:
+      return Projection::kGate;
+    case ParamRole::kUp:
+      return Projection::kUp;
+    case ParamRole::kDown:
+      return Projection::kDown;
+    default:
+      return {};
+  }
+}
+
 size_t ParamSpec::size() const {
   size_t n = 1;
   for (const size_t d : shape) n *= d;
@@ -158,6 +180,57 @@ size_t parameter_count(const std::vector<ParamSpec>& list) {
   return list.empty() ? 0 : list.back().offset + list.back().size();
 }
 
+std::vector<ParamSpec> adapter_list(const ModelConfig& config) {
+  std::vector<ParamSpec> list;
+  size_t offset = 0;
+  const auto add = [&](const ParamSpec& base, Projection adapted, bool is_a) {
+    const std::string module = base.name.substr(0, base.name.rfind(".weight"));
+    const size_t out = base.shape[0], in = base.shape[1], r = config.lora.rank;
+    const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+    list.push_back({is_a ? ParamRole::kLoraA : ParamRole::kLoraB, base.layer,
+                    "base_model.model." + module + (is_a ? ".lora_A.weight" : ".lora_B.weight"), "",
+                    is_a ? std::vector<size_t>{r, in} : std::vector<size_t>{out, r}, offset,
+                    is_a ? InitKind::kUniform : InitKind::kConstant, is_a ? bound : 0.0, true, adapted});
+    offset += list.back().size();
+  };
+  for (const ParamSpec& spec : parameter_list(config)) {
+    const auto projection = projection_of(spec.role);
+    if (!projection || !config.lora.has(*projection, static_cast<size_t>(spec.layer))) continue;
+    add(spec, *projection, true);
+    add(spec, *projection, false);
+  }
+  return list;
+}
+
+std::vector<ParamSpec> choose(const std::vector<ParamSpec>& list,
+                              const std::function<bool(const ParamSpec&)>& chosen) {
+  std::vector<ParamSpec> part;
+  size_t offset = 0;
+  for (const ParamSpec& spec : list) {
+    if (!chosen(spec)) continue;
+    part.push_back(spec);
+    part.back().offset = offset;
+    offset += spec.size();
+  }
+  return part;
+}
+
+namespace {
+
+double draw(const ParamSpec& spec, Rng& rng) {
+  switch (spec.init) {
+    case InitKind::kNormal:
+      return spec.init_value * rng.normal();
+    case InitKind::kUniform:
+      return spec.init_value * (2 * rng.uniform() - 1);
+    case InitKind::kConstant:
+      return spec.init_value;
+  }
+  return 0;
+}
+
+}  // namespace
+
 std::vector<ParamSpec> layer_parameters(const std::vector<ParamSpec>& list, size_t l) {
   std::vector<ParamSpec> layer;
   size_t next = 0;
@@ -175,10 +248,7 @@ void initialize(float* values, const std::vector<ParamSpec>& list, uint64_t seed
   parallel_for(list.size(), [&](size_t i) {
     const ParamSpec& spec = list[i];
     Rng rng(seed, fnv1a(spec.name));
-    for (size_t j = 0; j < spec.size(); ++j) {
-      values[spec.offset + j] = static_cast<float>(
-          spec.init == InitKind::kNormal ? spec.init_value * rng.normal() : spec.init_value);
-    }
+    for (size_t j = 0; j < spec.size(); ++j) values[spec.offset + j] = static_cast<float>(draw(spec, rng));
   });
 }
 

@@ -46,8 +46,8 @@ struct Transformer<W>::Workspace {
   enum class Kind { kInference, kTraining, kRecompute, kLinearized };
 
   Workspace(Kind kind_, const ModelConfig& config, const std::vector<LayerPlan>& plans, size_t rows_,
-            bool count_only)
-      : kind(kind_), rows(rows_) {
+            bool count_only, size_t first_layer_ = 0)
+      : kind(kind_), rows(rows_), first_layer(first_layer_) {
     if (!count_only) {
       Arena counter;
       lay_out(counter, config, plans);
@@ -61,10 +61,15 @@ struct Transformer<W>::Workspace {
     const bool keep_all = kind == Kind::kTraining, keep_inputs = keep_all || kind == Kind::kRecompute;
     streams.clear();
     saved.clear();
-    for (size_t l = 0; l < (keep_inputs ? L + 1 : 1); ++l) streams.push_back(a.take<S>(n));
-    if (keep_all) {
-      for (const LayerPlan& plan : plans) saved.push_back(take_block_saved<W>(a, c, plan.step, rows));
-    } else {
+    for (size_t l = 0; l < (keep_inputs ? L + 1 : 1); ++l) {
+      // Below the first layer that is trained, inputs are not kept: two streams take turns.
+      const bool passes = keep_inputs && l >= 2 && l < first_layer;
+      streams.push_back(passes ? streams[l - 2] : a.take<S>(n));
+    }
+    saved.resize(keep_all ? L : 0);
+    for (size_t l = first_layer; l < saved.size(); ++l)
+      saved[l] = take_block_saved<W>(a, c, plans[l].step, rows);
+    if (!keep_all || first_layer > 0) {
       // One layer at a time: room for whichever plan needs the most, laid out anew for each by saved_for().
       shared_begin = a.mark();
       for (const LayerPlan& plan : plans) {
@@ -86,7 +91,7 @@ struct Transformer<W>::Workspace {
   }
 
   BlockSaved<W>& saved_for(size_t l, const ModelConfig& c, const std::vector<LayerPlan>& plans) {
-    if (kind == Kind::kTraining) return saved[l];
+    if (kind == Kind::kTraining && l >= first_layer) return saved[l];
     const size_t end = arena.mark();
     arena.release(shared_begin);
     shared = take_block_saved<W>(arena, c, plans[l].step, rows);
@@ -96,6 +101,7 @@ struct Transformer<W>::Workspace {
 
   Kind kind;
   size_t rows;
+  size_t first_layer;  // training: the lowest that a backward pass reaches
   Arena arena;
   std::vector<S*>
       streams;  // training: the input of each layer and the last output; otherwise one scratch stream
@@ -383,9 +389,11 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
   check(batch, 0);
   const auto kind = options.recompute ? Workspace::Kind::kRecompute : Workspace::Kind::kTraining;
   const size_t rows = batch.rows(), C = config_.hidden_size, L = plans_.size();
-  if (!training_ || training_->rows != rows || training_->kind != kind) {
+  const size_t first_layer = gradients.first_layer();
+  if (!training_ || training_->rows != rows || training_->kind != kind ||
+      training_->first_layer != first_layer) {
     training_.reset();
-    training_ = std::make_unique<Workspace>(kind, config_, plans_, rows, false);
+    training_ = std::make_unique<Workspace>(kind, config_, plans_, rows, false, first_layer);
   }
   Workspace& ws = *training_;
   const Contexts kinds = contexts(batch, 0);
@@ -415,7 +423,7 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
                         static_cast<S>(grad_scale), rows, C, config_.vocab_size, config_.final_softcap);
   rmsnorm_backward(ws.dx, false, douter.final_norm, ws.scratch.dh, ws.streams[L], outer.final_norm, ws.rstd,
                    S(1), rows, C);
-  for (size_t l = L; l-- > 0;) {
+  for (size_t l = L; l-- > first_layer;) {
     BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
     // Recompute: the forward of this layer once more, its output going where nothing is needed any longer.
     if (options.recompute) {
@@ -424,17 +432,26 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
     const LayerGradients<S> dlayer = gradients.layer(l);
     block_backward<W>(ws.dx, plans_[l], source_.layer(l), &dlayer, saved, ws.scratch, context_of(l));
   }
+  if (douter.embedding != nullptr || douter.embed_norm != nullptr)
+    embedding_gradients(ws, outer, douter, batch);
+
+  double total = 0;
+  for (const double v : nll) total += v;
+  return total;
+}
+
+// ws.dx is the gradient of the stream that enters the first layer.
+template <class W>
+void Transformer<W>::embedding_gradients(Workspace& ws, const OuterWeights<W>& outer,
+                                         const OuterGradients<S>& douter, const Batch& batch) {
+  const size_t rows = batch.rows(), C = config_.hidden_size;
   if (outer.embed_norm != nullptr) {
     rmsnorm_backward(ws.dx, false, douter.embed_norm, ws.dx, ws.raw_embedding, outer.embed_norm,
                      ws.embedding_rstd, S(1), rows, C);
   }
   if (config_.embedding_scale != 1.0)
     scaled_copy(ws.dx, ws.dx, static_cast<S>(config_.embedding_scale), rows * C);
-  embedding_backward(douter.embedding, ws.dx, batch.tokens, rows, C);
-
-  double total = 0;
-  for (const double v : nll) total += v;
-  return total;
+  if (douter.embedding != nullptr) embedding_backward(douter.embedding, ws.dx, batch.tokens, rows, C);
 }
 
 template <class W>
@@ -497,10 +514,11 @@ void Transformer<W>::vjp(S* dx) {
 }
 
 template <class W>
-size_t Transformer<W>::training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options) {
+size_t Transformer<W>::training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options,
+                                      size_t first_layer) {
   const auto kind = options.recompute ? Workspace::Kind::kRecompute : Workspace::Kind::kTraining;
   const auto plans = layer_plans(config.norm, config.num_hidden_layers);
-  return Workspace(kind, config, plans, rows, true).arena.peak();
+  return Workspace(kind, config, plans, rows, true, first_layer).arena.peak();
 }
 
 template <class W>

@@ -118,7 +118,8 @@ class Transformer {
   void forward(double* nll, const Batch& batch, const Observer<S>& observer = {});
 
   /// Adds the gradients of grad_scale * (sum of nll) to `gradients` and returns the sum of nll. Observers see
-  /// the forward.
+  /// the forward. Below the lowest layer that is trained there is no backward pass, and nothing is kept for
+  /// one.
   double forward_backward(const Batch& batch, Gradients<S>& gradients, double grad_scale,
                           const TrainOptions& options = {}, const Observer<S>& observer = {});
 
@@ -135,8 +136,10 @@ class Transformer {
   void linearize(size_t layer, const S* x, const Batch& batch);
   void vjp(S* dx);
 
-  /// Bytes of activations and scratch that forward_backward takes for `rows` tokens.
-  static size_t training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options);
+  /// Bytes of activations and scratch that forward_backward takes for `rows` tokens, where the backward pass
+  /// ends at layer `first_layer`.
+  static size_t training_bytes(const ModelConfig& config, size_t rows, const TrainOptions& options,
+                               size_t first_layer = 0);
   /// The same for forward, which keeps its own beside that of training.
   static size_t inference_bytes(const ModelConfig& config, size_t rows);
 
@@ -154,6 +157,8 @@ class Transformer {
   /// (rows) first keys of layers with the sliding window.
   const int32_t* window_first_keys(const Batch& batch, size_t position);
   Workspace& inference_workspace(size_t rows);
+  void embedding_gradients(Workspace& ws, const OuterWeights<W>& outer, const OuterGradients<S>& douter,
+                           const Batch& batch);
   Workspace& linear_workspace(size_t rows);
   size_t sequences_at_once(const Batch& batch) const;
   static BlockContext<W> part_of(const BlockContext<W>& context, size_t first, size_t sequences);

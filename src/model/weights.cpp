@@ -1,6 +1,8 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "core/threads.h"
 #include "kernels/embedding.h"
@@ -8,89 +10,107 @@
 
 namespace fathom {
 
+size_t first_trained_layer(const std::vector<ParamSpec>& trained, size_t num_layers) {
+  size_t first = num_layers;
+  for (const ParamSpec& spec : trained) {
+    if (spec.role == ParamRole::kEmbedding || spec.role == ParamRole::kEmbedNorm) return 0;
+    if (spec.layer >= 0) first = std::min(first, static_cast<size_t>(spec.layer));
+  }
+  return first;
+}
+
+template <class M, class P>
+void bind_view(const ParamSpec& spec, M* m, P* v, OuterTensors<M, P>& outer,
+               std::vector<LayerTensors<M, P>>& layers) {
+  LayerTensors<M, P>* layer = spec.layer >= 0 ? &layers[static_cast<size_t>(spec.layer)] : nullptr;
+  switch (spec.role) {
+    case ParamRole::kEmbedding:
+      outer.embedding = m;
+      break;
+    case ParamRole::kEmbedNorm:
+      outer.embed_norm = v;
+      break;
+    case ParamRole::kFinalNorm:
+      outer.final_norm = v;
+      break;
+    case ParamRole::kHead:
+      outer.head = m;
+      break;
+    case ParamRole::kQ:
+      layer->q = m;
+      break;
+    case ParamRole::kK:
+      layer->k = m;
+      break;
+    case ParamRole::kV:
+      layer->v = m;
+      break;
+    case ParamRole::kO:
+      layer->o = m;
+      break;
+    case ParamRole::kGate:
+      layer->gate = m;
+      break;
+    case ParamRole::kUp:
+      layer->up = m;
+      break;
+    case ParamRole::kDown:
+      layer->down = m;
+      break;
+    case ParamRole::kQBias:
+      layer->q_bias = v;
+      break;
+    case ParamRole::kKBias:
+      layer->k_bias = v;
+      break;
+    case ParamRole::kVBias:
+      layer->v_bias = v;
+      break;
+    case ParamRole::kQNorm:
+      layer->q_norm = v;
+      break;
+    case ParamRole::kKNorm:
+      layer->k_norm = v;
+      break;
+    case ParamRole::kAttnNormIn:
+      layer->attn.norm_in = v;
+      break;
+    case ParamRole::kAttnNormOut:
+      layer->attn.norm_out = v;
+      break;
+    case ParamRole::kAttnNormSum:
+      layer->attn.norm_sum = v;
+      break;
+    case ParamRole::kAttnGain:
+      layer->attn.gain = v;
+      break;
+    case ParamRole::kMlpNormIn:
+      layer->mlp.norm_in = v;
+      break;
+    case ParamRole::kMlpNormOut:
+      layer->mlp.norm_out = v;
+      break;
+    case ParamRole::kMlpNormSum:
+      layer->mlp.norm_sum = v;
+      break;
+    case ParamRole::kMlpGain:
+      layer->mlp.gain = v;
+      break;
+    case ParamRole::kLoraA:
+      layer->lora[static_cast<size_t>(spec.adapted)].a = m;
+      break;
+    case ParamRole::kLoraB:
+      layer->lora[static_cast<size_t>(spec.adapted)].b = m;
+      break;
+  }
+}
+
 template <class M, class P>
 void bind_views(const std::vector<ParamSpec>& list, M* matrices, P* vectors, size_t num_layers, bool tied,
                 OuterTensors<M, P>& outer, std::vector<LayerTensors<M, P>>& layers) {
   layers.assign(num_layers, {});
-  for (const ParamSpec& spec : list) {
-    M* m = matrices + spec.offset;
-    P* v = vectors + spec.offset;
-    LayerTensors<M, P>* layer = spec.layer >= 0 ? &layers[static_cast<size_t>(spec.layer)] : nullptr;
-    switch (spec.role) {
-      case ParamRole::kEmbedding:
-        outer.embedding = m;
-        break;
-      case ParamRole::kEmbedNorm:
-        outer.embed_norm = v;
-        break;
-      case ParamRole::kFinalNorm:
-        outer.final_norm = v;
-        break;
-      case ParamRole::kHead:
-        outer.head = m;
-        break;
-      case ParamRole::kQ:
-        layer->q = m;
-        break;
-      case ParamRole::kK:
-        layer->k = m;
-        break;
-      case ParamRole::kV:
-        layer->v = m;
-        break;
-      case ParamRole::kO:
-        layer->o = m;
-        break;
-      case ParamRole::kGate:
-        layer->gate = m;
-        break;
-      case ParamRole::kUp:
-        layer->up = m;
-        break;
-      case ParamRole::kDown:
-        layer->down = m;
-        break;
-      case ParamRole::kQBias:
-        layer->q_bias = v;
-        break;
-      case ParamRole::kKBias:
-        layer->k_bias = v;
-        break;
-      case ParamRole::kVBias:
-        layer->v_bias = v;
-        break;
-      case ParamRole::kQNorm:
-        layer->q_norm = v;
-        break;
-      case ParamRole::kKNorm:
-        layer->k_norm = v;
-        break;
-      case ParamRole::kAttnNormIn:
-        layer->attn.norm_in = v;
-        break;
-      case ParamRole::kAttnNormOut:
-        layer->attn.norm_out = v;
-        break;
-      case ParamRole::kAttnNormSum:
-        layer->attn.norm_sum = v;
-        break;
-      case ParamRole::kAttnGain:
-        layer->attn.gain = v;
-        break;
-      case ParamRole::kMlpNormIn:
-        layer->mlp.norm_in = v;
-        break;
-      case ParamRole::kMlpNormOut:
-        layer->mlp.norm_out = v;
-        break;
-      case ParamRole::kMlpNormSum:
-        layer->mlp.norm_sum = v;
-        break;
-      case ParamRole::kMlpGain:
-        layer->mlp.gain = v;
-        break;
-    }
-  }
+  for (const ParamSpec& spec : list)
+    bind_view(spec, matrices + spec.offset, vectors + spec.offset, outer, layers);
   if (tied) outer.head = outer.embedding;
 }
 
@@ -100,23 +120,22 @@ void WeightSource<W>::embed(Stream<W>* x, const int32_t* tokens, size_t rows, si
 }
 
 template <class W>
-ResidentWeights<W>::ResidentWeights(const ModelConfig& config, InitScheme init)
-    : config_(config),
-      list_(parameter_list(config, init)),
+ParameterStore<W>::ParameterStore(std::vector<ParamSpec> list)
+    : list_(std::move(list)),
       count_(parameter_count(list_)),
       values_(count_),
-      copy_(std::is_same_v<W, S> ? 0 : count_) {
-  const W* matrices = nullptr;
+      copy_(std::is_same_v<W, S> ? 0 : count_) {}
+
+template <class W>
+const W* ParameterStore<W>::compute() const {
   if constexpr (std::is_same_v<W, S>)
-    matrices = values_.data();
+    return values_.data();
   else
-    matrices = copy_.data();
-  bind_views<const W, const S>(list_, matrices, values_.data(), config.num_hidden_layers,
-                               config.tie_word_embeddings, outer_, layers_);
+    return copy_.data();
 }
 
 template <class W>
-bf16* ResidentWeights<W>::copy() {
+bf16* ParameterStore<W>::copy() {
   if constexpr (std::is_same_v<W, bf16>)
     return copy_.data();
   else
@@ -124,17 +143,28 @@ bf16* ResidentWeights<W>::copy() {
 }
 
 template <class W>
-void ResidentWeights<W>::refresh() {
+void ParameterStore<W>::refresh() {
   if constexpr (std::is_same_v<W, bf16>) convert(copy_.data(), values_.data(), count_);
 }
 
-template <class S>
-Gradients<S>::Gradients(const ModelConfig& config, const std::vector<ParamSpec>& list)
-    : values_(parameter_count(list)) {
-  bind_views<S, S>(list, values_.data(), values_.data(), config.num_hidden_layers, config.tie_word_embeddings,
-                   outer_, layers_);
+template <class W>
+ResidentWeights<W>::ResidentWeights(const ModelConfig& config, InitScheme init)
+    : ParameterStore<W>(parameter_list(config, init)), config_(config) {
+  bind_views<const W, const S>(this->list(), this->compute(), this->values(), config.num_hidden_layers,
+                               config.tie_word_embeddings, outer_, layers_);
 }
 
+template <class S>
+Gradients<S>::Gradients(const ModelConfig& config, const std::vector<ParamSpec>& trained)
+    : values_(parameter_count(trained)),
+      first_layer_(first_trained_layer(trained, config.num_hidden_layers)) {
+  bind_views<S, S>(trained, values_.data(), values_.data(), config.num_hidden_layers,
+                   config.tie_word_embeddings, outer_, layers_);
+}
+
+template class ParameterStore<double>;
+template class ParameterStore<float>;
+template class ParameterStore<bf16>;
 template class WeightSource<double>;
 template class WeightSource<float>;
 template class WeightSource<bf16>;
@@ -152,5 +182,13 @@ template class ResidentWeights<float>;
 template class ResidentWeights<bf16>;
 template class Gradients<double>;
 template class Gradients<float>;
+#define FATHOM_INSTANTIATE(W)                                           \
+  template void bind_view(const ParamSpec&, const W*, const Stream<W>*, \
+                          OuterTensors<const W, const Stream<W>>&,      \
+                          std::vector<LayerTensors<const W, const Stream<W>>>&);
+FATHOM_INSTANTIATE(double)
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
 
 }  // namespace fathom

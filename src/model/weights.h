@@ -2,6 +2,7 @@
 // Views of weights, and who hands them out. The block reads views; an optimizer, a memory map or a
 // dequantizer that holds one layer at a time may stand behind a WeightSource.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,6 +23,12 @@ struct StepVectors {
   P* gain = nullptr;
 };
 
+/// An adapter's matrices (lora.h): A (r, in), B (out, r); null where the projection has none.
+template <class M>
+struct LoraPair {
+  M *a = nullptr, *b = nullptr;
+};
+
 /// One layer. M is the matrices' element type, P the vectors': (const W, const S) for weights, (S, S) for
 /// gradients. Shapes: q (NH*HS, C); k, v (NKV*HS, C); o (C, NH*HS); gate, up (F, C); down (C, F); biases
 /// (rows of their matrix); q_norm, k_norm: see ModelConfig::q_norm_size().
@@ -32,6 +39,7 @@ struct LayerTensors {
   M *gate = nullptr, *up = nullptr, *down = nullptr;
   P *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
   P *q_norm = nullptr, *k_norm = nullptr;
+  std::array<LoraPair<M>, kProjections> lora{};  ///< by Projection
 };
 
 /// What stands outside the layers. head is the embedding where the two are tied; embed_norm is null where
@@ -70,15 +78,13 @@ class WeightSource {
   virtual void prefetch(size_t l) { static_cast<void>(l); }
 };
 
-/// All parameters of a model in memory: masters in the stream's type and, under bf16, a rounded copy for the
-/// matrices.
+/// Parameters in memory, flat: masters in the stream's type and, under bf16, a rounded copy for the products.
 template <class W>
-class ResidentWeights final : public WeightSource<W> {
+class ParameterStore {
  public:
   using S = Stream<W>;
-  explicit ResidentWeights(const ModelConfig& config, InitScheme init = InitScheme::kNormal);
+  explicit ParameterStore(std::vector<ParamSpec> list);
 
-  const ModelConfig& config() const { return config_; }
   const std::vector<ParamSpec>& list() const { return list_; }
   size_t count() const { return count_; }
 
@@ -91,36 +97,65 @@ class ResidentWeights final : public WeightSource<W> {
   /// Rounds the masters into the copy; nothing to do for fp32 and double.
   void refresh();
 
+ protected:
+  /// What products read, flat: the copy, or the masters themselves.
+  const W* compute() const;
+
+ private:
+  std::vector<ParamSpec> list_;
+  size_t count_ = 0;
+  Buffer<S> values_;
+  Buffer<W> copy_;  // empty where W is S
+};
+
+/// All parameters of a model in memory.
+template <class W>
+class ResidentWeights final : public ParameterStore<W>, public WeightSource<W> {
+ public:
+  using S = Stream<W>;
+  explicit ResidentWeights(const ModelConfig& config, InitScheme init = InitScheme::kNormal);
+
+  const ModelConfig& config() const { return config_; }
   OuterWeights<W> outer() override { return outer_; }
   LayerWeights<W> layer(size_t l) override { return layers_[l]; }
 
  private:
   ModelConfig config_;
-  std::vector<ParamSpec> list_;
-  size_t count_ = 0;
-  Buffer<S> values_;
-  Buffer<W> copy_;  // empty where W is S
   OuterWeights<W> outer_;
   std::vector<LayerWeights<W>> layers_;
 };
 
-/// Gradients of all parameters, flat in the order of the list, with views.
+/// Gradients of the parameters that are trained, flat in the order of their list, with views; the views of
+/// what is frozen are null, and cost the backward pass no product.
 template <class S>
 class Gradients {
  public:
-  Gradients(const ModelConfig& config, const std::vector<ParamSpec>& list);
+  /// `trained`: all parameters, a part of them (choose()), or those of adapters.
+  Gradients(const ModelConfig& config, const std::vector<ParamSpec>& trained);
   S* values() { return values_.data(); }
   const S* values() const { return values_.data(); }
   size_t count() const { return values_.size(); }
   void zero() { values_.zero(); }
   OuterGradients<S> outer() const { return outer_; }
   LayerGradients<S> layer(size_t l) const { return layers_[l]; }
+  /// The lowest layer that a backward pass must reach: see first_trained_layer().
+  size_t first_layer() const { return first_layer_; }
 
  private:
   Buffer<S> values_;
+  size_t first_layer_;
   OuterGradients<S> outer_;
   std::vector<LayerGradients<S>> layers_;
 };
+
+/// The 0-based position of the lowest layer that a backward pass must reach, given what is trained: 0 where
+/// the embedding is, num_layers where nothing below the final norm is.
+size_t first_trained_layer(const std::vector<ParamSpec>& trained, size_t num_layers);
+
+/// The view of one parameter: `m` where it is a matrix, `v` where it is a vector.
+template <class M, class P>
+void bind_view(const ParamSpec& spec, M* m, P* v, OuterTensors<M, P>& outer,
+               std::vector<LayerTensors<M, P>>& layers);
 
 /// The views onto flat arrays of matrices and vectors (which may be the same array), in the order of `list`.
 template <class M, class P>

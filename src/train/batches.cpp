@@ -9,12 +9,12 @@ namespace fathom {
 BatchBuffer::BatchBuffer(size_t B, size_t T, bool mask_documents)
     : T_(T), tokens_(B * T), targets_(B * T), first_key_(mask_documents ? B * T : 0) {}
 
-void BatchBuffer::read_window(const TokenLoader& loader, size_t b, uint64_t index) {
-  loader.window(index, tokens_.data() + b * T_, targets_.data() + b * T_, first_key(b));
+void BatchBuffer::read_window(const DataSource& data, size_t b, uint64_t index) {
+  data.window(index, tokens_.data() + b * T_, targets_.data() + b * T_, first_key(b));
 }
 
-void BatchBuffer::read_validation_window(const TokenLoader& loader, size_t b, uint64_t index) {
-  loader.validation_window(index, tokens_.data() + b * T_, targets_.data() + b * T_, first_key(b));
+void BatchBuffer::read_validation_window(const DataSource& data, size_t b, uint64_t index) {
+  data.validation_window(index, tokens_.data() + b * T_, targets_.data() + b * T_, first_key(b));
 }
 
 Batch BatchBuffer::view(size_t first, size_t B) const {
@@ -29,18 +29,18 @@ uint64_t BatchBuffer::scored() const {
 }
 
 template <class W>
-SequenceLoss evaluate(Transformer<W>& model, const TokenLoader& loader, BatchBuffer& buffer, size_t B,
+SequenceLoss evaluate(Transformer<W>& model, const DataSource& data, BatchBuffer& buffer, size_t B,
                       uint64_t sequences) {
   SequenceLoss loss;
   for (uint64_t begin = 0; begin < sequences; begin += B) {
     const auto n = static_cast<size_t>(std::min<uint64_t>(B, sequences - begin));
-    for (size_t b = 0; b < n; ++b) buffer.read_validation_window(loader, b, begin + b);
+    for (size_t b = 0; b < n; ++b) buffer.read_validation_window(data, b, begin + b);
     append_losses(loss, model, buffer.view(0, n));
   }
   return loss;
 }
 
-template SequenceLoss evaluate(Transformer<float>&, const TokenLoader&, BatchBuffer&, size_t, uint64_t);
-template SequenceLoss evaluate(Transformer<bf16>&, const TokenLoader&, BatchBuffer&, size_t, uint64_t);
+template SequenceLoss evaluate(Transformer<float>&, const DataSource&, BatchBuffer&, size_t, uint64_t);
+template SequenceLoss evaluate(Transformer<bf16>&, const DataSource&, BatchBuffer&, size_t, uint64_t);
 
 }  // namespace fathom

@@ -1,11 +1,11 @@
 #pragma once
-// The sequences of a training step and of an evaluation, read from token shards.
+// The sequences of a training step and of an evaluation, read from a source of windows.
 
 #include <cstdint>
 #include <vector>
 
 #include "model/sequence_loss.h"
-#include "text/loader.h"
+#include "train/data_source.h"
 
 namespace fathom {
 
@@ -14,8 +14,8 @@ class BatchBuffer {
  public:
   BatchBuffer(size_t B, size_t T, bool mask_documents);
   /// Sequence `b` from training window `index` of the run, or from validation window `index`.
-  void read_window(const TokenLoader& loader, size_t b, uint64_t index);
-  void read_validation_window(const TokenLoader& loader, size_t b, uint64_t index);
+  void read_window(const DataSource& data, size_t b, uint64_t index);
+  void read_validation_window(const DataSource& data, size_t b, uint64_t index);
   /// Sequences [first, first + B).
   Batch view(size_t first, size_t B) const;
   /// Targets that are scored, of all sequences.
@@ -29,7 +29,7 @@ class BatchBuffer {
 
 /// Loss on the first `sequences` validation windows, `B` at a time.
 template <class W>
-SequenceLoss evaluate(Transformer<W>& model, const TokenLoader& loader, BatchBuffer& buffer, size_t B,
+SequenceLoss evaluate(Transformer<W>& model, const DataSource& data, BatchBuffer& buffer, size_t B,
                       uint64_t sequences);
 
 }  // namespace fathom

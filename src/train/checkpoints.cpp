@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
+#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -40,31 +41,6 @@ std::vector<uint64_t> saved_steps(const fs::path& folder) {
 }
 
 std::string folder_name(uint64_t step) { return std::string(kStep) + std::to_string(step); }
-
-// Removes a folder that was not finished, on the way out of a failed save.
-class UnfinishedFolder {
- public:
-  explicit UnfinishedFolder(fs::path path) : path_(std::move(path)) {
-    fs::remove_all(path_);
-    fs::create_directory(path_);
-  }
-  UnfinishedFolder(const UnfinishedFolder&) = delete;
-  UnfinishedFolder& operator=(const UnfinishedFolder&) = delete;
-  ~UnfinishedFolder() {
-    std::error_code error;
-    if (!path_.empty()) fs::remove_all(path_, error);
-  }
-  const fs::path& path() const { return path_; }
-  void finish(const fs::path& name) {
-    sync_folder(path_);
-    fs::rename(path_, name);
-    path_.clear();
-    sync_folder(name.parent_path());
-  }
-
- private:
-  fs::path path_;
-};
 
 template <class T>
 void add_tensors(std::vector<TensorToWrite>& tensors, const char* prefix, const std::vector<ParamSpec>& list,
@@ -147,21 +123,20 @@ std::optional<fs::path> Checkpoints::last() const {
 }
 
 template <class W>
-fs::path Checkpoints::save(const TrainState& state, const ModelConfig& config, ResidentWeights<W>& weights,
-                           AdamW<Stream<W>>& optimizer) {
+fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<Stream<W>>& optimizer) {
   using S = Stream<W>;
   const fs::path name = folder_ / folder_name(state.step);
   if (fs::exists(name)) return name;
   UnfinishedFolder unfinished(folder_ / (std::string(kTemporary) + folder_name(state.step)));
   const fs::path& path = unfinished.path();
-  const S* values = weights.values();
-  save_model(path, config, weights.list(), values, stored_);
+  trainee.write(path, stored_);
   copy_tokenizer_files(tokenizer_, path);
   std::vector<TensorToWrite> tensors;
-  if (stored_ != dtype_of<S>()) add_tensors(tensors, "master.", weights.list(), values);
+  const ParameterStore<W>& store = trainee.store();
+  if (stored_ != dtype_of<S>()) add_tensors(tensors, "master.", store.list(), store.values());
   optimizer.visit_moments([&](const auto& moments) {
-    add_tensors(tensors, "m.", weights.list(), moments.m.data());
-    add_tensors(tensors, "v.", weights.list(), moments.v.data());
+    add_tensors(tensors, "m.", trainee.trained(), moments.m.data());
+    add_tensors(tensors, "v.", trainee.trained(), moments.v.data());
   });
   write_safetensors(path / "state.safetensors", tensors);
   write_text_file(path / "state.json", state_json(state).dump(2) + "\n");
@@ -200,26 +175,24 @@ TrainState read_train_state(const fs::path& checkpoint) {
 }
 
 template <class W>
-void load_training_state(const fs::path& checkpoint, ResidentWeights<W>& weights,
-                         AdamW<Stream<W>>& optimizer) {
-  load_weights(weights, checkpoint);
+void load_training_state(const fs::path& checkpoint, Trainee<W>& trainee, AdamW<Stream<W>>& optimizer) {
+  trainee.read(checkpoint);
   const SafetensorsFile file(checkpoint / "state.safetensors");
-  const std::vector<ParamSpec>& list = weights.list();
   optimizer.visit_moments([&](auto& moments) {
-    read_flat(moments.m.data(), file, "m.", list);
-    read_flat(moments.v.data(), file, "v.", list);
+    read_flat(moments.m.data(), file, "m.", trainee.trained());
+    read_flat(moments.v.data(), file, "v.", trainee.trained());
   });
-  if (file.tensors().contains("master." + list.front().name)) {
-    read_flat(weights.values(), file, "master.", list);
-    weights.refresh();
+  ParameterStore<W>& store = trainee.store();
+  if (file.tensors().contains("master." + store.list().front().name)) {
+    read_flat(store.values(), file, "master.", store.list());
+    store.refresh();
   }
   optimizer.set_updates(read_train_state(checkpoint).step);
 }
 
-#define FATHOM_INSTANTIATE(W)                                                                     \
-  template fs::path Checkpoints::save(const TrainState&, const ModelConfig&, ResidentWeights<W>&, \
-                                      AdamW<Stream<W>>&);                                         \
-  template void load_training_state(const fs::path&, ResidentWeights<W>&, AdamW<Stream<W>>&);
+#define FATHOM_INSTANTIATE(W)                                                             \
+  template fs::path Checkpoints::save(const TrainState&, Trainee<W>&, AdamW<Stream<W>>&); \
+  template void load_training_state(const fs::path&, Trainee<W>&, AdamW<Stream<W>>&);
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)
 #undef FATHOM_INSTANTIATE

@@ -1,7 +1,7 @@
 #pragma once
-// Checkpoints of a run: checkpoints/step-N, a Hugging Face folder with the state that training needs on top
-// of it. A folder of that name is complete: it is written as .tmp-step-N, every file flushed to the disk, and
-// renamed; one that goes is renamed to .old-step-N before it is deleted.
+// Checkpoints of a run: checkpoints/step-N, a Hugging Face folder (of adapters: PEFT's) with the state that
+// training needs on top of it. A folder of that name is complete: it is written as .tmp-step-N, every file
+// flushed to the disk, and renamed; one that goes is renamed to .old-step-N before it is deleted.
 
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +10,7 @@
 
 #include "model/transformer.h"
 #include "train/optimizer.h"
+#include "train/trainee.h"
 
 namespace fathom {
 
@@ -36,8 +37,7 @@ class Checkpoints {
   /// already. Returns its folder. Errors: Error (a full disk is named); then nothing of the new one remains
   /// and the old ones do.
   template <class W>
-  std::filesystem::path save(const TrainState& state, const ModelConfig& config, ResidentWeights<W>& weights,
-                             AdamW<Stream<W>>& optimizer);
+  std::filesystem::path save(const TrainState& state, Trainee<W>& trainee, AdamW<Stream<W>>& optimizer);
 
  private:
   void remove_leftovers();
@@ -54,7 +54,7 @@ TrainState read_train_state(const std::filesystem::path& checkpoint);
 /// Reads masters and moments of `checkpoint`, and sets the optimizer's count of updates. Errors: Error naming
 /// the tensor.
 template <class W>
-void load_training_state(const std::filesystem::path& checkpoint, ResidentWeights<W>& weights,
+void load_training_state(const std::filesystem::path& checkpoint, Trainee<W>& trainee,
                          AdamW<Stream<W>>& optimizer);
 
 }  // namespace fathom

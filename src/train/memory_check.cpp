@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/format.h"
+#include "train/trained_part.h"
 
 namespace fathom {
 namespace {
@@ -14,8 +15,10 @@ namespace {
 constexpr size_t kMostSuggestions = 3;
 
 MemoryPlan plan_settings(const TrainSettings& s, const ModelConfig& config, bool evaluates) {
+  const std::vector<ParamSpec> trained = trained_parameters(s, config);
   const MemoryOptions options{.recompute = s.recompute,
                               .bf16_state = s.optimizer_state == "bf16",
+                              .trained = &trained,
                               .evaluates = evaluates,
                               .step_sequences = s.batch * s.grad_accum};
   return s.dtype == "bf16" ? plan_memory<bf16>(config, s.batch, s.seq, options)

@@ -40,7 +40,8 @@ std::string value_text(double value) {
 
 template <class W>
 std::string describe_non_finite(Transformer<W>& model, const std::vector<ParamSpec>& list,
-                                const Stream<W>* values, const Stream<W>* gradients, const Batch& batch) {
+                                const Stream<W>* values, const std::vector<ParamSpec>& trained,
+                                const Stream<W>* gradients, const Batch& batch) {
   using S = Stream<W>;
   for (const ParamSpec& spec : list) {
     if (std::string place = place_in(spec, values, "parameter"); !place.empty()) return place;
@@ -56,15 +57,15 @@ std::string describe_non_finite(Transformer<W>& model, const std::vector<ParamSp
     if (!std::isfinite(nll[i])) return fmt::format("the loss of token {} is {}", i, value_text(nll[i]));
   }
   // The list runs from the embedding to the head, gradients the other way.
-  for (size_t i = list.size(); i-- > 0;) {
-    if (std::string place = place_in(list[i], gradients, "gradient of"); !place.empty()) return place;
+  for (size_t i = trained.size(); i-- > 0;) {
+    if (std::string place = place_in(trained[i], gradients, "gradient of"); !place.empty()) return place;
   }
   return "";
 }
 
 template std::string describe_non_finite(Transformer<float>&, const std::vector<ParamSpec>&, const float*,
-                                         const float*, const Batch&);
+                                         const std::vector<ParamSpec>&, const float*, const Batch&);
 template std::string describe_non_finite(Transformer<bf16>&, const std::vector<ParamSpec>&, const float*,
-                                         const float*, const Batch&);
+                                         const std::vector<ParamSpec>&, const float*, const Batch&);
 
 }  // namespace fathom

@@ -19,11 +19,16 @@ typename AdamW<S>::AnyMoments AdamW<S>::make_moments(size_t count, const Optimiz
 }
 
 template <class S>
-AdamW<S>::AdamW(const std::vector<ParamSpec>& list, const OptimizerSettings& settings)
-    : settings_(settings), moments_(make_moments(parameter_count(list), settings)) {
-  for (const ParamSpec& spec : list) {
-    if (ranges_.empty() || ranges_.back().decay != spec.decay)
-      ranges_.push_back({spec.offset, 0, spec.decay});
+AdamW<S>::AdamW(const std::vector<ParamSpec>& list, const std::vector<ParamSpec>& trained,
+                const OptimizerSettings& settings)
+    : settings_(settings), moments_(make_moments(parameter_count(trained), settings)) {
+  auto at = list.begin();  // both are in the same order
+  for (const ParamSpec& spec : trained) {
+    while (at != list.end() && at->name != spec.name) ++at;
+    if (at == list.end()) fail("internal: '" + spec.name + "' is trained and not in the list");
+    const bool joins = !ranges_.empty() && ranges_.back().decay == spec.decay &&
+                       ranges_.back().value + ranges_.back().size == at->offset;
+    if (!joins) ranges_.push_back({spec.offset, at->offset, 0, spec.decay});
     ranges_.back().size += spec.size();
   }
 }
@@ -42,8 +47,8 @@ void AdamW<S>::update(S* values, bf16* copy, const S* gradients, double lr, doub
     for (const Range& r : ranges_) {
       settings.weight_decay = r.decay ? settings_.weight_decay : 0.0;
       settings.first = r.begin;
-      adamw_update(values + r.begin, moments.m.data() + r.begin, moments.v.data() + r.begin,
-                   gradients + r.begin, copy != nullptr ? copy + r.begin : nullptr, r.size, settings);
+      adamw_update(values + r.value, moments.m.data() + r.begin, moments.v.data() + r.begin,
+                   gradients + r.begin, copy != nullptr ? copy + r.value : nullptr, r.size, settings);
     }
   });
 }

@@ -33,10 +33,15 @@ double clip_factor(double norm, double clip);
 template <class S>
 class AdamW {
  public:
-  AdamW(const std::vector<ParamSpec>& list, const OptimizerSettings& settings);
+  /// Trains all of `list`, or its part `trained` (choose()): the rest has no moments and is never touched.
+  AdamW(const std::vector<ParamSpec>& list, const OptimizerSettings& settings)
+      : AdamW(list, list, settings) {}
+  AdamW(const std::vector<ParamSpec>& list, const std::vector<ParamSpec>& trained,
+        const OptimizerSettings& settings);
 
-  /// One update of `values` (count) by `gradients` (count) times `grad_scale`; `copy` (count) or null
-  /// receives the bf16 form in the same pass. Not to be called with gradients that are not finite.
+  /// One update of `values`, flat in the order of the list, by `gradients`, in the order of what is trained,
+  /// times `grad_scale`; `copy` or null, in the order of the list, receives the bf16 form in the same pass.
+  /// Not to be called with gradients that are not finite.
   void update(S* values, bf16* copy, const S* gradients, double lr, double grad_scale);
 
   /// Updates done, for the bias correction and the rounding's random bits, and the moments, in the type in
@@ -50,9 +55,11 @@ class AdamW {
   }
 
  private:
-  // Neighbouring parameters with the same decay: one call of the kernel each.
+  // Parameters with the same decay that are neighbours in both orders: one call of the kernel each.
   struct Range {
-    size_t begin, size;
+    size_t begin;  // in the moments and gradients
+    size_t value;  // in the values
+    size_t size;
     bool decay;
   };
   OptimizerSettings settings_;

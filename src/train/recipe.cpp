@@ -62,8 +62,8 @@ std::string line_of(std::string_view key, double value) {
 
 void read_recipe(TrainSettings& settings, const std::filesystem::path& path) {
   const toml::table table = parse(path);
-  if (table.contains("steps") && table.contains("tokens")) {
-    usage_error(path.string() + ": has both steps and tokens", "keep one");
+  if (table.contains("steps") + table.contains("tokens") + table.contains("epochs") > 1) {
+    usage_error(path.string() + ": has more than one of steps, tokens and epochs", "keep one");
   }
   for (const auto& [key, node] : table) {
     const std::string_view name = key.str();
@@ -76,7 +76,7 @@ void read_recipe(TrainSettings& settings, const std::filesystem::path& path) {
 std::string format_run_toml(const TrainSettings& settings, const RunFacts& facts) {
   std::string text;
   for (const Setting& row : settings_table()) {
-    if (text_of(settings, row).empty() || row.name == "tokens") continue;
+    if (text_of(settings, row).empty() || row.name == "tokens" || row.name == "epochs") continue;
     std::visit([&](auto member) { text += line_of(row.name, settings.*member); }, row.member);
   }
   return text + line_of("data_fingerprint", facts.data_fingerprint) +
@@ -99,19 +99,20 @@ RunFacts read_facts(const std::filesystem::path& path) {
 }
 
 TrainSettings gather_settings(const std::map<std::string, std::string>& flags,
-                              const std::filesystem::path& recipe, bool resume) {
-  if (flags.contains("steps") && flags.contains("tokens"))
-    usage_error("--steps and --tokens exclude each other", "give one");
+                              const std::filesystem::path& recipe, bool resume,
+                              const TrainSettings& defaults) {
+  if (flags.contains("steps") + flags.contains("tokens") + flags.contains("epochs") > 1)
+    usage_error("--steps, --tokens and --epochs exclude each other", "give one");
   const auto apply_given = [&](TrainSettings& settings) {
     if (!recipe.empty()) read_recipe(settings, recipe);
     for (const auto& [name, text] : flags) assign(settings, name, text, "command line");
   };
-  TrainSettings settings;
+  TrainSettings settings = defaults;
   apply_given(settings);
   if (resume && !settings.out.empty()) {
     const std::string out = settings.out;
     check_run_folder(out, resume);
-    settings = {};
+    settings = defaults;
     read_recipe(settings, std::filesystem::path(out) / "run.toml");
     apply_given(settings);
     settings.out = out;

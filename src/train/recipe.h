@@ -25,11 +25,12 @@ struct RunFacts {
 /// (with the nearest), a value that does not fit, both steps and tokens.
 void read_recipe(TrainSettings& settings, const std::filesystem::path& path);
 
-/// The settings of one start: the defaults; with `resume` what the run in `out` was told; then `recipe`,
+/// The settings of one start: `defaults`; with `resume` what the run in `out` was told; then `recipe`,
 /// where not empty; then `flags` (keys and values as assign() takes them). Errors: Error (usage) as
 /// read_recipe and assign, or both steps and tokens among the flags.
 TrainSettings gather_settings(const std::map<std::string, std::string>& flags,
-                              const std::filesystem::path& recipe, bool resume);
+                              const std::filesystem::path& recipe, bool resume,
+                              const TrainSettings& defaults = {});
 
 /// run.toml: the settings that are set, in the order of the table, then the facts.
 std::string format_run_toml(const TrainSettings& settings, const RunFacts& facts);

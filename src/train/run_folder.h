@@ -26,6 +26,8 @@ class RunFolder {
   std::filesystem::path run_toml() const { return path_ / "run.toml"; }
   std::filesystem::path config() const { return path_ / "config.json"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  /// Of a run on examples: the model's tokenizer, as files.
+  std::filesystem::path tokenizer() const { return path_ / "tokenizer"; }
 
   /// Appends a line, with the time, to log.txt.
   void log(const std::string& message);

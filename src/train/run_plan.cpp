@@ -1,5 +1,6 @@
 #include "train/run_plan.h"
 
+#include <ctime>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -11,9 +12,10 @@
 #include "io/checkpoint.h"
 #include "kernels/isa.h"
 #include "model/parameters.h"
-#include "text/loader.h"
+#include "train/example_source.h"
 #include "train/machine.h"
 #include "train/run_folder.h"
+#include "train/trained_part.h"
 
 namespace fathom {
 namespace {
@@ -31,14 +33,22 @@ std::string absolute(const std::string& path) {
   return path.empty() ? path : fs::absolute(path).lexically_normal().string();
 }
 
+std::string absolute_each(const std::string& paths) {
+  std::string all;
+  for (const fs::path& path : example_files(paths)) all += (all.empty() ? "" : ",") + absolute(path.string());
+  return all;
+}
+
 // The scheme that the settings ask for; constants that they leave open are the config's own, where it is of
 // the same scheme.
 void apply_norm(TrainSettings& s, ModelConfig& config) {
   if (!s.norm.empty()) {
     const NormType type = parse_norm(s.norm);
     if (type != config.norm.type) {
-      config.norm = NormScheme{};
-      config.norm.type = type;
+      // A pruned model's layers keep their original indices under the new scheme.
+      config.norm = NormScheme{.type = type,
+                               .num_layers_original = config.norm.num_layers_original,
+                               .layer_index = config.norm.layer_index};
     }
   }
   s.norm = norm_name(config.norm.type);
@@ -70,9 +80,38 @@ ModelConfig read_model(const TrainSettings& s) {
   return read_config(s.model);
 }
 
+// --norm lns on a Pre-LN checkpoint is the one change of scheme that has a meaning for weights that were
+// trained: the norms stand where they stood, and only the scale of what they put out differs.
+void check_change_of_norm(const TrainSettings& s, const ModelConfig& source, const ModelConfig& config) {
+  const std::string change = fmt::format("{} to {}", norm_name(source.norm.type), s.norm);
+  if (source.norm.type == config.norm.type) {
+    if (!s.norm_init.empty())
+      usage_error("--norm-init goes with a --norm that is not the checkpoint's own, which is " + s.norm,
+                  "leave it out");
+    return;
+  }
+  if (source.norm.type != NormType::kPre || config.norm.type != NormType::kLns) {
+    if (s.norm_init.empty()) return;  // told as another model
+    usage_error("--norm-init takes a checkpoint from pre to lns, not from " + change);
+  }
+  if (s.norm_init.empty()) {
+    usage_error(
+        "--norm takes a checkpoint from " + change + " and nothing says how",
+        "--norm-init preserve multiplies the gains by sqrt(l), so that the function stays; --norm-init raw "
+        "takes them as they are");
+  }
+  if (s.lora_rank != kUnset) {
+    usage_error("--norm-init changes the weights that adapters stand beside",
+                "fine-tune without --lora-rank, or change the norm in a run of its own first");
+  }
+}
+
 void check_from(const TrainSettings& s, const ModelConfig& config) {
   const fs::path folder = resolve_model(s.from);
-  const std::string difference = config_difference(read_config(folder), config);
+  ModelConfig source = read_config(folder);
+  check_change_of_norm(s, source, config);
+  if (!s.norm_init.empty()) source.norm.type = config.norm.type;
+  const std::string difference = config_difference(source, config);
   if (difference.empty()) return;
   fail({.what = "is a checkpoint of another model: its " + difference,
         .path = (folder / "config.json").string(),
@@ -82,16 +121,22 @@ void check_from(const TrainSettings& s, const ModelConfig& config) {
         .hint = "give the --model and --norm of the checkpoint, or leave --model out"});
 }
 
-void check_data(const TrainSettings& s, const ModelConfig& config, const TokenData& data) {
-  if (data.info().vocab_size != config.vocab_size) {
-    fail({.what = fmt::format("the data's vocabulary has {} entries, the model's {}", data.info().vocab_size,
+// Checkpoints of other people pad their embedding: there a tokenizer may have fewer entries.
+void check_data(const TrainSettings& s, const ModelConfig& config, const DataSource& data) {
+  if (s.from.empty() ? data.vocab_size() != config.vocab_size : data.vocab_size() > config.vocab_size) {
+    fail({.what = fmt::format("the data's vocabulary has {} entries, the model's {}", data.vocab_size(),
                               config.vocab_size),
           .path = s.data,
           .tensor = {},
           .offset = {},
           .line = {},
-          .hint = "set vocab_size in the model's config, or make the data with another tokenizer"});
+          .hint = s.from.empty()
+                      ? "set vocab_size in the model's config, or make the data with another tokenizer"
+                      : "make the data with the model's own tokenizer"});
   }
+}
+
+void check_context(const TrainSettings& s, const ModelConfig& config) {
   if (s.seq > config.max_position_embeddings) {
     usage_error(
         fmt::format("--seq {} does not fit the model's context of {}", s.seq, config.max_position_embeddings),
@@ -99,10 +144,17 @@ void check_data(const TrainSettings& s, const ModelConfig& config, const TokenDa
   }
 }
 
+std::shared_ptr<const DataSource> open_data(const TrainSettings& s, const ExampleInput* examples) {
+  if (examples != nullptr) return std::make_shared<ExampleSource>(s, *examples);
+  if (fs::is_regular_file(s.data))
+    usage_error(s.data + ": is a file; training takes a folder made by `fathom data`",
+                "for examples: fathom finetune");
+  return std::make_shared<ShardSource>(s.data, s.seq, s.data_seed);
+}
+
 // Windows of an evaluation. Without validation text there is none; a run that was told to evaluate says so.
-uint64_t plan_evaluation(TrainSettings& s, const TokenData& data) {
-  const TokenLoader loader(data, s.seq, 0);
-  const uint64_t windows = loader.validation_windows();
+uint64_t plan_evaluation(TrainSettings& s, const DataSource& data) {
+  const uint64_t windows = data.validation_windows();
   if (windows == 0) {
     if (s.eval_every != kUnset && s.eval_every != 0) {
       fail({.what = "has no validation tokens for --eval-every",
@@ -149,8 +201,8 @@ uint64_t hash_text(const std::string& text) {
 std::string fingerprint_settings(const RunPlan& plan) {
   std::string text = config_to_json(plan.config, DType::kF32).dump() + plan.facts.data_fingerprint;
   for (const Setting& row : settings_table()) {
-    // Runs that began before this setting existed keep their fingerprint.
-    if (row.name == "optimizer_state" && plan.settings.optimizer_state == "fp32") continue;
+    // Runs that began before a setting existed keep their fingerprint.
+    if (row.young && text_of(plan.settings, row) == text_of(TrainSettings{}, row)) continue;
     if (row.fixed) text += fmt::format("\n{}={}", row.name, text_of(plan.settings, row));
   }
   return fingerprint_text(hash_text(text));
@@ -161,6 +213,11 @@ ModelConfig config_of_run(TrainSettings& s) {
   // A run that was killed early may not have its config yet.
   ModelConfig config = s.resume && fs::exists(own) ? read_config(own) : read_model(s);
   apply_norm(s, config);
+  config.lora = lora_of(s, config.num_hidden_layers);
+  if (s.from.empty() && (config.lora.rank > 0 || !s.train_layers.empty()))
+    usage_error("--train-layers and --lora-rank leave the rest of a model as it is, and it would be random",
+                "give the checkpoint to start from (--from)");
+  if (!s.train_layers.empty()) parse_train_layers(s.train_layers, config.num_hidden_layers);
   return config;
 }
 
@@ -213,39 +270,35 @@ std::string config_difference(const ModelConfig& config, const ModelConfig& expe
   return "";
 }
 
-std::string data_fingerprint(const TokenData& data) {
-  const DataInfo& info = data.info();
-  uint64_t hash = mix64(info.tokenizer_fingerprint ^ info.vocab_size);
-  const auto add = [&](uint64_t value) { hash = mix64(hash * 0x9e3779b97f4a7c15ull + value); };
-  for (const TokenStream* stream : {&data.train(), &data.valid()}) {
-    add(stream->size());
-    for (const Shard& shard : stream->shards()) add(shard.info().checksum);
-  }
-  return fingerprint_text(hash);
-}
-
-RunPlan plan_run(const TrainSettings& given) {
+RunPlan plan_run(const TrainSettings& given, const ExampleInput* examples) {
   TrainSettings s = given;
   require(s.out, "--out", "name the run folder to make");
-  require(s.data, "--data", "give a folder made by `fathom data`");
+  require(s.data, "--data",
+          examples != nullptr ? "give a file of examples (.jsonl)" : "give a folder made by `fathom data`");
   if (s.model.empty() && s.from.empty())
     usage_error("--model is missing", "give a config.json, such as configs/llama-130m.json");
   check_settings(s);
   check_run_folder(s.out, s.resume);
-  for (std::string* path : {&s.model, &s.data, &s.out, &s.from}) *path = absolute(*path);
+  for (std::string* path : {&s.model, &s.out, &s.from}) *path = absolute(*path);
+  s.data = examples != nullptr ? absolute_each(s.data) : absolute(s.data);
+  s.valid_data = absolute_each(s.valid_data);
+  // A run may go on and save another checkpoint: what this one started from is the one that stands there now.
+  if (!s.from.empty() && fs::exists(s.from)) s.from = absolute(resolve_model(s.from).string());
+  if (s.data_seed == kUnset) s.data_seed = s.seed;
+  if (examples != nullptr && s.chat_time == kUnset) s.chat_time = static_cast<uint64_t>(std::time(nullptr));
 
   ModelConfig config = config_of_run(s);
-  TokenData data(s.data);
-  data.verify();
-  check_data(s, config, data);
-  if (config.eos_token_id < 0) config.eos_token_id = data.info().eos_id;
+  check_context(s, config);
+  const std::shared_ptr<const DataSource> data = open_data(s, examples);
+  check_data(s, config, *data);
+  if (config.eos_token_id < 0) config.eos_token_id = data->eos_id();
   validate(config, s.model.empty() ? s.from : s.model);
   if (!s.from.empty() && !s.resume) check_from(s, config);
-  const uint64_t eval_sequences = plan_evaluation(s, data);
-  resolve_settings(s, data.train().size());
+  const uint64_t eval_sequences = plan_evaluation(s, *data);
+  resolve_settings(s, data->train_tokens(), examples != nullptr ? data->windows_per_epoch() : 0);
 
-  RunPlan plan{s, config, std::move(data), {}, {}, eval_sequences};
-  plan.facts = {.data_fingerprint = data_fingerprint(plan.data),
+  RunPlan plan{s, config, data, examples != nullptr, {}, {}, eval_sequences};
+  plan.facts = {.data_fingerprint = data->fingerprint(),
                 .parameters = parameter_count(parameter_list(config)),
                 .started = utc_now(),
                 .fathom_version = FATHOM_VERSION,

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "model/lora.h"
 #include "model/norm_scheme.h"
 #include "model/parameters.h"
 #include "train/schedule.h"
@@ -18,24 +19,53 @@ using T = TrainSettings;
 constexpr double kHuge = 1e18;
 // Four times the largest that anyone trains with; keeps products of sizes from overflowing.
 constexpr double kMostTokensPerStep = 1 << 28;
-constexpr bool kFixed = true, kFree = false;
+constexpr bool kFixed = true, kFree = false, kYoung = true;
+constexpr SettingScope kBoth = SettingScope::kBoth, kTrain = SettingScope::kTrain,
+                       kFinetune = SettingScope::kFinetune;
 
 // THE table.
 const std::vector<Setting> kTable = {
-    {"model", &T::model, 0, 0, kFree, "The model's config.json, or a folder that holds one"},
-    {"data", &T::data, 0, 0, kFree, "A folder made by `fathom data`"},
+    {"model", &T::model, 0, 0, kFree, "The model's config.json, or a folder that holds one", kTrain},
+    {"data", &T::data, 0, 0, kFree,
+     "A folder made by `fathom data`; of finetune: a file of examples (.jsonl), or several, a comma between "
+     "them"},
+    {"valid_data", &T::valid_data, 0, 0, kFree, "A file of examples to evaluate on (a share of the others)",
+     kFinetune},
+    {"valid_fraction", &T::valid_fraction, 0, 0.9, kFixed, "Share of the examples to evaluate on", kFinetune,
+     kYoung},
+    {"task", &T::task, 0, 0, kFixed, "How lines of query, choices and gold are rendered (by the file's name)",
+     kFinetune, kYoung},
+    {"system", &T::system, 0, 0, kFixed, "System message of conversations that have none", kFinetune, kYoung},
+    {"chat_prompts", &T::chat_prompts, 0, 0, kFixed,
+     "Lines of prompt and response go through the chat template", kFinetune, kYoung},
+    {"last_turn_only", &T::last_turn_only, 0, 0, kFixed, "Of a conversation, only the last answer is learned",
+     kFinetune, kYoung},
     {"out", &T::out, 0, 0, kFree, "The run folder to make (with --resume: to continue)"},
-    {"from", &T::from, 0, 0, kFixed, "Start from the weights of this checkpoint or run"},
+    {"from", &T::from, 0, 0, kFixed, "Start from the weights of this checkpoint or run", kTrain},
+    {"chat_time", &T::chat_time, 0, 1e12, kFixed,
+     "What chat templates take for now, in seconds since 1970 (the start of the run)", kFinetune, kYoung},
     {"norm", &T::norm, 0, 0, kFixed,
      "Normalization scheme: pre, lns, post, deepnorm, mix, sandwich, peri, layerscale"},
-    {"init", &T::init, 0, 0, kFixed, "Initial weights: normal, or scaled (o and down over sqrt(2L))"},
+    {"norm_init", &T::norm_init, 0, 0, kFixed,
+     "With --norm lns on a Pre-LN checkpoint: preserve (gains times sqrt(l): the function stays) or raw",
+     kBoth, kYoung},
+    {"train_layers", &T::train_layers, 0, 0, kFixed, "Train these layers alone, such as 20-30 (everything)",
+     kBoth, kYoung},
+    {"lora_rank", &T::lora_rank, 0, 65536, kFixed, "Train adapters of this rank beside the weights (LoRA)",
+     kBoth, kYoung},
+    {"lora_alpha", &T::lora_alpha, 0, 1e9, kFixed, "Adapters count alpha / rank times (twice the rank)",
+     kBoth, kYoung},
+    {"lora_targets", &T::lora_targets, 0, 0, kFixed,
+     "Which matrices have adapters: q, k, v, o, gate, up, down, attn, mlp, all (all)", kBoth, kYoung},
+    {"init", &T::init, 0, 0, kFixed, "Initial weights: normal, or scaled (o and down over sqrt(2L))", kTrain},
     {"mix_post_layers", &T::mix_post_layers, 0, 4096, kFixed,
-     "With --norm mix: how many of the first layers are post (a quarter)"},
-    {"layerscale_init", &T::layerscale_init, 0, 1e3, kFixed,
-     "With --norm layerscale: the initial gain (0.1)"},
+     "With --norm mix: how many of the first layers are post (a quarter)", kTrain},
+    {"layerscale_init", &T::layerscale_init, 0, 1e3, kFixed, "With --norm layerscale: the initial gain (0.1)",
+     kTrain},
     {"steps", &T::steps, 0, kHuge, kFixed, "Updates of the weights (one pass over the data)"},
     {"tokens", &T::tokens, 0, kHuge, kFree,
      "Train on this many tokens, e.g. 20M or 2.2B; instead of --steps"},
+    {"epochs", &T::epochs, 0, 1e6, kFree, "Pass over the data this often; instead of --steps"},
     {"batch", &T::batch, 1, 1 << 24, kFixed, "Sequences that go through the model at a time"},
     {"grad_accum", &T::grad_accum, 1, 1 << 24, kFixed, "Batches whose gradients make one step"},
     {"seq", &T::seq, 1, 1 << 24, kFixed, "Tokens of a sequence"},
@@ -54,9 +84,9 @@ const std::vector<Setting> kTable = {
     {"data_seed", &T::data_seed, 0, kHuge, kFixed, "Decides the order of the data (the seed)"},
     {"dtype", &T::dtype, 0, 0, kFixed, "Numbers that products are made of: bf16 (fp32 masters) or fp32"},
     {"optimizer_state", &T::optimizer_state, 0, 0, kFixed,
-     "Numbers that AdamW's two moments are kept in: fp32, or bf16 with stochastic rounding"},
+     "Numbers that AdamW's two moments are kept in: fp32, or bf16 with stochastic rounding", kBoth, kYoung},
     {"recompute", &T::recompute, 0, 0, kFree, "Keep only each layer's input: less memory, a third more time"},
-    {"mask_documents", &T::mask_documents, 0, 0, kFixed, "Attention does not cross document ends"},
+    {"mask_documents", &T::mask_documents, 0, 0, kFixed, "Attention does not cross document ends", kTrain},
     {"eval_every", &T::eval_every, 0, kHuge, kFree,
      "Evaluate every so many steps, and at the end (a twentieth of all; 0: at the end)"},
     {"eval_tokens", &T::eval_tokens, 1, kHuge, kFree,
@@ -159,8 +189,11 @@ void assign(TrainSettings& settings, std::string_view name, const std::string& t
   if (const auto* x = std::get_if<double T::*>(&row.member))
     settings.*(*x) = parse_number(row, text, origin, false);
   if (const auto* b = std::get_if<bool T::*>(&row.member)) settings.*(*b) = parse_switch(row, text, origin);
-  if (name == "steps") settings.tokens = 0;
-  if (name == "tokens") settings.steps = 0;
+  if (name == "steps" || name == "tokens" || name == "epochs") {
+    if (name != "steps") settings.steps = 0;
+    if (name != "tokens") settings.tokens = 0;
+    if (name != "epochs") settings.epochs = 0;
+  }
 }
 
 std::string text_of(const TrainSettings& settings, const Setting& setting) {
@@ -181,6 +214,8 @@ void check_settings(const TrainSettings& s) {
   require_one_of("dtype", s.dtype, {"bf16", "fp32"});
   require_one_of("optimizer-state", s.optimizer_state, {"bf16", "fp32"});
   require_one_of("save-dtype", s.save_dtype, {"bf16", "fp32"});
+  if (!s.norm_init.empty()) require_one_of("norm-init", s.norm_init, {"preserve", "raw"});
+  if (!s.lora_targets.empty()) parse_lora_targets(s.lora_targets);
   parse_init(s.init);
   const double per_step =
       static_cast<double>(s.batch) * static_cast<double>(s.grad_accum) * static_cast<double>(s.seq);
@@ -191,13 +226,34 @@ void check_settings(const TrainSettings& s) {
   }
 }
 
-void resolve_settings(TrainSettings& s, uint64_t train_tokens) {
+TrainSettings finetune_defaults() {
+  TrainSettings s;
+  s.seq = 512;
+  s.epochs = 3;
+  s.lr = 0;
+  s.weight_decay = 0;
+  s.beta2 = 0.999;
+  return s;
+}
+
+void resolve_finetune_lr(TrainSettings& s) {
+  if (s.lr == 0) s.lr = s.lora_rank != kUnset ? 2e-4 : 2e-5;
+}
+
+void resolve_settings(TrainSettings& s, uint64_t train_tokens, uint64_t windows) {
   const uint64_t per_step = s.tokens_per_step();
+  if (s.steps == 0 && s.tokens == 0 && s.epochs > 0) {
+    const double per_pass =
+        windows > 0 ? static_cast<double>(windows * s.seq) : static_cast<double>(train_tokens);
+    s.steps = std::max<uint64_t>(
+        1, static_cast<uint64_t>(std::ceil(s.epochs * per_pass / static_cast<double>(per_step) - 1e-9)));
+  }
   if (s.steps == 0) {
     const uint64_t tokens = s.tokens != 0 ? s.tokens : train_tokens;
     s.steps = s.tokens != 0 ? (tokens + per_step - 1) / per_step : std::max<uint64_t>(1, tokens / per_step);
   }
   s.tokens = 0;  // `steps` says it all from here on
+  s.epochs = 0;
   const auto share = [&](uint64_t n) { return std::max<uint64_t>(1, s.steps / n); };
   if (s.warmup == kUnset) s.warmup = s.steps / 10;
   if (s.warmup > s.steps) {

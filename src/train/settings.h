@@ -28,10 +28,19 @@ struct TrainSettings {
   std::string init = "normal";
   uint64_t mix_post_layers = kUnset;  ///< mix only.
   double layerscale_init = 0;         ///< layerscale only; 0: the scheme's default.
+  std::string
+      norm_init;  ///< Where norm is not the checkpoint's own: "preserve" its function, or take it "raw".
+
+  // What of the model is trained.
+  std::string train_layers;     ///< "20-30": these layers alone; empty: everything.
+  uint64_t lora_rank = kUnset;  ///< Adapters of this rank, beside weights that stay as they are.
+  double lora_alpha = 0;        ///< 0: twice the rank.
+  std::string lora_targets;     ///< Empty: all projections.
 
   // How long, and how much at a time. Tokens of one step: batch * grad_accum * seq.
   uint64_t steps = 0;   ///< 0: as many as `tokens` asks for.
-  uint64_t tokens = 0;  ///< Rounded up to whole steps; 0 together with steps 0: one pass over the data.
+  uint64_t tokens = 0;  ///< Rounded up to whole steps.
+  double epochs = 0;    ///< Passes over the data, rounded up to whole steps. Without all three: one.
   uint64_t batch = 8, grad_accum = 1, seq = 256;
 
   // Optimizer and schedule.
@@ -49,6 +58,15 @@ struct TrainSettings {
   bool recompute = false;
   bool mask_documents = false;
 
+  // Fine-tuning on examples.
+  std::string valid_data;        ///< Examples to evaluate on; empty: a share of the others.
+  double valid_fraction = 0.05;  ///< That share.
+  std::string task;              ///< How {"query", ...} lines are rendered; empty: by the file's name.
+  std::string system;            ///< System message of conversations that have none.
+  bool chat_prompts = false;     ///< {"prompt", "response"} lines are conversations of one question.
+  bool last_turn_only = false;   ///< Of a conversation, only the last answer is learned.
+  uint64_t chat_time = kUnset;   ///< What templates that write the date take for now, in seconds since 1970.
+
   // What is watched and kept.
   uint64_t eval_every = kUnset;  ///< 0: only at the end. Default: a twentieth of all steps.
   uint64_t eval_tokens = 131072;
@@ -61,6 +79,9 @@ struct TrainSettings {
   uint64_t tokens_per_step() const { return batch * grad_accum * seq; }
 };
 
+/// Which command a setting belongs to.
+enum class SettingScope { kBoth, kTrain, kFinetune };
+
 /// One row a setting.
 struct Setting {
   using Member = std::variant<std::string TrainSettings::*, uint64_t TrainSettings::*,
@@ -70,6 +91,8 @@ struct Setting {
   double lowest, highest;  ///< Inclusive; numbers only.
   bool fixed;              ///< Part of what the run computes: a resumed run must have it alike.
   std::string_view help;
+  SettingScope scope = SettingScope::kBoth;
+  bool young = false;  ///< Came later: at its default it is no part of a run's fingerprint.
 
   std::string flag() const;
   bool is_switch() const { return std::holds_alternative<bool TrainSettings::*>(member); }
@@ -78,9 +101,15 @@ struct Setting {
 /// All rows, in the order of --help and run.toml. `resume` is none: it belongs to one start, not to the run.
 const std::vector<Setting>& settings_table();
 
+/// What `fathom finetune` starts from: as TrainSettings{}, with small steps and no weight decay. The learning
+/// rate is left open: resolve_finetune_lr().
+TrainSettings finetune_defaults();
+/// Fills in an open learning rate: 2e-5, with adapters 2e-4.
+void resolve_finetune_lr(TrainSettings& settings);
+
 /// Sets one setting from text. Whole numbers take the suffixes K, M, B and T (powers of 1000): "2.2B".
-/// Setting `steps` clears `tokens` and the other way round. `origin` names flag or file in the message.
-/// Errors: Error (usage): no such setting (with the nearest), not a number, outside its bounds.
+/// Setting one of `steps`, `tokens` and `epochs` clears the others. `origin` names flag or file in the
+/// message. Errors: Error (usage): no such setting (with the nearest), not a number, outside its bounds.
 void assign(TrainSettings& settings, std::string_view name, const std::string& text,
             const std::string& origin);
 
@@ -91,8 +120,8 @@ std::string text_of(const TrainSettings& settings, const Setting& setting);
 /// names of schedule, dtypes and init, the size of a step. Errors: Error (usage).
 void check_settings(const TrainSettings& settings);
 
-/// Fills in what is left open, given the number of training tokens, and checks how settings fit one another.
-/// Errors: Error (usage).
-void resolve_settings(TrainSettings& settings, uint64_t train_tokens);
+/// Fills in what is left open, given the number of training tokens and the windows of a pass over them (0: as
+/// many as the tokens fill), and checks how settings fit one another. Errors: Error (usage).
+void resolve_settings(TrainSettings& settings, uint64_t train_tokens, uint64_t windows = 0);
 
 }  // namespace fathom

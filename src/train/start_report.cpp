@@ -6,6 +6,7 @@
 #include "core/format.h"
 #include "core/log.h"
 #include "train/memory_check.h"
+#include "train/trained_part.h"
 
 namespace fathom {
 namespace {
@@ -28,6 +29,26 @@ std::string layer_text(const LayerConstants& c) {
   return attn == mlp ? attn : "attention: " + attn + "; MLP: " + mlp;
 }
 
+// The share of the parameters that is trained: other programs were found to leave some out without a word.
+std::string trained_text(const RunPlan& plan) {
+  const TrainSettings& s = plan.settings;
+  const size_t own = parameter_count(trained_parameters(s, plan.config));
+  const LoraConfig& lora = plan.config.lora;
+  if (lora.rank == 0) {
+    return fmt::format("{} of {} parameters ({:.4g}%){}", count_text(own), count_text(plan.facts.parameters),
+                       100 * static_cast<double>(own) / static_cast<double>(plan.facts.parameters),
+                       s.train_layers.empty() ? "" : ": layers " + s.train_layers);
+  }
+  std::string targets;
+  for (const Projection p : kAllProjections) {
+    if (lora.has(p)) targets += (targets.empty() ? "" : ",") + std::string(projection_name(p));
+  }
+  return fmt::format("adapters of rank {}, alpha {:g}, beside {}{}: {} parameters ({:.4g}% of the model's)",
+                     lora.rank, lora.alpha, targets,
+                     s.train_layers.empty() ? "" : " of layers " + s.train_layers, count_text(own),
+                     100 * static_cast<double>(own) / static_cast<double>(plan.facts.parameters));
+}
+
 }  // namespace
 
 void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t available) {
@@ -39,15 +60,17 @@ void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t availabl
                   s.model.empty() ? s.from : s.model, count_text(plan.facts.parameters), c.num_hidden_layers,
                   c.hidden_size, c.intermediate_size, c.num_attention_heads, c.num_key_value_heads,
                   c.vocab_size, c.tie_word_embeddings ? ", tied" : ""));
-  log_info(fmt::format("normalization  {}: {}; init {}", s.norm, norm_description(c.norm.type), s.init));
-  log_info(fmt::format("data           {}: {} training tokens, {} for validation, fingerprint {}", s.data,
-                       count_text(plan.data.train().size()), count_text(plan.data.valid().size()),
+  log_info(fmt::format("normalization  {}: {}; {}", s.norm, norm_description(c.norm.type),
+                       s.norm_init.empty() ? "init " + s.init : "of a Pre-LN checkpoint, " + s.norm_init));
+  log_info("trained        " + trained_text(plan));
+  log_info(fmt::format("data           {}: {}, fingerprint {}", s.data, plan.data->description(),
                        plan.facts.data_fingerprint));
   const uint64_t tokens = s.steps * s.tokens_per_step();
   log_info(
       fmt::format("length         {} steps of {} tokens ({} x {} x {}) = {} tokens, {:.2f} times the data",
                   s.steps, s.tokens_per_step(), s.batch, s.grad_accum, s.seq, count_text(tokens),
-                  static_cast<double>(tokens) / static_cast<double>(plan.data.train().size())));
+                  static_cast<double>(s.steps * s.batch * s.grad_accum) /
+                      static_cast<double>(plan.data->windows_per_epoch())));
   log_info(fmt::format("optimizer      AdamW, moments in {}",
                        s.optimizer_state == "bf16" ? "bf16 with stochastic rounding" : "fp32"));
   log_info(fmt::format("machine        {}, {}, {} threads, {}; {:.3g} TFLOP/s at most", plan.facts.cpu,

@@ -12,6 +12,7 @@
 
 #include "core/progress.h"
 #include "model/sequence_loss.h"
+#include "train/run_plan.h"
 #include "train/settings.h"
 
 namespace fathom {
@@ -20,6 +21,7 @@ struct TrainResult {
   uint64_t step = 0, steps = 0;  ///< updates done, of how many
   uint64_t tokens = 0;
   uint64_t parameters = 0;
+  uint64_t trained_parameters = 0;         ///< of them; of adapters, their own
   bool stopped = false;                    ///< by `stop`, before the last step
   std::filesystem::path checkpoint;        ///< the last one
   std::optional<SequenceLoss> validation;  ///< the last evaluation, if this start made any
@@ -31,6 +33,8 @@ struct TrainResult {
 /// Errors: Error (usage) for settings that do not fit; Error for data, model or checkpoint that are missing,
 /// damaged or of another shape, too little memory, a scheme whose measured constants are not the configured
 /// ones, a full disk, a loss or gradient that is not finite. The last complete checkpoint survives each.
-TrainResult train(const TrainSettings& settings, Progress& progress, const std::atomic<bool>* stop = nullptr);
+/// With `examples` the data are a file of examples (text/sft.h), and the loss is that of their responses.
+TrainResult train(const TrainSettings& settings, Progress& progress, const std::atomic<bool>* stop = nullptr,
+                  const ExampleInput* examples = nullptr);
 
 }  // namespace fathom

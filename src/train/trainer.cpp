@@ -12,11 +12,14 @@
 #include "core/log.h"
 #include "io/checkpoint.h"
 #include "kernels/vector_ops.h"
+#include "text/chat_template.h"
 #include "train/layer_statistics.h"
 #include "train/machine.h"
 #include "train/memory_check.h"
 #include "train/nonfinite.h"
 #include "train/start_report.h"
+#include "train/trained_part.h"
+#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -45,6 +48,13 @@ OptimizerSettings optimizer_of(const TrainSettings& s) {
           .seed = s.seed};
 }
 
+// Whose tokenizer files go into each checkpoint: the data folder's, or those that a run on examples keeps.
+std::filesystem::path tokenizer_folder(const RunPlan& plan, const RunFolder& folder) {
+  return plan.examples ? folder.tokenizer() : std::filesystem::path(plan.settings.data);
+}
+
+bool masks(const RunPlan& plan) { return plan.settings.mask_documents || plan.data->must_mask(); }
+
 std::string tokens_rate(double rate) {
   return rate < 10000 ? fmt::format("{:.0f}", rate) : fmt::format("{:.1f}k", rate / 1000);
 }
@@ -56,20 +66,39 @@ Trainer<W>::Trainer(RunPlan& plan, RunFolder& folder)
     : plan_(plan),
       settings_(plan.settings),
       folder_(folder),
-      loader_(plan.data, settings_.seq, settings_.data_seed),
-      checkpoints_(folder.checkpoints(), settings_.data, stored_type(settings_), settings_.keep),
+      checkpoints_(folder.checkpoints(), tokenizer_folder(plan, folder), stored_type(settings_),
+                   settings_.keep),
       schedule_(schedule_of(settings_)),
-      weights_(plan.config, parse_init(settings_.init)),
-      gradients_(plan.config, weights_.list()),
-      optimizer_(weights_.list(), optimizer_of(settings_)),
-      model_(plan.config, weights_),
-      step_batch_(settings_.batch * settings_.grad_accum, settings_.seq, settings_.mask_documents),
-      eval_batch_(settings_.batch, settings_.seq, settings_.mask_documents),
-      flops_per_token_(train_flops_per_token(plan.config, settings_.seq)) {
+      trainee_(make_trainee(plan)),
+      gradients_(plan.config, trainee_->trained()),
+      optimizer_(trainee_->store().list(), trainee_->trained(), optimizer_of(settings_)),
+      model_(plan.config, trainee_->source()),
+      step_batch_(settings_.batch * settings_.grad_accum, settings_.seq, masks(plan)),
+      eval_batch_(settings_.batch, settings_.seq, masks(plan)),
+      flops_per_token_(trained_flops_per_token(plan.config, trainee_->trained(), settings_.seq)) {
   set_weights();
-  check_constants(measure_constants(model_, weights_));
+  check_constants(measure_constants(model_, trainee_->source()));
   metrics_ = std::make_unique<MetricsLog>(folder_.path(),
                                           settings_.resume ? std::optional<uint64_t>(done_) : std::nullopt);
+}
+
+template <class W>
+std::unique_ptr<Trainee<W>> Trainer<W>::make_trainee(const RunPlan& plan) {
+  const TrainSettings& s = plan.settings;
+  if (plan.config.lora.rank > 0) return std::make_unique<AdaptedModel<W>>(plan.config, resolve_model(s.from));
+  auto weights = std::make_shared<ResidentWeights<W>>(plan.config, parse_init(s.init));
+  return std::make_unique<WholeModel<W>>(std::move(weights), trained_parameters(s, plan.config));
+}
+
+// The weights of --from; adapters stand beside them, and begin as initialize() says.
+template <class W>
+void Trainer<W>::load_source() {
+  const std::filesystem::path source = resolve_model(settings_.from);
+  trainee_->read(source);
+  if (settings_.norm_init != "preserve") return;
+  ParameterStore<W>& store = trainee_->store();
+  for (const ParamSpec& spec : store.list()) preserve_function(store.values(spec), spec, plan_.config);
+  store.refresh();
 }
 
 // Random weights, those of --from, or those of the last checkpoint, in which case the run stands where that
@@ -78,11 +107,12 @@ template <class W>
 void Trainer<W>::set_weights() {
   const auto last = checkpoints_.last();
   if (!last) {
-    if (settings_.from.empty()) {
-      initialize(weights_.values(), weights_.list(), settings_.seed);
-      weights_.refresh();
+    if (settings_.from.empty() || plan_.config.lora.rank > 0) {
+      ParameterStore<W>& store = trainee_->store();
+      initialize(store.values(), store.list(), settings_.seed);
+      store.refresh();
     } else {
-      load_weights(weights_, resolve_model(settings_.from));
+      load_source();
     }
     if (settings_.resume) log_info("the run has no checkpoint yet: it starts from the beginning");
     return;
@@ -96,7 +126,7 @@ void Trainer<W>::set_weights() {
           .line = {},
           .hint = "undo the change in the run folder, or start a new run with --from"});
   }
-  load_training_state(*last, weights_, optimizer_);
+  load_training_state(*last, *trainee_, optimizer_);
   done_ = state.step;
   log_info(
       fmt::format("resumed        after step {} of {}, from {}", done_, settings_.steps, last->string()));
@@ -112,7 +142,8 @@ TrainResult Trainer<W>::run(Progress& progress, const std::atomic<bool>* stop) {
   TrainResult result{.step = done_,
                      .steps = settings_.steps,
                      .tokens = 0,
-                     .parameters = weights_.count(),
+                     .parameters = plan_.facts.parameters,
+                     .trained_parameters = parameter_count(trainee_->trained()),
                      .stopped = false,
                      .checkpoint = checkpoints_.last().value_or(std::filesystem::path()),
                      .validation = {}};
@@ -158,7 +189,8 @@ StepMetrics Trainer<W>::train_step(uint64_t step) {
   backward(m, settings_.probe_every > 0 && is_due(step, settings_.probe_every));
   if (!std::isfinite(m.loss)) stop_non_finite(step, "the loss is " + value_text(m.loss));
   if (!std::isfinite(m.grad_norm)) stop_non_finite(step, "the gradient's norm is " + value_text(m.grad_norm));
-  optimizer_.update(weights_.values(), weights_.copy(), gradients_.values(), m.lr,
+  ParameterStore<W>& store = trainee_->store();
+  optimizer_.update(store.values(), store.copy(), gradients_.values(), m.lr,
                     clip_factor(m.grad_norm, settings_.clip));
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   m.tokens_per_second = static_cast<double>(settings_.tokens_per_step()) / seconds;
@@ -169,7 +201,8 @@ StepMetrics Trainer<W>::train_step(uint64_t step) {
 template <class W>
 void Trainer<W>::backward(StepMetrics& m, bool probe) {
   const size_t B = settings_.batch, sequences = B * settings_.grad_accum;
-  for (size_t b = 0; b < sequences; ++b) step_batch_.read_window(loader_, b, (m.step - 1) * sequences + b);
+  for (size_t b = 0; b < sequences; ++b)
+    step_batch_.read_window(*plan_.data, b, (m.step - 1) * sequences + b);
   const auto scored = static_cast<double>(step_batch_.scored());
   LayerVariance variance(model_.plans().size(), plan_.config.hidden_size);
   const TrainOptions options{.recompute = settings_.recompute};
@@ -183,12 +216,12 @@ void Trainer<W>::backward(StepMetrics& m, bool probe) {
   m.grad_norm = std::sqrt(sum_squares(gradients_.values(), gradients_.count()));
   if (!probe) return;
   m.layer_variance = variance.means();
-  m.layer_grad_norm = layer_gradient_norms(weights_.list(), gradients_.values(), model_.plans().size());
+  m.layer_grad_norm = layer_gradient_norms(trainee_->trained(), gradients_.values(), model_.plans().size());
 }
 
 template <class W>
 void Trainer<W>::evaluate_into(StepMetrics& m) {
-  m.validation = evaluate(model_, loader_, eval_batch_, settings_.batch, plan_.eval_sequences);
+  m.validation = evaluate(model_, *plan_.data, eval_batch_, settings_.batch, plan_.eval_sequences);
   metrics_->add_evaluation(m, settings_.seq, plan_.facts.data_fingerprint);
   folder_.log(fmt::format("step {}: loss {:.4f}, validation loss {:.4f} +- {:.4f}, perplexity {:.3f}", m.step,
                           m.loss, m.validation->mean(), m.validation->standard_error(),
@@ -198,7 +231,8 @@ void Trainer<W>::evaluate_into(StepMetrics& m) {
 // Weights that are no longer finite are not worth a checkpoint, and must not push out one that is.
 template <class W>
 std::filesystem::path Trainer<W>::save(uint64_t step) {
-  if (first_non_finite(weights_.values(), weights_.count()) < weights_.count())
+  const ParameterStore<W>& store = trainee_->store();
+  if (first_non_finite(store.values(), store.count()) < store.count())
     stop_non_finite(step, "the update made weights that are not finite");
   const uint64_t sequences = settings_.batch * settings_.grad_accum;
   const TrainState state{.step = step,
@@ -208,7 +242,7 @@ std::filesystem::path Trainer<W>::save(uint64_t step) {
                          .data_seed = settings_.data_seed,
                          .data_fingerprint = plan_.facts.data_fingerprint,
                          .settings_fingerprint = plan_.settings_fingerprint};
-  const std::filesystem::path path = checkpoints_.save(state, plan_.config, weights_, optimizer_);
+  const std::filesystem::path path = checkpoints_.save(state, *trainee_, optimizer_);
   folder_.log("saved " + path.string());
   return path;
 }
@@ -216,10 +250,11 @@ std::filesystem::path Trainer<W>::save(uint64_t step) {
 template <class W>
 void Trainer<W>::stop_non_finite(uint64_t step, const std::string& what) {
   std::string place;
+  const ParameterStore<W>& store = trainee_->store();
   const size_t B = settings_.batch;
   for (size_t b = 0; b < B * settings_.grad_accum && place.empty(); b += B) {
-    place = describe_non_finite(model_, weights_.list(), weights_.values(), gradients_.values(),
-                                step_batch_.view(b, B));
+    place = describe_non_finite(model_, store.list(), store.values(), trainee_->trained(),
+                                gradients_.values(), step_batch_.view(b, B));
   }
   const auto last = checkpoints_.last();
   const std::string hint =
@@ -235,13 +270,25 @@ template class Trainer<bf16>;
 
 namespace {
 
+// Into the run, so that it goes on, and its checkpoints open, without the model that it began with.
+void keep_tokenizer(const ExampleInput& input, const std::filesystem::path& folder) {
+  UnfinishedFolder unfinished(folder.string() + ".partial");
+  input.tokenizer.save(unfinished.path());
+  if (input.chat != nullptr && !input.chat->is_fallback())
+    write_text_file(unfinished.path() / "chat_template.jinja", input.chat->source());
+  unfinished.finish(folder);
+}
+
 template <class W>
-TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop) {
+TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop,
+                     const ExampleInput* examples) {
   TrainSettings& s = plan.settings;
   const MemoryPlan memory = plan_run_memory(plan);
   const uint64_t available = available_memory().value_or(memory.total()), before = resident_memory();
   check_memory(plan, available);
   RunFolder folder(s.out, s.resume);
+  if (examples != nullptr && !std::filesystem::exists(folder.tokenizer()))
+    keep_tokenizer(*examples, folder.tokenizer());
   if (s.mfu_peak_tflops == 0) s.mfu_peak_tflops = measure_peak_tflops(dtype_of<W>(), kPeakSeconds);
   write_text_file(folder.run_toml(), format_run_toml(s, plan.facts));
   write_text_file(folder.config(), config_to_json(plan.config, stored_type(s)).dump(2) + "\n");
@@ -257,10 +304,11 @@ TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>*
 
 }  // namespace
 
-TrainResult train(const TrainSettings& settings, Progress& progress, const std::atomic<bool>* stop) {
-  RunPlan plan = plan_run(settings);
-  return plan.settings.dtype == "bf16" ? train_in<bf16>(plan, progress, stop)
-                                       : train_in<float>(plan, progress, stop);
+TrainResult train(const TrainSettings& settings, Progress& progress, const std::atomic<bool>* stop,
+                  const ExampleInput* examples) {
+  RunPlan plan = plan_run(settings, examples);
+  return plan.settings.dtype == "bf16" ? train_in<bf16>(plan, progress, stop, examples)
+                                       : train_in<float>(plan, progress, stop, examples);
 }
 
 }  // namespace fathom

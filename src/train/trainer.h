@@ -13,6 +13,7 @@
 #include "train/run_plan.h"
 #include "train/schedule.h"
 #include "train/train.h"
+#include "train/trainee.h"
 
 namespace fathom {
 
@@ -29,7 +30,9 @@ class Trainer {
  private:
   using S = Stream<W>;
 
+  static std::unique_ptr<Trainee<W>> make_trainee(const RunPlan& plan);
   void set_weights();
+  void load_source();
   StepMetrics train_step(uint64_t step);
   void backward(StepMetrics& metrics, bool probe);
   void evaluate_into(StepMetrics& metrics);
@@ -40,10 +43,9 @@ class Trainer {
   RunPlan& plan_;
   const TrainSettings& settings_;
   RunFolder& folder_;
-  TokenLoader loader_;
   Checkpoints checkpoints_;
   Schedule schedule_;
-  ResidentWeights<W> weights_;
+  std::unique_ptr<Trainee<W>> trainee_;
   Gradients<S> gradients_;
   AdamW<S> optimizer_;
   Transformer<W> model_;

@@ -19,7 +19,7 @@ class NonFinite : public ::testing::Test {
         gradients_(tiny_.model.config(), list()) {}
   const std::vector<ParamSpec>& list() { return tiny_.weights.list(); }
   std::string describe() {
-    return describe_non_finite(tiny_.model, list(), tiny_.weights.values(), gradients_.values(),
+    return describe_non_finite(tiny_.model, list(), tiny_.weights.values(), list(), gradients_.values(),
                                batch_.view());
   }
   float* parameter(const std::string& name) {

@@ -130,7 +130,7 @@ TEST_F(Recipe, NamesFileAndLineOfAFault) {
   EXPECT_ERROR(read_recipe(s, write("lr = 1\nbatch = \n")), kUsage, "r.toml:2", "is not TOML");
   EXPECT_ERROR(read_recipe(s, write("lr = [1, 2]\n")), kUsage, "r.toml:1", "must be a single value");
   EXPECT_ERROR(read_recipe(s, write("batch = -1\n")), kUsage, "r.toml:1", "batch is -1");
-  EXPECT_ERROR(read_recipe(s, write("steps = 5\ntokens = 7\n")), kUsage, "both steps and tokens");
+  EXPECT_ERROR(read_recipe(s, write("steps = 5\ntokens = 7\n")), kUsage, "more than one of steps, tokens and epochs");
   EXPECT_ERROR(read_recipe(s, folder_ / "none.toml"), ErrorCode::kFailed, "none.toml");
   EXPECT_ERROR(gather_settings({{"steps", "1"}, {"tokens", "2"}}, "", false), kUsage, "exclude each other");
 }

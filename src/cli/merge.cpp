@@ -1,0 +1,62 @@
+// fathom merge: an adapter folded into its base.
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/model_loading.h"
+#include "io/adapter.h"
+#include "io/gguf_model.h"
+#include "train/merge.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::shared_ptr<Common> common = std::make_shared<Common>();
+  std::string model, out;
+};
+
+// An adapter's own tokenizer files, or else those of its base, which may have none.
+void add_tokenizer_files(const fs::path& adapter, const fs::path& folder) {
+  copy_tokenizer_files(adapter, folder);
+  if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model")) return;
+  const fs::path base = adapter_base(adapter);
+  if (is_adapter(base)) return add_tokenizer_files(base, folder);
+  if (is_gguf(base)) return load_tokenizer(base).save(folder);
+  copy_tokenizer_files(base, folder);
+}
+
+void run(const Options& o) {
+  const fs::path adapter = resolve_model(o.model);
+  const MergeResult r =
+      merge_adapter(adapter, o.out, [&](const fs::path& folder) { add_tokenizer_files(adapter, folder); });
+  fmt::print("merged {} adapter parameters into {}; wrote {}\n", count_text(static_cast<double>(r.adapters)),
+             count_text(static_cast<double>(r.parameters)), o.out);
+  fmt::print("its logits, read back, differ from base and adapter by {:.1e} of the largest\n", r.deviation);
+  write_result(*o.common, {{"adapter", adapter.string()},
+                           {"out", o.out},
+                           {"parameters", r.parameters},
+                           {"adapter_parameters", r.adapters},
+                           {"deviation", r.deviation}});
+}
+
+}  // namespace
+
+void add_merge(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c = add_command(app, "merge", "Fold an adapter (LoRA) into its base: a Hugging Face folder",
+                            "fathom merge runs/tuned --out tuned", o->common);
+  c->add_option("MODEL", o->model,
+                "A run of `fathom finetune --lora-rank`, or an adapter's folder (PEFT's too)")
+      ->required();
+  c->add_option("--out", o->out, "The folder to make")->required();
+  c->callback([o] {
+    apply(*o->common);
+    run(*o);
+  });
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,34 @@
+#pragma once
+// The lines of a file, plain or compressed, one at a time.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "text/byte_source.h"
+
+namespace fathom {
+
+class LineReader {
+ public:
+  /// Errors: open_byte_source's.
+  explicit LineReader(const std::filesystem::path& path, size_t max_line_bytes = size_t{1} << 28);
+
+  /// The next line without its line feed, or false at the end. A byte order mark at the start of the file is
+  /// dropped. Errors: Error (file, line) for a line that is too long or not valid UTF-8; ByteSource::read's.
+  bool next(std::string& line);
+  uint64_t number() const { return number_; }  ///< of the last line that was read, from 1
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  size_t max_line_bytes_;
+  std::unique_ptr<ByteSource> source_;
+  std::vector<char> buffer_;
+  size_t begin_ = 0, end_ = 0;  // what of the buffer is unread
+  uint64_t number_ = 0;
+};
+
+}  // namespace fathom
