@@ -7,6 +7,7 @@
 
 #include "report/compare_page.h"
 #include "report/format.h"
+#include "report/page_data.h"
 #include "report/run_folder.h"
 
 namespace fathom {
@@ -25,13 +26,6 @@ class CompareRuns : public RunFolderTest {
               depth + R"(,"effective_depth_ratio":null})");
   }
 };
-
-/// The JSON inside a page.
-nlohmann::json data_of(const std::string& page) {
-  const std::string open = "<script type=\"application/json\" id=\"data\">";
-  const size_t begin = page.find(open) + open.size();
-  return nlohmann::json::parse(page.substr(begin, page.find("</script>", begin) - begin));
-}
 
 TEST_F(CompareRuns, FillsTheTable) {
   const auto a = make_run("pre", "pre", {30, 40});

@@ -1,0 +1,176 @@
+#include "report/removals.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "report/format.h"
+
+namespace fathom {
+namespace {
+
+constexpr double kCheap = 0.01;  // Nats: one per cent of perplexity.
+
+Removals removals_from(const SweepRecord& sweep, size_t run, const std::string& name, size_t layers) {
+  size_t last = sweep.removed.empty() ? 0 : sweep.removed.back().layer;
+  for (const BlockRemovalRecord& block : sweep.blocks) last = std::max<size_t>(last, block.layers.back());
+  return {.run = run,
+          .name = name,
+          .what = sweep.what,
+          .layers = std::max(layers, last),
+          .loss = sweep.loss,
+          .removed = sweep.removed,
+          .blocks = sweep.blocks,
+          .effective_depth = sweep.effective_depth,
+          .effective_depth_ratio = sweep.effective_depth_ratio};
+}
+
+Removals removals_from(const ProbeRecord& probe) {
+  Removals out{.run = probe.run, .name = probe.name, .what = "layer", .layers = probe.layers, .loss = probe.loss,
+               .removed = {}, .blocks = {}};
+  const DepthValues* delta = probe.find("delta_loss");
+  if (delta == nullptr) return out;
+  double sum = 0, squares = 0;
+  for (size_t l = 1; l <= probe.layers; ++l) {
+    out.removed.push_back(
+        {.layer = l, .loss = kMissing, .delta_loss = delta->value[l], .delta_loss_stderr = delta->error[l]});
+    const double d = std::max(0.0, delta->value[l]);
+    sum += d;
+    squares += d * d;
+  }
+  if (squares > 0) {
+    out.effective_depth = sum * sum / squares;
+    out.effective_depth_ratio = out.effective_depth / static_cast<double>(probe.layers);
+  }
+  return out;
+}
+
+bool has_layer_sweep(const std::vector<SweepRecord>& sweeps) {
+  return std::any_of(sweeps.begin(), sweeps.end(),
+                     [](const SweepRecord& s) { return s.what == "layer" && !s.removed.empty(); });
+}
+
+/// "3", "22-27", "4, 9-11".
+std::string ranges(const std::vector<uint64_t>& layers) {
+  std::string text;
+  for (size_t i = 0; i < layers.size();) {
+    size_t end = i;
+    while (end + 1 < layers.size() && layers[end + 1] == layers[end] + 1) ++end;
+    text += (text.empty() ? "" : ", ") + std::to_string(layers[i]);
+    if (end > i) text += "-" + std::to_string(layers[end]);
+    i = end + 1;
+  }
+  return text;
+}
+
+const RemovalRecord* extreme(const std::vector<RemovalRecord>& removed, double sign) {
+  const RemovalRecord* best = nullptr;
+  for (const RemovalRecord& r : removed) {
+    if (std::isfinite(r.delta_loss) && (best == nullptr || sign * r.delta_loss > sign * best->delta_loss)) best = &r;
+  }
+  return best;
+}
+
+std::string what_text(const std::string& what) {
+  return what == "attn" ? "attention of layer" : what == "mlp" ? "MLP of layer" : "layer";
+}
+
+std::string perplexity_change(double loss, double delta) {
+  if (!std::isfinite(loss)) return {};
+  return fmt::format(", perplexity {} -> {}", number_text(std::exp(loss), 4), number_text(std::exp(loss + delta), 4));
+}
+
+std::string cheap_sentence(const Removals& r) {
+  std::vector<uint64_t> cheap;
+  for (const RemovalRecord& removal : r.removed) {
+    if (removal.delta_loss < kCheap) cheap.push_back(removal.layer);
+  }
+  if (cheap.empty()) return fmt::format("No layer is free: each costs {} nats or more by itself.", kCheap);
+  return fmt::format("{} of {} layers cost less than {} nats each by itself, 1% of perplexity: {}.", cheap.size(),
+                     r.layers, kCheap, ranges(cheap));
+}
+
+std::string block_sentence(const std::vector<BlockRemovalRecord>& blocks, double loss) {
+  const BlockRemovalRecord* best = nullptr;
+  for (const BlockRemovalRecord& b : blocks) {
+    if (std::isfinite(b.delta_loss) && (best == nullptr || b.delta_loss < best->delta_loss)) best = &b;
+  }
+  if (best == nullptr) return {};
+  return fmt::format("The cheapest run of {} layers to cut is {}: {}{}.", best->layers.size(), ranges(best->layers),
+                     price_text(best->delta_loss, best->delta_loss_stderr),
+                     perplexity_change(loss, best->delta_loss));
+}
+
+}  // namespace
+
+const RemovalRecord* Removals::cheapest() const { return extreme(removed, -1); }
+const RemovalRecord* Removals::dearest() const { return extreme(removed, 1); }
+
+std::vector<Removals> removals_of(const RunComparison& comparison) {
+  std::vector<Removals> out;
+  for (size_t i = 0; i < comparison.runs.size(); ++i) {
+    const RunRecord& run = comparison.runs[i];
+    if (run.sweep) out.push_back(removals_from(*run.sweep, i, run.name, 0));
+  }
+  for (const ProbeRecord& probe : comparison.probes) {
+    const bool run_has_sweep = probe.run < comparison.runs.size() && comparison.runs[probe.run].sweep;
+    for (const SweepRecord& sweep : probe.sweeps)
+      out.push_back(removals_from(sweep, probe.run, probe.name, probe.layers));
+    if (run_has_sweep || has_layer_sweep(probe.sweeps)) continue;
+    if (Removals own = removals_from(probe); !own.removed.empty()) out.push_back(std::move(own));
+  }
+  std::stable_sort(out.begin(), out.end(), [](const Removals& a, const Removals& b) { return a.run < b.run; });
+  return out;
+}
+
+double effective_depth_stderr(const std::vector<RemovalRecord>& removed) {
+  double sum = 0, squares = 0;
+  for (const RemovalRecord& r : removed) {
+    const double d = std::max(0.0, r.delta_loss);
+    sum += d;
+    squares += d * d;
+  }
+  if (!(squares > 0)) return kMissing;
+  const double depth = sum * sum / squares;
+  double variance = 0;
+  for (const RemovalRecord& r : removed) {
+    if (!(r.delta_loss > 0)) continue;
+    const double slope = 2 * depth / sum * (1 - depth * r.delta_loss / sum);
+    variance += slope * slope * r.delta_loss_stderr * r.delta_loss_stderr;
+  }
+  return std::sqrt(variance);
+}
+
+std::string effective_depth_text(const Removals& r) {
+  if (std::isnan(r.effective_depth)) return "no removal hurts";
+  return fmt::format("{} of {} layers", with_error(r.effective_depth, effective_depth_stderr(r.removed), 1),
+                     r.layers);
+}
+
+std::string price_text(double delta, double error) {
+  if (!std::isfinite(delta)) return {};
+  const std::string text = fmt::format("{:+.4f}", delta);
+  return (std::isfinite(error) ? fmt::format("{} +- {:.4f}", text, error) : text) + " nats";
+}
+
+std::vector<std::string> removal_headline(const Removals& r) {
+  std::vector<std::string> out;
+  const RemovalRecord *least = r.cheapest(), *most = r.dearest();
+  if (r.what == "layer" && !r.removed.empty()) {
+    out.push_back(std::isnan(r.effective_depth) ? "No removal hurts: there is no effective depth."
+                                                : "Effective depth: " + effective_depth_text(r) + ".");
+  }
+  if (least != nullptr && r.removed.size() > 1) {
+    const std::string what = what_text(r.what);
+    out.push_back(fmt::format("The cheapest {} to cut is {}: {}{}. The dearest is {}: {}.", what, least->layer,
+                              price_text(least->delta_loss, least->delta_loss_stderr),
+                              perplexity_change(r.loss, least->delta_loss), most->layer,
+                              price_text(most->delta_loss, most->delta_loss_stderr)));
+    if (r.what == "layer") out.push_back(cheap_sentence(r));
+  }
+  if (std::string block = block_sentence(r.blocks, r.loss); !block.empty()) out.push_back(std::move(block));
+  return out;
+}
+
+}  // namespace fathom
