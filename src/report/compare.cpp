@@ -259,7 +259,7 @@ Table probe_table(const RunComparison& comparison) {
                {"perplexity"},
                {"variance, first -> last layer"},
                {"effective depth"},
-               {"cheapest layer"}});
+               {"cheapest layer, nats"}});
   const std::vector<Removals> removals = removals_of(comparison);
   for (const ProbeRecord& probe : comparison.probes) {
     const Removals* r = whole_layers_of(removals, probe.run);
@@ -267,10 +267,10 @@ Table probe_table(const RunComparison& comparison) {
     table.add_row({probe.name, std::to_string(probe.layers),
                    probe.tokens > 0 ? count_text(static_cast<double>(probe.tokens)) : std::string(),
                    with_error(probe.loss, probe.loss_stderr, 4), number_text(probe.perplexity, 4),
-                   variance_cell(probe), r == nullptr ? std::string() : effective_depth_text(*r),
+                   variance_cell(probe), r == nullptr ? std::string() : effective_depth_text(*r, ""),
                    least == nullptr ? std::string()
-                                    : fmt::format("{}: {}", least->layer,
-                                                  price_text(least->delta_loss, least->delta_loss_stderr))});
+                                    : fmt::format("{}: {}{}", least->layer, least->delta_loss < 0 ? "" : "+",
+                                                  with_error(least->delta_loss, least->delta_loss_stderr, 4))});
   }
   return table;
 }

@@ -86,16 +86,14 @@ json series_of(const ProbeRecord& probe, const DepthValues& values, const DepthC
   }
   const std::string part = curve.label;
   json out{{"run", probe.run},
-           {"label", part.empty() ? probe.name : alone ? part : probe.name + ", " + part},
+           {"label", alone && !part.empty() ? part : probe.name},
            {"layers", probe.layers},
            {"dots", true},
            {"points", points},
            {"errors", errors}};
-  // A single model's parts have colours of their own; those of several models, which have the models' colours, are
-  // told apart by strokes.
-  const bool second = &curve != spec.curves.data();
-  if (second && alone) out["colour"] = probe.run + 1;
-  if (second && !alone) out["dash"] = true;
+  // The parts of a single model have colours of their own; its whole needs no legend.
+  if (alone && &curve != spec.curves.data()) out["colour"] = probe.run + 1;
+  if (alone && part.empty()) out["legend"] = "";
   return out;
 }
 
@@ -137,9 +135,23 @@ json with_definition(json block, std::string_view key) {
 template <class Specs>
 json charts_of(const Probes& probes, const Specs& specs) {
   json out = json::array();
-  for (const DepthChart& spec : specs) {
+  const auto add = [&](const DepthChart& spec) {
     json block = with_definition(chart_of(probes, spec), spec.curves.front().key);
     if (!block.is_null()) out.push_back(std::move(block));
+  };
+  for (const DepthChart& spec : specs) {
+    if (probes.size() == 1 || spec.curves.size() == 1) {
+      add(spec);
+      continue;
+    }
+    // Several models with several curves each would be a tangle: one chart a curve.
+    for (const Curves& curve : spec.curves) {
+      DepthChart one = spec;
+      const std::string title = fmt::format("{}: {}", spec.title, curve.label);
+      one.title = title.c_str();
+      one.curves = {curve};
+      add(one);
+    }
   }
   return out;
 }

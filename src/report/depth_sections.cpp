@@ -100,7 +100,7 @@ std::string gaps_sentence(const ProbeRecord& probe) {
   for (const auto& [key, values] : probe.metrics) {
     const size_t missing = values.missing();
     if (missing == 0 || missing == probe.layers) continue;
-    list += fmt::format("{}{} of {} layers", list.empty() ? "" : ", ", key, missing);
+    list += fmt::format("{}{} ({} layer{})", list.empty() ? "" : ", ", key, missing, missing == 1 ? "" : "s");
   }
   if (list.empty()) return {};
   return fmt::format("Gaps in the curves of {}: no finite value for {}.", probe.name, list);
@@ -113,9 +113,12 @@ json headline_block(const RunComparison& c) {
   json items = json::array();
   const auto add = [&](size_t run, const std::string& name, const std::vector<std::string>& sentences) {
     if (sentences.empty()) return;
-    std::string text;
-    for (const std::string& sentence : sentences) text += (text.empty() ? "" : " ") + sentence;
-    items.push_back({{"run", run}, {"name", c.models() > 1 ? name : ""}, {"text", typeset(text)}});
+    json more = json::array();
+    for (size_t i = 1; i < sentences.size(); ++i) more.push_back(typeset(sentences[i]));
+    items.push_back({{"run", run},
+                     {"name", c.models() > 1 ? name : ""},
+                     {"lead", typeset(sentences[0])},
+                     {"more", more}});
   };
   for (size_t run = 0; run < c.models(); ++run) {
     std::vector<std::string> sentences;

@@ -61,7 +61,7 @@ void name_models(std::vector<RunRecord>& runs, std::vector<ProbeRecord>& probes)
   std::multiset<std::string> taken(names.begin(), names.end());
   for (const RunRecord& run : runs) taken.insert(run.name);
   for (size_t i = 0; i < probes.size(); ++i) {
-    probes[i].name = model_name(names[i], probes[i].path);
+    probes[i].name = names[i].empty() || names[i] == "." ? model_name("", probes[i].path) : names[i];
     if (taken.count(names[i]) > 1) probes[i].name = names[i] + " (" + tail_of(probes[i].path, 1) + ")";
   }
 }

@@ -7,7 +7,7 @@
 //   {"title", "subtitle", "footer", "sections": [{"title", "intro", "blocks": [block]}],
 //    "definitions": [{"keys", "term", "formula", "text", "source"}]}
 // A block is one of
-//   {"kind": "headline", "items": [{"run", "name": text or "", "text"}]}
+//   {"kind": "headline", "items": [{"run", "name": text or "", "lead": text, "more": [text]}]}
 //   {"kind": "table", "head": [text], "right": [bool], "rows": [{"run"?, "cells": [text]}], "fold"?: text,
 //    "scroll"?: too wide for a page}
 //   {"kind": "findings", "items": [text]}

@@ -43,6 +43,8 @@ json chart(const char* title, const char* x_title, bool bars, bool relative, jso
 
 json removal_chart(const std::vector<Removals>& removals) {
   json series = json::array();
+  const bool alone = std::all_of(removals.begin(), removals.end(),
+                                 [&](const Removals& r) { return r.run == removals.front().run; });
   for (const Removals& r : removals) {
     if (r.removed.empty()) continue;
     json points = json::array(), errors = json::array();
@@ -53,10 +55,12 @@ json removal_chart(const std::vector<Removals>& removals) {
     series.push_back({{"run", r.run},
                       {"label", r.name + what_suffix(r.what)},
                       {"layers", r.layers},
-                      {"dash", r.what != "layer"},
+                      {"dash", r.what != "layer" && !alone},
                       {"dots", true},
                       {"points", points},
                       {"errors", errors}});
+    // The kinds of removal of a single model have colours of their own.
+    if (alone) series.back()["colour"] = r.run + series.size() - 1;
   }
   if (series.empty()) return {};
   // Bars of more than three series are too thin to tell apart on a phone.

@@ -12,37 +12,51 @@ namespace {
 
 constexpr double kCheap = 0.01;  // Nats: one per cent of perplexity.
 
-Removals removals_from(const SweepRecord& sweep, size_t run, const std::string& name, size_t layers) {
-  size_t last = sweep.removed.empty() ? 0 : sweep.removed.back().layer;
-  for (const BlockRemovalRecord& block : sweep.blocks) last = std::max<size_t>(last, block.layers.back());
-  return {.run = run,
-          .name = name,
-          .what = sweep.what,
-          .layers = std::max(layers, last),
-          .loss = sweep.loss,
-          .removed = sweep.removed,
-          .blocks = sweep.blocks,
-          .effective_depth = sweep.effective_depth,
-          .effective_depth_ratio = sweep.effective_depth_ratio};
-}
-
-Removals removals_from(const ProbeRecord& probe) {
-  Removals out{.run = probe.run, .name = probe.name, .what = "layer", .layers = probe.layers, .loss = probe.loss,
-               .removed = {}, .blocks = {}};
-  const DepthValues* delta = probe.find("delta_loss");
-  if (delta == nullptr) return out;
+/// Fills in the effective depth where the file has none: of a diagnosis, or of a sweep by another program.
+void complete(Removals& r) {
+  if (r.what != "layer" || !std::isnan(r.effective_depth)) return;
   double sum = 0, squares = 0;
-  for (size_t l = 1; l <= probe.layers; ++l) {
-    out.removed.push_back(
-        {.layer = l, .loss = kMissing, .delta_loss = delta->value[l], .delta_loss_stderr = delta->error[l]});
-    const double d = std::max(0.0, delta->value[l]);
+  for (const RemovalRecord& removal : r.removed) {
+    const double d = std::max(0.0, removal.delta_loss);
     sum += d;
     squares += d * d;
   }
-  if (squares > 0) {
-    out.effective_depth = sum * sum / squares;
-    out.effective_depth_ratio = out.effective_depth / static_cast<double>(probe.layers);
+  if (!(squares > 0)) return;
+  r.effective_depth = sum * sum / squares;
+  r.effective_depth_ratio = r.effective_depth / static_cast<double>(r.removed.size());
+}
+
+Removals removals_from(const SweepRecord& sweep, size_t run, const std::string& name, size_t layers) {
+  size_t last = sweep.removed.empty() ? 0 : sweep.removed.back().layer;
+  for (const BlockRemovalRecord& block : sweep.blocks) last = std::max<size_t>(last, block.layers.back());
+  Removals out{.run = run,
+               .name = name,
+               .what = sweep.what,
+               .layers = std::max(layers, last),
+               .loss = sweep.loss,
+               .removed = sweep.removed,
+               .blocks = sweep.blocks,
+               .effective_depth = sweep.effective_depth,
+               .effective_depth_ratio = sweep.effective_depth_ratio};
+  complete(out);
+  return out;
+}
+
+Removals removals_from(const ProbeRecord& probe) {
+  Removals out{.run = probe.run,
+               .name = probe.name,
+               .what = "layer",
+               .layers = probe.layers,
+               .loss = probe.loss,
+               .removed = {},
+               .blocks = {}};
+  const DepthValues* delta = probe.find("delta_loss");
+  if (delta == nullptr) return out;
+  for (size_t l = 1; l <= probe.layers; ++l) {
+    out.removed.push_back(
+        {.layer = l, .loss = kMissing, .delta_loss = delta->value[l], .delta_loss_stderr = delta->error[l]});
   }
+  complete(out);
   return out;
 }
 
@@ -72,13 +86,19 @@ const RemovalRecord* extreme(const std::vector<RemovalRecord>& removed, double s
   return best;
 }
 
-std::string what_text(const std::string& what) {
-  return what == "attn" ? "attention of layer" : what == "mlp" ? "MLP of layer" : "layer";
-}
-
 std::string perplexity_change(double loss, double delta) {
   if (!std::isfinite(loss)) return {};
-  return fmt::format(", perplexity {} -> {}", number_text(std::exp(loss), 4), number_text(std::exp(loss + delta), 4));
+  return fmt::format(" (perplexity {} -> {})", number_text(std::exp(loss), 4), number_text(std::exp(loss + delta), 4));
+}
+
+/// "Cheapest layer to cut: 8, ...", "Cheapest attention to cut: that of layer 8, ...".
+std::string single_sentence(const Removals& r, const RemovalRecord& least, const RemovalRecord& most) {
+  const bool whole = r.what == "layer";
+  const std::string part = r.what == "attn" ? "attention" : r.what == "mlp" ? "MLP" : r.what;
+  const std::string of = whole ? "" : "that of layer ";
+  return fmt::format("Cheapest {} to cut: {}{}, {}{}. Dearest: {}{}, {}.", part, of, least.layer,
+                     price_text(least.delta_loss, least.delta_loss_stderr), perplexity_change(r.loss, least.delta_loss),
+                     of, most.layer, price_text(most.delta_loss, most.delta_loss_stderr));
 }
 
 std::string cheap_sentence(const Removals& r) {
@@ -97,7 +117,7 @@ std::string block_sentence(const std::vector<BlockRemovalRecord>& blocks, double
     if (std::isfinite(b.delta_loss) && (best == nullptr || b.delta_loss < best->delta_loss)) best = &b;
   }
   if (best == nullptr) return {};
-  return fmt::format("The cheapest run of {} layers to cut is {}: {}{}.", best->layers.size(), ranges(best->layers),
+  return fmt::format("Cheapest run of {} layers to cut: {}, {}{}.", best->layers.size(), ranges(best->layers),
                      price_text(best->delta_loss, best->delta_loss_stderr),
                      perplexity_change(loss, best->delta_loss));
 }
@@ -142,10 +162,9 @@ double effective_depth_stderr(const std::vector<RemovalRecord>& removed) {
   return std::sqrt(variance);
 }
 
-std::string effective_depth_text(const Removals& r) {
+std::string effective_depth_text(const Removals& r, const char* unit) {
   if (std::isnan(r.effective_depth)) return "no removal hurts";
-  return fmt::format("{} of {} layers", with_error(r.effective_depth, effective_depth_stderr(r.removed), 1),
-                     r.layers);
+  return fmt::format("{} of {}{}", with_error(r.effective_depth, effective_depth_stderr(r.removed), 1), r.layers, unit);
 }
 
 std::string price_text(double delta, double error) {
@@ -162,11 +181,7 @@ std::vector<std::string> removal_headline(const Removals& r) {
                                                 : "Effective depth: " + effective_depth_text(r) + ".");
   }
   if (least != nullptr && r.removed.size() > 1) {
-    const std::string what = what_text(r.what);
-    out.push_back(fmt::format("The cheapest {} to cut is {}: {}{}. The dearest is {}: {}.", what, least->layer,
-                              price_text(least->delta_loss, least->delta_loss_stderr),
-                              perplexity_change(r.loss, least->delta_loss), most->layer,
-                              price_text(most->delta_loss, most->delta_loss_stderr)));
+    out.push_back(single_sentence(r, *least, *most));
     if (r.what == "layer") out.push_back(cheap_sentence(r));
   }
   if (std::string block = block_sentence(r.blocks, r.loss); !block.empty()) out.push_back(std::move(block));

@@ -33,8 +33,8 @@ std::vector<Removals> removals_of(const RunComparison& comparison);
 /// NaN where a cost has no standard error, or no removal hurts.
 double effective_depth_stderr(const std::vector<RemovalRecord>& removed);
 
-/// "6.3 +- 0.2 of 30 layers", "no removal hurts".
-std::string effective_depth_text(const Removals& removals);
+/// "6.3 +- 0.2 of 30" and `unit`, or "no removal hurts".
+std::string effective_depth_text(const Removals& removals, const char* unit = " layers");
 
 /// "+0.0862 +- 0.0110 nats".
 std::string price_text(double delta, double error);

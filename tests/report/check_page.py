@@ -46,7 +46,7 @@ TOOLTIP = """(() => {
 
 
 # Page, the files of make_probes.py on it, charts, heat maps.
-DIAGNOSES = [("full", ["full", "sweep", "attn", "runs"], 14, 4), ("overlay", ["full", "sweep", "other", "long"], 13, 12),
+DIAGNOSES = [("full", ["full", "sweep", "attn", "runs"], 14, 4), ("overlay", ["full", "sweep", "other", "long"], 15, 12),
              ("quick", ["quick"], 9, 2), ("one", ["one"], 13, 2), ("hundred", ["hundred"], 13, 4), ("gaps", ["gaps"], 12, 4)]
 
 
@@ -229,7 +229,7 @@ def main():
                         checks.expect("<script>alert(1)<!--&amp;" in text, "the odd name does not stand as it is")
                         checks.expect("the seeds differ (42 and 7)" in text, "no reason why the runs are not paired")
                     if page.stem == "gaps":
-                        checks.expect("<b>gaps</b>" in text, "the odd name of a model does not stand as it is")
+                        checks.expect("<b>gaps<i>" in text, "the odd name of a model does not stand as it is")
                         checks.expect("needs 2304 tokens to fit" in text, "no reason why usefulness is missing")
                     if options.screenshots:
                         options.screenshots.mkdir(parents=True, exist_ok=True)

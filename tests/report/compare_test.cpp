@@ -163,6 +163,8 @@ TEST(Format, WritesNumbersForPeople) {
   EXPECT_EQ(count_text(5e15), "5000T");
   EXPECT_EQ(count_text(kMissing), "");
   EXPECT_EQ(number_text(0.012345, 3), "0.0123");
+  EXPECT_EQ(number_text(2213.4, 3), "2210");
+  EXPECT_EQ(number_text(-4.56e8, 3), "-4.56e+08");
   EXPECT_EQ(number_text(kMissing, 3), "");
   EXPECT_EQ(with_error(1.005, kMissing, 2), "1.00");
   EXPECT_EQ(with_error(25.432, 0.2149, 2), "25.43 +- 0.21");

@@ -95,7 +95,7 @@ def write_all(folder):
                "attn": sweep("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30, "attn"),
                "runs": sweep("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30, run=3), "other": probe("models/other-24", 24),
                "long": probe(LONG, 12), "quick": probe("models/quick", 16, quick=True), "one": probe("models/one", 1),
-               "hundred": probe("models/hundred", 100), "gaps": probe("models/<b>gaps</b>", 8, gaps=True)}
+               "hundred": probe("models/hundred", 100), "gaps": probe("models/<b>gaps<i>", 8, gaps=True)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, result in results.items():
         (folder / f"{name}.json").write_text(json.dumps(result))

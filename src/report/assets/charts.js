@@ -84,7 +84,7 @@ fathomPage.chart = (() => {
       data: points,
       clip: 8,
       borderColor: colour,
-      backgroundColor: bar || series.dots ? colour : "transparent",
+      backgroundColor: bar && series.dash ? `${colour}80` : bar || series.dots ? colour : "transparent",
       borderWidth: bar ? 0 : series.faint || !series.dots ? 1 : 1.75,
       borderDash: series.dash || series.run >= kColours ? [5, 3] : [],
       pointStyle: bar ? "rect" : series.dots ? kShapes[(mark + (series.dash ? 1 : 0)) % kShapes.length] : "line",
@@ -190,7 +190,7 @@ fathomPage.chart = (() => {
     const step = [1, 2, 4, 5, 8, 10, 16, 20, 25, 50, 100].find((n) => (last / n) * 34 <= width) || 200;
     const ticks = [{ value: first }];
     for (let layer = step; layer <= last; layer += step) {
-      if ((layer - first) * (width / last) >= 20) ticks.push({ value: layer });
+      if (layer - first >= 0.75 * step) ticks.push({ value: layer });
     }
     return ticks;
   }
@@ -292,6 +292,7 @@ fathomPage.chart = (() => {
     const canvas = element("canvas", { role: "img", tabindex: "0",
       "aria-label": `${block.title}: ${labels}. Left and right arrow keys walk through the points.` });
     const node = figure(block, element("div", { class: "canvas" }, canvas));
+    node.classList.add("chart");
     const state = { "log-x": Boolean(block.x.log), "log-y": Boolean(block.y.log), tail: false,
       relative: Boolean(block.x.relative), hidden: new Set() };
     const entry = { block, state, canvas, chart: null, at: null };

@@ -38,7 +38,7 @@ fathomPage.heat = (() => {
     const step = [1, 2, 4, 5, 10, 20, 25, 50, 100].find((n) => (labels.length / n) * 24 <= length) || 200;
     const first = Number(labels[0]);
     return labels.map((_, i) => i)
-      .filter((i) => i === 0 || (labels[i] % step === 0 && (labels[i] - first) * (length / labels.length) >= 18));
+      .filter((i) => i === 0 || (labels[i] % step === 0 && labels[i] - first >= 0.75 * step));
   }
 
   function text(block, map, row, column) {

@@ -58,12 +58,27 @@ const fathomPage = (() => {
     return node;
   }
 
+  /// A text in which `words` are code and h_l, h_{l-1} and d^2 formulas.
+  function prose(text) {
+    const pattern = /\p{L}[_^](?:\{[^}]*\}|[\p{L}\d])/gu;
+    return text.split("`").flatMap((part, i) => {
+      if (i % 2) return [element("code", {}, part)];
+      const nodes = [];
+      let end = 0;
+      for (const match of part.matchAll(pattern)) {
+        nodes.push(part.slice(end, match.index), formula(match[0]));
+        end = match.index + match[0].length;
+      }
+      return [...nodes, part.slice(end)];
+    });
+  }
+
   /// The entry of a definition in a <dl>.
   function definition(item) {
     const keys = element("code", {}, item.keys);
     const source = item.source ? element("span", { class: "source" }, `Source: ${item.source}.`) : null;
     return [element("dt", {}, item.term, " ", keys),
-      element("dd", {}, element("p", {}, formula(item.formula)), element("p", {}, `${item.text}. `, source))];
+      element("dd", {}, element("p", {}, formula(item.formula)), element("p", {}, ...prose(item.text), ". ", source))];
   }
 
   function definitions(indices) {
@@ -99,6 +114,6 @@ const fathomPage = (() => {
   /// What must be drawn again when the theme or the paper changes: functions.
   const drawings = [];
 
-  return { data, kColours, element, css, runColour, swatch, count, number, shorten, definitions, figure, toggles,
+  return { data, kColours, element, css, runColour, swatch, count, number, shorten, prose, definitions, figure, toggles,
     drawings };
 })();

@@ -3,12 +3,13 @@
 (() => {
   "use strict";
 
-  const { data, element, runColour, swatch, definitions, figure, chart, heat, drawings } = fathomPage;
+  const { data, element, runColour, swatch, prose: withFormulas, definitions, figure, chart, heat, drawings } = fathomPage;
   const page = document.getElementById("page");
 
   function headline(block) {
-    return element("div", { class: "headline wide" }, ...block.items.map((item) => element("p", {},
-      item.name ? element("span", { class: "name" }, swatch(item.run), item.name) : null, item.text)));
+    return element("div", { class: "headline wide" }, ...block.items.map((item) => element("div", {},
+      item.name ? element("span", { class: "name" }, swatch(item.run), item.name) : null,
+      element("p", { class: "lead" }, item.lead), ...item.more.map((text) => element("p", {}, text)))));
   }
 
   function table(block) {
@@ -59,6 +60,10 @@
     }));
   }
 
+  // The definitions' own letters are formulas; elsewhere an underscore may belong to a name.
+  const intro = (section) =>
+    (section.blocks.some((block) => block.kind === "definitions") ? withFormulas(section.intro) : [section.intro]);
+
   const kBlocks = { headline, table, findings, prose, definitions: glossary, meters, chart, heat };
   const idOf = (title) => title.toLowerCase().replace(/[^a-z]+/g, "-");
   const titled = data.sections.filter((section) => section.title);
@@ -70,7 +75,7 @@
   for (const section of data.sections) {
     page.append(element("section", section.title ? { id: idOf(section.title) } : {},
       section.title ? element("h2", {}, section.title) : null,
-      section.intro ? element("p", { class: "intro" }, section.intro) : null,
+      section.intro ? element("p", { class: "intro" }, ...intro(section)) : null,
       element("div", { class: "blocks" }, ...section.blocks.map((block) => kBlocks[block.kind](block)))));
   }
   page.append(element("footer", {}, data.footer));
