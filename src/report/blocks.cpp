@@ -28,7 +28,8 @@ std::string typeset(std::string text) {
     for (size_t at = text.find(plain); at != std::string::npos; at = text.find(plain))
       text.replace(at, 4, nice);
   }
-  // A minus stands at the start or after a blank or bracket, and before a digit; other hyphens are left alone.
+  // A minus stands at the start or after a blank or bracket, and before a digit; other hyphens are left
+  // alone.
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   for (size_t at = text.find('-'); at != std::string::npos; at = text.find('-', at + 1)) {
     const bool starts = at == 0 || std::string_view(" (").find(text[at - 1]) != std::string_view::npos;

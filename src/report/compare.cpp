@@ -29,7 +29,8 @@ double median(std::vector<double> values) {
 
 std::string variance_cell(double first, double last) {
   if (std::isnan(first)) return {};
-  return fmt::format("{} -> {} ({}x)", number_text(first, 3), number_text(last, 3), number_text(last / first, 3));
+  return fmt::format("{} -> {} ({}x)", number_text(first, 3), number_text(last, 3),
+                     number_text(last / first, 3));
 }
 
 std::string variance_cell(const ProbeRecord& probe) {
@@ -113,7 +114,8 @@ void give_sweep(SweepFile file, RunComparison& c) {
     if (!same_model(file.sweep.model, probe.model)) continue;
     for (const RemovalRecord& r : file.sweep.removed) {
       if (r.layer > probe.layers)
-        fail({.what = fmt::format("removes layer {}, but '{}' has {} layers", r.layer, probe.model, probe.layers),
+        fail({.what =
+                  fmt::format("removes layer {}, but '{}' has {} layers", r.layer, probe.model, probe.layers),
               .path = file.path.string(),
               .tensor = {},
               .offset = {},
@@ -268,9 +270,10 @@ Table probe_table(const RunComparison& comparison) {
                    probe.tokens > 0 ? count_text(static_cast<double>(probe.tokens)) : std::string(),
                    with_error(probe.loss, probe.loss_stderr, 4), number_text(probe.perplexity, 4),
                    variance_cell(probe), r == nullptr ? std::string() : effective_depth_text(*r, ""),
-                   least == nullptr ? std::string()
-                                    : fmt::format("{}: {}{}", least->layer, least->delta_loss < 0 ? "" : "+",
-                                                  with_error(least->delta_loss, least->delta_loss_stderr, 4))});
+                   least == nullptr
+                       ? std::string()
+                       : fmt::format("{}: {}{}", least->layer, least->delta_loss < 0 ? "" : "+",
+                                     with_error(least->delta_loss, least->delta_loss_stderr, 4))});
   }
   return table;
 }
@@ -311,22 +314,22 @@ nlohmann::json probes_json(const RunComparison& comparison) {
     const DepthValues* variance = probe.find("variance");
     const Removals* r = whole_layers_of(removals, probe.run);
     const RemovalRecord* least = r == nullptr ? nullptr : r->cheapest();
-    out.push_back({{"name", probe.name},
-                   {"path", valid_utf8(probe.path.string())},
-                   {"model", probe.model},
-                   {"layers", probe.layers},
-                   {"tokens", probe.tokens},
-                   {"loss", value_of(probe.loss)},
-                   {"loss_stderr", value_of(probe.loss_stderr)},
-                   {"perplexity", value_of(probe.perplexity)},
-                   {"variance_first", value_of(variance == nullptr ? kMissing : variance->value[1])},
-                   {"variance_last", value_of(variance == nullptr ? kMissing : variance->value.back())},
-                   {"effective_depth", value_of(r == nullptr ? kMissing : r->effective_depth)},
-                   {"effective_depth_stderr",
-                    value_of(r == nullptr ? kMissing : effective_depth_stderr(r->removed))},
-                   {"effective_depth_ratio", value_of(r == nullptr ? kMissing : r->effective_depth_ratio)},
-                   {"cheapest_layer", least == nullptr ? nlohmann::json() : nlohmann::json(least->layer)},
-                   {"cheapest_delta_loss", value_of(least == nullptr ? kMissing : least->delta_loss)}});
+    out.push_back(
+        {{"name", probe.name},
+         {"path", valid_utf8(probe.path.string())},
+         {"model", probe.model},
+         {"layers", probe.layers},
+         {"tokens", probe.tokens},
+         {"loss", value_of(probe.loss)},
+         {"loss_stderr", value_of(probe.loss_stderr)},
+         {"perplexity", value_of(probe.perplexity)},
+         {"variance_first", value_of(variance == nullptr ? kMissing : variance->value[1])},
+         {"variance_last", value_of(variance == nullptr ? kMissing : variance->value.back())},
+         {"effective_depth", value_of(r == nullptr ? kMissing : r->effective_depth)},
+         {"effective_depth_stderr", value_of(r == nullptr ? kMissing : effective_depth_stderr(r->removed))},
+         {"effective_depth_ratio", value_of(r == nullptr ? kMissing : r->effective_depth_ratio)},
+         {"cheapest_layer", least == nullptr ? nlohmann::json() : nlohmann::json(least->layer)},
+         {"cheapest_delta_loss", value_of(least == nullptr ? kMissing : least->delta_loss)}});
   }
   return out;
 }

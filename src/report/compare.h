@@ -1,6 +1,6 @@
 #pragma once
-// Several models side by side, each a run directory or a saved diagnosis: one row of numbers a run, the paired
-// differences, and what may be said about them.
+// Several models side by side, each a run directory or a saved diagnosis: one row of numbers a run, the
+// paired differences, and what may be said about them.
 
 #include <filesystem>
 #include <string>
@@ -46,10 +46,10 @@ struct RunComparison {
   bool is_run(size_t i) const { return i < runs.size(); }
 };
 
-/// Reads run directories and the files that `fathom probe --json` and `fathom prune --sweep --json` wrote, and
-/// sums them up. A sweep belongs to the diagnosis or run of the same "model", and stands alone where there is
-/// none. Errors: those of load_run, read_probe, read_sweep; Error for a file that is neither; usage error where
-/// one is given twice.
+/// Reads run directories and the files that `fathom probe --json` and `fathom prune --sweep --json` wrote,
+/// and sums them up. A sweep belongs to the diagnosis or run of the same "model", and stands alone where
+/// there is none. Errors: those of load_run, read_probe, read_sweep; Error for a file that is neither; usage
+/// error where one is given twice.
 RunComparison compare_runs(const std::vector<std::filesystem::path>& paths);
 
 /// A comparison of one diagnosis, as `fathom probe` has it in memory. `sweep` may be null.
@@ -72,10 +72,10 @@ std::vector<std::string> findings(const RunComparison& comparison);
 /// {"runs": [{"name", "path", "norm", "seed", "parameters", "step", "tokens", "val_step", "val_loss",
 /// "val_loss_stderr", "val_ppl", "val_ppl_stderr", "tokens_per_second", "variance_first", "variance_last",
 /// "layers", "effective_depth", "effective_depth_ratio"}], "paired": [{"run", "versus", "reason", "steps":
-/// [{"step", "tokens", "sequences", "val_loss_difference", "val_loss_difference_stderr", "verdict"}]}], "probes": [{"name", "path", "model",
-/// "layers", "tokens", "loss", "loss_stderr", "perplexity", "variance_first", "variance_last",
-/// "effective_depth", "effective_depth_stderr", "effective_depth_ratio", "cheapest_layer",
-/// "cheapest_delta_loss"}]}; null where a model lacks a value.
+/// [{"step", "tokens", "sequences", "val_loss_difference", "val_loss_difference_stderr", "verdict"}]}],
+/// "probes": [{"name", "path", "model", "layers", "tokens", "loss", "loss_stderr", "perplexity",
+/// "variance_first", "variance_last", "effective_depth", "effective_depth_stderr", "effective_depth_ratio",
+/// "cheapest_layer", "cheapest_delta_loss"}]}; null where a model lacks a value.
 nlohmann::json comparison_json(const RunComparison& comparison);
 
 }  // namespace fathom

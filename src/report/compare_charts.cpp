@@ -26,8 +26,8 @@ Curve by_layer(const std::vector<double>& values) {
 }
 
 /// The last probe of each run, one series a run; null where no run was probed.
-json probe_chart(const RunComparison& c, const std::string& title, const std::string& unit, const std::string& note,
-                 std::vector<double> MetricRecord::*values, std::string_view key) {
+json probe_chart(const RunComparison& c, const std::string& title, const std::string& unit,
+                 const std::string& note, std::vector<double> MetricRecord::*values, std::string_view key) {
   json series = json::array();
   for (size_t i = 0; i < c.runs.size(); ++i) {
     const auto& points = c.runs[i].points;

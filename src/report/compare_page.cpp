@@ -37,8 +37,10 @@ class PageBuilder {
     std::erase_if(all, [](const json& section) { return section["blocks"].empty(); });
     return {{"title", title()},
             {"subtitle", subtitle()},
-            {"footer", fmt::format("Made by fathom {}. Everything on this page is inside this one file; nothing is fetched.",
-                                   c_.models() > 1 || !c_.runs.empty() ? "compare" : "probe")},
+            {"footer",
+             fmt::format(
+                 "Made by fathom {}. Everything on this page is inside this one file; nothing is fetched.",
+                 c_.models() > 1 || !c_.runs.empty() ? "compare" : "probe")},
             {"definitions", definitions_json()},
             {"sections", std::move(all)}};
   }
@@ -73,7 +75,8 @@ class PageBuilder {
     std::set<std::string> layers, text, windows, dtype;
     for (const ProbeRecord& probe : c_.probes) {
       layers.insert(fmt::format("{} layers", probe.layers));
-      if (probe.tokens > 0) text.insert(fmt::format("diagnosed on {} tokens", count_text(static_cast<double>(probe.tokens))));
+      if (probe.tokens > 0)
+        text.insert(fmt::format("diagnosed on {} tokens", count_text(static_cast<double>(probe.tokens))));
       if (probe.sequences > 0) windows.insert(fmt::format("{} sequences", probe.sequences));
       if (!probe.dtype.empty()) dtype.insert(probe.dtype);
     }
@@ -172,8 +175,10 @@ class PageBuilder {
   static json definitions() {
     return {{"title", "What the numbers mean"},
             {"intro",
-             "h_l is the residual stream after layer l, h_0 the embedding; a_l and m_l are what attention and MLP add; "
-             "E_t is the mean over tokens, T their number, d the hidden size. All values are of the raw stream, before the "
+             "h_l is the residual stream after layer l, h_0 the embedding; a_l and m_l are what attention "
+             "and MLP add; "
+             "E_t is the mean over tokens, T their number, d the hidden size. All values are of the raw "
+             "stream, before the "
              "final norm."},
             {"blocks", json::array({{{"kind", "definitions"}}})}};
   }
@@ -231,14 +236,17 @@ class PageBuilder {
     json items = budgets();
     if (c_.runs.empty()) {
       items.push_back(
-          "The standard errors are over the sequences of this text: another kind of text, such as code or another "
+          "The standard errors are over the sequences of this text: another kind of text, such as code or "
+          "another "
           "language, may need other layers.");
       items.push_back(
-          "The price of a layer is that of removing it alone. Several layers together mostly cost more than the sum of "
+          "The price of a layer is that of removing it alone. Several layers together mostly cost more than "
+          "the sum of "
           "their prices: price a cut as a whole (fathom prune --drop) before it is made.");
     } else {
       items.push_back(
-          "The standard errors cover the choice of validation text. They do not cover the luck of the seed: the same "
+          "The standard errors cover the choice of validation text. They do not cover the luck of the seed: "
+          "the same "
           "run with another seed would end elsewhere, and by how much only more runs can tell.");
     }
     items.push_back("What holds at this size does not have to hold for a larger model or other text.");

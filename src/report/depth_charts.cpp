@@ -25,49 +25,136 @@ struct DepthChart {
   const char* unit;  ///< Title of the vertical axis.
   std::vector<Curves> curves;
   const char* note;
-  double factor = 1;    ///< From the file's unit to the chart's.
-  bool log = false;     ///< Starts with a logarithmic axis, and can be switched.
-  bool zero = true;     ///< Zero is in sight.
-  double line = kMissing;  ///< A level to compare with.
+  double factor = 1;        ///< From the file's unit to the chart's.
+  bool log = false;         ///< Starts with a logarithmic axis, and can be switched.
+  bool zero = true;         ///< Zero is in sight.
+  double line = kMissing;   ///< A level to compare with.
   const char* suffix = "";  ///< Unit behind a value, such as a degree sign.
 };
 
-const DepthChart kVariance{
-    "Variance of the residual stream", "variance", {{"variance", ""}},
-    "After each layer; 0 is the embedding. Dashed: the fitted law. A steep rise means that each further layer changes "
-    "the stream by less and less, relative to what is there.",
-    1, true, false};
+const DepthChart kVariance{"Variance of the residual stream",
+                           "variance",
+                           {{"variance", ""}},
+                           "After each layer; 0 is the embedding. Dashed: the fitted law. A steep rise means "
+                           "that each further layer changes "
+                           "the stream by less and less, relative to what is there.",
+                           1,
+                           true,
+                           false};
 const DepthChart kStream[] = {
-    {"RMS of the residual stream", "RMS", {{"rms", ""}}, "After each layer; 0 is the embedding.", 1, true, false},
+    {"Variance without first tokens",
+     "variance",
+     {{"variance_without_first", ""}},
+     "The same over all tokens but the first of each sequence, on which massive activations sit.",
+     1,
+     true,
+     false},
+    {"RMS of the residual stream",
+     "RMS",
+     {{"rms", ""}},
+     "After each layer; 0 is the embedding.",
+     1,
+     true,
+     false},
+    {"RMS without first tokens",
+     "RMS",
+     {{"rms_without_first", ""}},
+     "The same over all tokens but the first of each sequence.",
+     1,
+     true,
+     false},
+    {"Variance of what attention and MLP add",
+     "variance",
+     {{"attn_variance", "attention"}, {"mlp_variance", "MLP"}},
+     "Of the stream after the step less the stream before it.",
+     1,
+     true,
+     false},
+    {"RMS of what attention and MLP add",
+     "RMS",
+     {{"attn_rms", "attention"}, {"mlp_rms", "MLP"}},
+     "Of the stream after the step less the stream before it.",
+     1,
+     true,
+     false},
 };
 const DepthChart kChange[] = {
-    {"Angle by which each layer turns the stream", "degrees", {{"angular_distance", ""}},
-     "Between the stream before and after the layer; 0: the direction stays as it is.", 180, false, true, kMissing,
+    {"Angle by which each layer turns the stream",
+     "degrees",
+     {{"angular_distance", ""}},
+     "Between the stream before and after the layer; 0: the direction stays as it is.",
+     180,
+     false,
+     true,
+     kMissing,
      "\u00b0"},
-    {"Block influence", "1 \u2212 cosine", {{"block_influence", ""}},
-     "0: the stream keeps its direction, the layer may be redundant.", 1, true, false},
-    {"What attention and MLP add", "norm relative to the stream",
+    {"Block influence",
+     "1 \u2212 cosine",
+     {{"block_influence", ""}},
+     "0: the stream keeps its direction, the layer may be redundant.",
+     1,
+     true,
+     false},
+    {"What attention and MLP add",
+     "norm relative to the stream",
      {{"attn_contribution", "attention"}, {"mlp_contribution", "MLP"}},
-     "Size of each step's change over the size of the stream before it.", 1, true, false},
-    {"Direction of what they add", "cosine with the stream", {{"attn_cosine", "attention"}, {"mlp_cosine", "MLP"}},
+     "Size of each step's change over the size of the stream before it.",
+     1,
+     true,
+     false},
+    {"Direction of what they add",
+     "cosine with the stream",
+     {{"attn_cosine", "attention"}, {"mlp_cosine", "MLP"}},
      "Above zero the step strengthens what is there, below zero it takes some of it away."},
 };
 const DepthChart kFunction[] = {
-    {"Deviation from the identity", "\u2016J \u2212 I\u2016 per dimension", {{"identity_deviation", ""}},
-     "Of the layer's Jacobian. 0: the layer is an identity map.", 1, true, false},
-    {"Usefulness", "added loss, relative", {{"usefulness", ""}},
-     "How much the loss rises when the layer is replaced by the linear map that fits it best. Below the line at 0.1 a "
+    {"Deviation from the identity",
+     "\u2016J \u2212 I\u2016 per dimension",
+     {{"identity_deviation", ""}},
+     "Of the layer's Jacobian. 0: the layer is an identity map.",
+     1,
+     true,
+     false},
+    {"Usefulness",
+     "added loss, relative",
+     {{"usefulness", ""}},
+     "How much the loss rises when the layer is replaced by the linear map that fits it best. Below the line "
+     "at 0.1 a "
      "linear map would do.",
-     1, true, false, 0.1},
-    {"Gradient norm", "norm", {{"grad_norm", ""}}, "Of the loss, over all parameters of the layer.", 1, true, false},
+     1,
+     true,
+     false,
+     0.1},
+    {"Gradient norm",
+     "norm",
+     {{"grad_norm", ""}},
+     "Of the loss, over all parameters of the layer.",
+     1,
+     true,
+     false},
 };
 const DepthChart kLens[] = {
-    {"Loss of the logit lens", "nats per token", {{"lens_loss", ""}},
-     "What the model would lose if it stopped after the layer; 0 is the embedding.", 1, false, false},
-    {"Distance from the final prediction", "KL divergence, nats", {{"lens_kl", ""}},
-     "Of the prediction after the layer from the final one; 0 after the last layer.", 1, false, true},
-    {"Agreement on the five likeliest tokens", "share", {{"lens_top5", ""}},
-     "Share of the lens's five likeliest tokens that are among the final five.", 1, false, true},
+    {"Loss of the logit lens",
+     "nats per token",
+     {{"lens_loss", ""}},
+     "What the model would lose if it stopped after the layer; 0 is the embedding.",
+     1,
+     false,
+     false},
+    {"Distance from the final prediction",
+     "KL divergence, nats",
+     {{"lens_kl", ""}},
+     "Of the prediction after the layer from the final one; 0 after the last layer.",
+     1,
+     false,
+     true},
+    {"Agreement on the five likeliest tokens",
+     "share",
+     {{"lens_top5", ""}},
+     "Share of the lens's five likeliest tokens that are among the final five.",
+     1,
+     false,
+     true},
 };
 
 bool depths_differ(const Probes& probes) {
@@ -77,20 +164,17 @@ bool depths_differ(const Probes& probes) {
 
 bool has_embedding(const DepthValues& values) { return std::isfinite(values.value[0]); }
 
-json series_of(const ProbeRecord& probe, const DepthValues& values, const DepthChart& spec, const Curves& curve,
-               bool alone) {
+json series_of(const ProbeRecord& probe, const DepthValues& values, const DepthChart& spec,
+               const Curves& curve, bool alone) {
   json points = json::array(), errors = json::array();
   for (size_t l = has_embedding(values) ? 0 : 1; l <= probe.layers; ++l) {
     points.push_back({l, compact(values.value[l] * spec.factor)});
     errors.push_back(compact(values.error[l] * spec.factor));
   }
   const std::string part = curve.label;
-  json out{{"run", probe.run},
-           {"label", alone && !part.empty() ? part : probe.name},
-           {"layers", probe.layers},
-           {"dots", true},
-           {"points", points},
-           {"errors", errors}};
+  json out{{"run", probe.run},       {"label", alone && !part.empty() ? part : probe.name},
+           {"layers", probe.layers}, {"dots", true},
+           {"points", points},       {"errors", errors}};
   // The parts of a single model have colours of their own; its whole needs no legend.
   if (alone && &curve != spec.curves.data()) out["colour"] = probe.run + 1;
   if (alone && part.empty()) out["legend"] = "";
@@ -104,7 +188,8 @@ json chart_of(const Probes& probes, const DepthChart& spec) {
     for (const Curves& curve : spec.curves) {
       const DepthValues* values = probe.find(curve.key);
       if (values == nullptr) continue;
-      positive = positive && std::none_of(values->value.begin(), values->value.end(), [](double v) { return v <= 0; });
+      positive = positive &&
+                 std::none_of(values->value.begin(), values->value.end(), [](double v) { return v <= 0; });
       series.push_back(series_of(probe, *values, spec, curve, probes.size() == 1));
     }
   }
@@ -156,41 +241,6 @@ json charts_of(const Probes& probes, const Specs& specs) {
   return out;
 }
 
-json numbers_from(size_t first, size_t count) {
-  json out = json::array();
-  for (size_t i = 0; i < count; ++i) out.push_back(first + i);
-  return out;
-}
-
-/// A map of `matrix` with rows and columns counted from `first_row` and `first_column`; `shown(row, column)` says which
-/// cells there are.
-template <class Shown>
-json map_of(const ProbeRecord& probe, const LayerMatrix& matrix, size_t first_row, size_t first_column, double factor,
-            const Shown& shown) {
-  json rows = json::array();
-  for (size_t r = 0; r < matrix.size(); ++r) {
-    json row = json::array();
-    for (size_t c = 0; c < probe.layers; ++c)
-      row.push_back(c < matrix[r].size() && shown(r, c) ? compact(matrix[r][c] * factor) : json());
-    rows.push_back(row);
-  }
-  return {{"run", probe.run},
-          {"name", probe.name},
-          {"x", numbers_from(first_column, probe.layers)},
-          {"y", numbers_from(first_row, matrix.size())},
-          {"values", rows}};
-}
-
-json heat(const char* title, const char* value, const char* suffix, bool log, const char* x_title, const char* y_title,
-          const char* cell, json maps, std::string note, std::string_view key) {
-  if (maps.empty()) return {};
-  return {{"kind", "heat"},  {"title", title},       {"value", value},
-          {"suffix", suffix}, {"log", log},           {"square", true},
-          {"wide", maps.size() > 1}, {"x", {{"title", x_title}}}, {"y", {{"title", y_title}}},
-          {"cell", cell},     {"maps", std::move(maps)}, {"note", std::move(note)},
-          {"toggles", {"log"}}, {"define", {metric_definition_index(key)}}};
-}
-
 }  // namespace
 
 json stream_charts(const Probes& probes) {
@@ -229,7 +279,8 @@ json other_charts(const Probes& probes) {
     for (const auto& [key, values] : probe.metrics) {
       const auto known = [&](const MetricDefinition& d) { return d.defines(key); };
       const auto all = metric_definitions();
-      if (std::any_of(all.begin(), all.end(), known) || std::find(keys.begin(), keys.end(), key) != keys.end())
+      if (std::any_of(all.begin(), all.end(), known) ||
+          std::find(keys.begin(), keys.end(), key) != keys.end())
         continue;
       keys.push_back(key);
     }
@@ -240,101 +291,6 @@ json other_charts(const Probes& probes) {
     if (!block.is_null()) out.push_back(std::move(block));
   }
   return out;
-}
-
-json angle_map(const Probes& probes, bool last_token) {
-  json maps = json::array();
-  for (const ProbeRecord& probe : probes) {
-    const LayerMatrix& angles = last_token ? probe.angular_last : probe.angular_all;
-    if (angles.empty()) continue;
-    json map = map_of(probe, angles, 1, 0, 180, [](size_t, size_t) { return true; });
-    json marks = json::array();
-    for (size_t r = 0; r + 1 < angles.size(); ++r) {  // The last row has but one start.
-      const auto least = std::min_element(angles[r].begin(), angles[r].end(), [](double a, double b) {
-        return std::isnan(b) ? !std::isnan(a) : a < b;
-      });
-      if (std::isfinite(*least)) marks.push_back({least - angles[r].begin(), r});
-    }
-    map["marks"] = marks;
-    maps.push_back(map);
-  }
-  json out = heat(last_token ? "Angle between layers, last token" : "Angle between layers, all tokens", "angle",
-                  "\u00b0", false, "start: stream after layer", "layers passed",
-                  "from layer {x} to {x+y}, {y} layers", std::move(maps),
-                  std::string("How far the stream turns from a start (across) over so many layers (upwards), ") +
-                      (last_token ? "at the last token of each sequence." : "mean over all tokens.") +
-                      " Dots: of all runs of that many layers, the one that turns the stream least: by this measure "
-                      "the run to cut.",
-                  "angular_matrix_all");
-  if (!out.is_null()) out["y"]["up"] = true;
-  return out;
-}
-
-json causal_map(const Probes& probes) {
-  json maps = json::array();
-  for (const ProbeRecord& probe : probes) {
-    if (probe.causal.size() < 2) continue;
-    maps.push_back(map_of(probe, probe.causal, 1, 1, 1, [](size_t s, size_t l) { return l > s; }));
-  }
-  return heat("What later layers make of earlier ones", "relative change", "", false, "later layer", "layer left out",
-              "without layer {y}, layer {x} changes", std::move(maps),
-              "Causal score: by how much a layer's own contribution changes (across) when an earlier layer is left out "
-              "(downwards). Dark: the later layer does not depend on the earlier one.",
-              "causal_score");
-}
-
-json permutation_map(const Probes& probes) {
-  json maps = json::array();
-  std::string note =
-      "Permutation score: by how much the loss changes, relative, when two layers change places. Dark: their order does "
-      "not matter.";
-  for (const ProbeRecord& probe : probes) {
-    if (probe.permutation.size() < 2) continue;
-    maps.push_back(map_of(probe, probe.permutation, 1, 1, 1, [](size_t i, size_t j) { return i != j; }));
-    if (probe.permutation_tokens > 0 && probe.permutation_tokens < probe.tokens)
-      note += fmt::format(" {}: on {} of {} tokens.", probe.name, probe.permutation_tokens, probe.tokens);
-  }
-  return heat("Two layers swapped", "relative change of the loss", "", true, "layer", "layer", "layers {y} and {x} swapped",
-              std::move(maps), note, "permutation_score");
-}
-
-json value_table(const ProbeRecord& probe) {
-  json head = json::array({"layer"}), right = json::array({true}), rows = json::array();
-  if (!probe.original_layers.empty()) {
-    head.push_back("original layer");
-    right.push_back(true);
-  }
-  std::vector<const DepthValues*> columns;
-  const auto add = [&](const std::string& key) {
-    const DepthValues* values = probe.find(key);
-    if (values == nullptr) return;
-    columns.push_back(values);
-    head.push_back(key);
-    right.push_back(true);
-  };
-  for (const MetricDefinition& definition : metric_definitions()) {
-    for (const auto& [key, values] : probe.metrics) {
-      if (definition.defines(key)) add(key);
-    }
-  }
-  for (const auto& [key, values] : probe.metrics) {
-    const auto all = metric_definitions();
-    if (std::none_of(all.begin(), all.end(), [&](const MetricDefinition& d) { return d.defines(key); })) add(key);
-  }
-  if (columns.empty()) return {};
-  const bool embedding = std::any_of(columns.begin(), columns.end(), [](const auto* c) { return has_embedding(*c); });
-  for (size_t l = embedding ? 0 : 1; l <= probe.layers; ++l) {
-    json cells = json::array({std::to_string(l)});
-    if (!probe.original_layers.empty()) cells.push_back(l == 0 ? "" : std::to_string(probe.original_layers[l - 1]));
-    for (const DepthValues* column : columns) {
-      std::string text = number_text(column->value[l], 4);
-      if (!text.empty() && std::isfinite(column->error[l])) text += " +- " + number_text(column->error[l], 2);
-      cells.push_back(typeset(text));
-    }
-    rows.push_back({{"cells", cells}});
-  }
-  return {{"kind", "table"}, {"head", head}, {"right", right}, {"rows", rows}, {"scroll", true},
-          {"fold", "All values of " + probe.name + ", with their standard errors"}};
 }
 
 std::vector<double> fitted_variance(const ProbeRecord& probe) {
@@ -362,24 +318,31 @@ std::vector<double> fitted_variance(const ProbeRecord& probe) {
 std::string growth_text(const ProbeRecord& probe) {
   if (!probe.growth) return {};
   const GrowthRecord& g = *probe.growth;
-  std::string text = g.law == "power"   ? fmt::format("power law, variance as depth^{:.2f}", g.exponent)
+  std::string text = g.law == "power"    ? fmt::format("power law, variance as depth^{:.2f}", g.exponent)
                      : g.law == "linear" ? fmt::format("linear, {} a layer", number_text(g.slope, 3))
-                     : g.law == "exponential" ? fmt::format("exponential, {:+.1f}% a layer", 100 * std::expm1(g.rate))
-                                              : g.law;
+                     : g.law == "exponential"
+                         ? fmt::format("exponential, {:+.1f}% a layer", 100 * std::expm1(g.rate))
+                         : g.law;
   if (std::isfinite(g.aicc_linear) && std::isfinite(g.aicc_power) && std::isfinite(g.aicc_exponential))
     text += fmt::format(" (AICc: linear {:.1f}, power {:.1f}, exponential {:.1f}; the smallest is chosen)",
                         g.aicc_linear, g.aicc_power, g.aicc_exponential);
-  return text;
+  return text + (g.dominated_by_jump
+                     ? "; one layer makes most of the growth, so that no law is to be believed"
+                     : "");
 }
 
 std::vector<std::string> missing_metrics(const ProbeRecord& probe) {
   std::vector<std::string> out;
-  for (const auto* specs : {&kChange[0], &kChange[1], &kChange[2], &kChange[3], &kVariance, &kStream[0], &kFunction[0],
-                            &kFunction[1], &kFunction[2], &kLens[0], &kLens[1], &kLens[2]}) {
-    for (const Curves& curve : specs->curves) {
+  const auto look = [&](const DepthChart& spec) {
+    for (const Curves& curve : spec.curves) {
       if (probe.find(curve.key) == nullptr) out.emplace_back(curve.key);
     }
-  }
+  };
+  look(kVariance);
+  for (const DepthChart& spec : kStream) look(spec);
+  for (const DepthChart& spec : kChange) look(spec);
+  for (const DepthChart& spec : kFunction) look(spec);
+  for (const DepthChart& spec : kLens) look(spec);
   if (probe.angular_all.empty()) out.emplace_back("angular_matrix_all");
   if (probe.angular_last.empty()) out.emplace_back("angular_matrix_last");
   if (probe.causal.empty()) out.emplace_back("causal_score");

@@ -1,6 +1,6 @@
 #pragma once
-// The metrics of diagnoses over depth, as blocks of page.h: charts with one curve a model, heat maps with one map
-// a model. A block is null where no model has the values.
+// The metrics of diagnoses over depth, as blocks of page.h: charts with one curve a model, heat maps with one
+// map a model. A block is null where no model has the values.
 
 #include <string>
 #include <vector>
@@ -20,13 +20,6 @@ nlohmann::json function_charts(const Probes& probes);  ///< Identity deviation, 
 nlohmann::json lens_charts(const Probes& probes);
 /// Metrics that have no chart of their own, by their keys: of another version of the program.
 nlohmann::json other_charts(const Probes& probes);
-
-nlohmann::json angle_map(const Probes& probes, bool last_token);
-nlohmann::json causal_map(const Probes& probes);
-nlohmann::json permutation_map(const Probes& probes);
-
-/// Every value of every layer of one model with its standard error, folded up.
-nlohmann::json value_table(const ProbeRecord& probe);
 
 /// The fitted variance at layer l = 1 .. L: c of the law is the mean of what its slope leaves, which is its
 /// least-squares value for that slope. Empty where there is no law that we know.

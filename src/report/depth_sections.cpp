@@ -8,9 +8,11 @@
 
 #include "report/blocks.h"
 #include "report/depth_charts.h"
+#include "report/depth_maps.h"
 #include "report/format.h"
 #include "report/metric_definitions.h"
 #include "report/removal_charts.h"
+#include "report/value_table.h"
 
 namespace fathom {
 namespace {
@@ -46,8 +48,9 @@ std::string angle_sentence(const ProbeRecord& probe) {
   for (size_t l = 1; l <= probe.layers; ++l) {
     if (std::isfinite(angle->value[l]) && (least == 0 || angle->value[l] < angle->value[least])) least = l;
   }
-  return fmt::format("Layer {} turns the stream least, by {:.1f} degrees. What removing layers costs was not measured.",
-                     least, 180 * angle->value[least]);
+  return fmt::format(
+      "Layer {} turns the stream least, by {:.1f} degrees. What removing layers costs was not measured.",
+      least, 180 * angle->value[least]);
 }
 
 std::string removal_intro(const RunComparison& c, const std::vector<Removals>& removals) {
@@ -67,9 +70,10 @@ json removal_section(const RunComparison& c) {
   json blocks = present({removal_chart(removals), block_removal_chart(removals), depth_meters(removals)});
   if (blocks.empty()) {
     blocks.push_back(findings_block(
-        {c.runs.empty() ? "Removal was not measured: fathom prune MODEL --text FILE --sweep --json sweep.json does it, "
-                          "and fathom compare takes the file beside that of the diagnosis."
-                        : "No run has a removal sweep: fathom prune RUN --text FILE --sweep makes one."}));
+        {c.runs.empty()
+             ? "Removal was not measured: fathom prune MODEL --text FILE --sweep --json sweep.json does it, "
+               "and fathom compare takes the file beside that of the diagnosis."
+             : "No run has a removal sweep: fathom prune RUN --text FILE --sweep makes one."}));
   }
   return {{"title", "Which layers carry weight"}, {"intro", removal_intro(c, removals)}, {"blocks", blocks}};
 }
@@ -130,7 +134,8 @@ json headline_block(const RunComparison& c) {
     for (const ProbeRecord& probe : c.probes) {
       if (probe.run != run || !sentences.empty()) continue;
       name = probe.name;
-      if (std::string sentence = angle_sentence(probe); !sentence.empty()) sentences.push_back(std::move(sentence));
+      if (std::string sentence = angle_sentence(probe); !sentence.empty())
+        sentences.push_back(std::move(sentence));
     }
     add(run, name, sentences);
   }
@@ -149,8 +154,9 @@ std::vector<std::string> diagnosis_sentences(const RunComparison& c) {
       if (!sentence.empty()) out.push_back(std::move(sentence));
     }
     if (!probe.original_layers.empty())
-      out.push_back(probe.name + " is a pruned model: layers are counted as they stand in it; the table of all values "
-                                 "has their original numbers.");
+      out.push_back(probe.name +
+                    " is a pruned model: layers are counted as they stand in it; the table of all values "
+                    "has their original numbers.");
   }
   return out;
 }
@@ -158,14 +164,16 @@ std::vector<std::string> diagnosis_sentences(const RunComparison& c) {
 std::vector<json> depth_sections(const RunComparison& c) {
   const Probes& p = c.probes;
   std::vector<json> all{removal_section(c)};
-  all.push_back(section("How the stream grows",
-                        "Each layer adds to a shared stream. Where it grows from layer to layer, later layers change it "
-                        "less and less, relative to its size.",
-                        stream_charts(p)));
+  all.push_back(section(
+      "How the stream grows",
+      "Each layer adds to a shared stream. Where it grows from layer to layer, later layers change it "
+      "less and less, relative to its size.",
+      stream_charts(p)));
   all.push_back(section("How much each layer changes the stream", "", change_charts(p)));
   all.push_back(section("What kind of map each layer is", "", function_charts(p)));
   all.push_back(section("How far apart layers are", "", present({angle_map(p, false), angle_map(p, true)})));
-  all.push_back(section("How layers depend on one another", "", present({causal_map(p), permutation_map(p)})));
+  all.push_back(
+      section("How layers depend on one another", "", present({causal_map(p), permutation_map(p)})));
   all.push_back(section("What the model would say if it stopped", "", lens_charts(p)));
   all.push_back(section("Other values", "", other_charts(p)));
   all.push_back(section("All values", "", value_tables(p)));
@@ -176,7 +184,8 @@ std::vector<json> depth_sections(const RunComparison& c) {
 json definitions_json() {
   json out = json::array();
   for (const MetricDefinition& d : metric_definitions()) {
-    out.push_back({{"keys", d.keys}, {"term", d.name}, {"formula", d.formula}, {"text", d.text}, {"source", d.source}});
+    out.push_back(
+        {{"keys", d.keys}, {"term", d.name}, {"formula", d.formula}, {"text", d.text}, {"source", d.source}});
   }
   return out;
 }

@@ -26,8 +26,8 @@ fs::path plain(const fs::path& path) {
   return normal.has_filename() ? normal : normal.parent_path();
 }
 
-/// The shortest tails of `paths` by which different ones differ; two that differ only in bytes that are not UTF-8
-/// stay alike.
+/// The shortest tails of `paths` by which different ones differ; two that differ only in bytes that are not
+/// UTF-8 stay alike.
 std::vector<std::string> short_names(const std::vector<fs::path>& paths) {
   const std::set<fs::path> different(paths.begin(), paths.end());
   size_t longest = 1, components = 1;
@@ -56,7 +56,8 @@ void name_models(std::vector<RunRecord>& runs, std::vector<ProbeRecord>& probes)
   for (size_t i = 0; i < runs.size(); ++i) runs[i].name = names[i];
 
   paths.clear();
-  for (const ProbeRecord& probe : probes) paths.push_back(plain(probe.model.empty() ? probe.path : fs::path(probe.model)));
+  for (const ProbeRecord& probe : probes)
+    paths.push_back(plain(probe.model.empty() ? probe.path : fs::path(probe.model)));
   names = short_names(paths);
   std::multiset<std::string> taken(names.begin(), names.end());
   for (const RunRecord& run : runs) taken.insert(run.name);

@@ -1,5 +1,6 @@
 #pragma once
-// What models are called on a page: by the last part of their path, and by more of it where that is not enough.
+// What models are called on a page: by the last part of their path, and by more of it where that is not
+// enough.
 
 #include <filesystem>
 #include <string>

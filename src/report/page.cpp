@@ -13,9 +13,9 @@ namespace {
 
 // Marks of page.html and what stands in their place.
 constexpr std::pair<std::string_view, std::string_view (*)()> kAssets[] = {
-    {"PAGE_CSS", assets::page_css},     {"BLOCKS_CSS", assets::blocks_css}, {"MEDIA_CSS", assets::media_css},
-    {"CHART_JS", assets::chart_js},     {"HELPERS_JS", assets::helpers_js}, {"CHARTS_JS", assets::charts_js},
-    {"HEAT_JS", assets::heat_js},       {"PAGE_JS", assets::page_js},
+    {"PAGE_CSS", assets::page_css}, {"BLOCKS_CSS", assets::blocks_css}, {"MEDIA_CSS", assets::media_css},
+    {"CHART_JS", assets::chart_js}, {"HELPERS_JS", assets::helpers_js}, {"CHARTS_JS", assets::charts_js},
+    {"HEAT_JS", assets::heat_js},   {"PAGE_JS", assets::page_js},
 };
 
 std::string html_text(std::string_view text) {

@@ -18,8 +18,8 @@ bool is_known(const std::string& key) {
                      [&](const MetricDefinition& d) { return d.defines(key); });
 }
 
-/// Adds the values of one layer (0: the embedding). What is no number is passed over where its key is not one of ours:
-/// another version may say more about a layer than we know.
+/// Adds the values of one layer (0: the embedding). What is no number is passed over where its key is not one
+/// of ours: another version may say more about a layer than we know.
 void read_layer(const json& object, size_t layer, const JsonFields& fields, ProbeRecord& probe) {
   constexpr std::string_view kError = "_stderr";
   for (const auto& [key, value] : object.items()) {
@@ -86,6 +86,10 @@ std::optional<GrowthRecord> read_growth(const json& object, const std::filesyste
                    .slope = growth.number("slope"),
                    .exponent = growth.number("exponent"),
                    .rate = growth.number("rate")};
+  if (const auto jump = it->find("dominated_by_jump"); jump != it->end()) {
+    if (!jump->is_boolean()) growth.refuse("'dominated_by_jump' is neither true nor false");
+    out.dominated_by_jump = jump->get<bool>();
+  }
   if (it->contains("aicc")) {
     const JsonFields aicc((*it)["aicc"], origin);
     out.aicc_linear = aicc.number("linear");

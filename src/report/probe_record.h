@@ -29,6 +29,7 @@ struct GrowthRecord {
   std::string law;  ///< "linear", "power" or "exponential".
   double slope = kMissing, exponent = kMissing, rate = kMissing;
   double aicc_linear = kMissing, aicc_power = kMissing, aicc_exponential = kMissing;
+  bool dominated_by_jump = false;  ///< One layer makes most of the growth: no law is to be believed.
 };
 
 struct ProbeRecord {

@@ -16,7 +16,10 @@ namespace {
 using nlohmann::json;
 
 std::string what_suffix(const std::string& what) {
-  return what == "attn" ? ", attention alone" : what == "mlp" ? ", MLP alone" : what == "layer" ? "" : ", " + what;
+  return what == "attn"    ? ", attention alone"
+         : what == "mlp"   ? ", MLP alone"
+         : what == "layer" ? ""
+                           : ", " + what;
 }
 
 bool counts_differ(const std::vector<Removals>& removals) {
@@ -90,9 +93,10 @@ json block_removal_chart(const std::vector<Removals>& removals) {
     }
   }
   if (series.empty()) return {};
-  return chart("What removing a run of layers costs", "first layer removed", false, counts_differ(removals),
-               std::move(series),
-               "Loss without the layers, together, minus the loss of the whole model. Bars: two standard errors.");
+  return chart(
+      "What removing a run of layers costs", "first layer removed", false, counts_differ(removals),
+      std::move(series),
+      "Loss without the layers, together, minus the loss of the whole model. Bars: two standard errors.");
 }
 
 json depth_meters(const std::vector<Removals>& removals) {
@@ -111,7 +115,8 @@ json depth_meters(const std::vector<Removals>& removals) {
           {"define", {metric_definition_index("effective_depth")}},
           {"items", items},
           {"note",
-           "How many layers would carry the same weight if all mattered alike: the full number when they do, 1 when a "
+           "How many layers would carry the same weight if all mattered alike: the full number when they do, "
+           "1 when a "
            "single layer does all. Its standard error takes the costs of the layers as independent."}};
 }
 

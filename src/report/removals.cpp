@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -81,14 +82,16 @@ std::string ranges(const std::vector<uint64_t>& layers) {
 const RemovalRecord* extreme(const std::vector<RemovalRecord>& removed, double sign) {
   const RemovalRecord* best = nullptr;
   for (const RemovalRecord& r : removed) {
-    if (std::isfinite(r.delta_loss) && (best == nullptr || sign * r.delta_loss > sign * best->delta_loss)) best = &r;
+    if (std::isfinite(r.delta_loss) && (best == nullptr || sign * r.delta_loss > sign * best->delta_loss))
+      best = &r;
   }
   return best;
 }
 
 std::string perplexity_change(double loss, double delta) {
   if (!std::isfinite(loss)) return {};
-  return fmt::format(" (perplexity {} -> {})", number_text(std::exp(loss), 4), number_text(std::exp(loss + delta), 4));
+  return fmt::format(" (perplexity {} -> {})", number_text(std::exp(loss), 4),
+                     number_text(std::exp(loss + delta), 4));
 }
 
 /// "Cheapest layer to cut: 8, ...", "Cheapest attention to cut: that of layer 8, ...".
@@ -97,8 +100,9 @@ std::string single_sentence(const Removals& r, const RemovalRecord& least, const
   const std::string part = r.what == "attn" ? "attention" : r.what == "mlp" ? "MLP" : r.what;
   const std::string of = whole ? "" : "that of layer ";
   return fmt::format("Cheapest {} to cut: {}{}, {}{}. Dearest: {}{}, {}.", part, of, least.layer,
-                     price_text(least.delta_loss, least.delta_loss_stderr), perplexity_change(r.loss, least.delta_loss),
-                     of, most.layer, price_text(most.delta_loss, most.delta_loss_stderr));
+                     price_text(least.delta_loss, least.delta_loss_stderr),
+                     perplexity_change(r.loss, least.delta_loss), of, most.layer,
+                     price_text(most.delta_loss, most.delta_loss_stderr));
 }
 
 std::string cheap_sentence(const Removals& r) {
@@ -107,19 +111,26 @@ std::string cheap_sentence(const Removals& r) {
     if (removal.delta_loss < kCheap) cheap.push_back(removal.layer);
   }
   if (cheap.empty()) return fmt::format("No layer is free: each costs {} nats or more by itself.", kCheap);
-  return fmt::format("{} of {} layers cost less than {} nats each by itself, 1% of perplexity: {}.", cheap.size(),
-                     r.layers, kCheap, ranges(cheap));
+  return fmt::format("{} of {} layers cost less than {} nats each by itself, 1% of perplexity: {}.",
+                     cheap.size(), r.layers, kCheap, ranges(cheap));
 }
 
-std::string block_sentence(const std::vector<BlockRemovalRecord>& blocks, double loss) {
-  const BlockRemovalRecord* best = nullptr;
-  for (const BlockRemovalRecord& b : blocks) {
-    if (std::isfinite(b.delta_loss) && (best == nullptr || b.delta_loss < best->delta_loss)) best = &b;
+/// The cheapest removal of each number of layers.
+std::vector<std::string> block_sentences(const std::vector<BlockRemovalRecord>& blocks, double loss) {
+  std::map<size_t, const BlockRemovalRecord*> best;
+  for (const BlockRemovalRecord& block : blocks) {
+    const BlockRemovalRecord*& least = best[block.layers.size()];
+    if (std::isfinite(block.delta_loss) && (least == nullptr || block.delta_loss < least->delta_loss))
+      least = &block;
   }
-  if (best == nullptr) return {};
-  return fmt::format("Cheapest run of {} layers to cut: {}, {}{}.", best->layers.size(), ranges(best->layers),
-                     price_text(best->delta_loss, best->delta_loss_stderr),
-                     perplexity_change(loss, best->delta_loss));
+  std::vector<std::string> out;
+  for (const auto& [count, block] : best) {
+    if (block == nullptr) continue;
+    out.push_back(fmt::format("Cheapest {} layers to cut together: {}, {}{}.", count, ranges(block->layers),
+                              price_text(block->delta_loss, block->delta_loss_stderr),
+                              perplexity_change(loss, block->delta_loss)));
+  }
+  return out;
 }
 
 }  // namespace
@@ -140,7 +151,8 @@ std::vector<Removals> removals_of(const RunComparison& comparison) {
     if (run_has_sweep || has_layer_sweep(probe.sweeps)) continue;
     if (Removals own = removals_from(probe); !own.removed.empty()) out.push_back(std::move(own));
   }
-  std::stable_sort(out.begin(), out.end(), [](const Removals& a, const Removals& b) { return a.run < b.run; });
+  std::stable_sort(out.begin(), out.end(),
+                   [](const Removals& a, const Removals& b) { return a.run < b.run; });
   return out;
 }
 
@@ -164,7 +176,8 @@ double effective_depth_stderr(const std::vector<RemovalRecord>& removed) {
 
 std::string effective_depth_text(const Removals& r, const char* unit) {
   if (std::isnan(r.effective_depth)) return "no removal hurts";
-  return fmt::format("{} of {}{}", with_error(r.effective_depth, effective_depth_stderr(r.removed), 1), r.layers, unit);
+  return fmt::format("{} of {}{}", with_error(r.effective_depth, effective_depth_stderr(r.removed), 1),
+                     r.layers, unit);
 }
 
 std::string price_text(double delta, double error) {
@@ -184,7 +197,7 @@ std::vector<std::string> removal_headline(const Removals& r) {
     out.push_back(single_sentence(r, *least, *most));
     if (r.what == "layer") out.push_back(cheap_sentence(r));
   }
-  if (std::string block = block_sentence(r.blocks, r.loss); !block.empty()) out.push_back(std::move(block));
+  for (std::string& sentence : block_sentences(r.blocks, r.loss)) out.push_back(std::move(sentence));
   return out;
 }
 

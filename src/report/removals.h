@@ -12,9 +12,9 @@ namespace fathom {
 struct Removals {
   size_t run = 0;  ///< The model's place in the comparison.
   std::string name;
-  std::string what = "layer";  ///< Or "attn", "mlp".
-  size_t layers = 0;           ///< Of the model.
-  double loss = kMissing;      ///< Of the whole model.
+  std::string what = "layer";              ///< Or "attn", "mlp".
+  size_t layers = 0;                       ///< Of the model.
+  double loss = kMissing;                  ///< Of the whole model.
   std::vector<RemovalRecord> removed;      ///< By layer.
   std::vector<BlockRemovalRecord> blocks;  ///< Runs of layers, where a sweep has them.
   double effective_depth = kMissing, effective_depth_ratio = kMissing;
@@ -28,9 +28,9 @@ struct Removals {
 std::vector<Removals> removals_of(const RunComparison& comparison);
 
 /// Standard error of the effective depth, the costs of the layers taken as independent: delta method on
-/// L = (sum d)^2 / sum d^2, dL/dd_l = 2 L / S (1 - L d_l / S) with S = sum d. What all costs share (a text that
-/// is hard for the whole model scales them alike) does not move L, so that independence rather overstates it.
-/// NaN where a cost has no standard error, or no removal hurts.
+/// L = (sum d)^2 / sum d^2, dL/dd_l = 2 L / S (1 - L d_l / S) with S = sum d. What all costs share (a text
+/// that is hard for the whole model scales them alike) does not move L, so that independence rather
+/// overstates it. NaN where a cost has no standard error, or no removal hurts.
 double effective_depth_stderr(const std::vector<RemovalRecord>& removed);
 
 /// "6.3 +- 0.2 of 30" and `unit`, or "no removal hurts".

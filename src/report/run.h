@@ -1,6 +1,6 @@
 #pragma once
-// A run directory, read back: what `train`, `probe` and `prune --sweep` left in it. Nothing here is computed, only
-// checked; a value that a file does not have is NaN or empty.
+// A run directory, read back: what `train`, `probe` and `prune --sweep` left in it. Nothing here is computed,
+// only checked; a value that a file does not have is NaN or empty.
 
 #include <cstdint>
 #include <filesystem>

@@ -17,8 +17,10 @@ void read_removal(const JsonFields& removal, SweepRecord& sweep) {
   if (layers.front() == 0) removal.refuse("'layers' has a layer 0; layers count from 1");
   const double delta = removal.number("delta_loss"), error = removal.number("delta_loss_stderr");
   if (layers.size() == 1) {
-    sweep.removed.push_back(
-        {.layer = layers[0], .loss = removal.number("loss"), .delta_loss = delta, .delta_loss_stderr = error});
+    sweep.removed.push_back({.layer = layers[0],
+                             .loss = removal.number("loss"),
+                             .delta_loss = delta,
+                             .delta_loss_stderr = error});
   } else {
     sweep.blocks.push_back({.layers = std::move(layers), .delta_loss = delta, .delta_loss_stderr = error});
   }

@@ -26,12 +26,12 @@ struct BlockRemovalRecord {
 };
 
 struct SweepRecord {
-  std::string model;            ///< As it was named; "" where the file does not say.
-  std::string what = "layer";   ///< What was left out of each layer: "layer", "attn" or "mlp".
-  uint64_t tokens = 0;          ///< 0 where the file does not say.
+  std::string model;           ///< As it was named; "" where the file does not say.
+  std::string what = "layer";  ///< What was left out of each layer: "layer", "attn" or "mlp".
+  uint64_t tokens = 0;         ///< 0 where the file does not say.
   double loss = kMissing, perplexity = kMissing;
-  std::vector<RemovalRecord> removed;      ///< By layer, each at most once.
-  std::vector<BlockRemovalRecord> blocks;  ///< In the order of the file.
+  std::vector<RemovalRecord> removed;                                   ///< By layer, each at most once.
+  std::vector<BlockRemovalRecord> blocks;                               ///< In the order of the file.
   double effective_depth = kMissing, effective_depth_ratio = kMissing;  ///< NaN: no removal hurts.
 };
 

@@ -8,6 +8,7 @@ Exit code 0: all is well; 1: something is not; 77: SKIPPED, because there is no 
 """
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,8 +47,8 @@ TOOLTIP = """(() => {
 
 
 # Page, the files of make_probes.py on it, charts, heat maps.
-DIAGNOSES = [("full", ["full", "sweep", "attn", "runs"], 14, 4), ("overlay", ["full", "sweep", "other", "long"], 15, 12),
-             ("quick", ["quick"], 9, 2), ("one", ["one"], 13, 2), ("hundred", ["hundred"], 13, 4), ("gaps", ["gaps"], 12, 4)]
+DIAGNOSES = [("full", ["full", "sweep", "attn", "runs"], 19, 4), ("overlay", ["full", "sweep", "other", "long"], 22, 12),
+             ("quick", ["quick"], 14, 2), ("one", ["one"], 18, 2), ("hundred", ["hundred"], 18, 4), ("gaps", ["gaps"], 17, 4)]
 
 
 class Checks:
@@ -157,10 +158,10 @@ def check_diagnosis(checks, browser, page):
     press(browser, "ArrowRight")
     tooltip = browser.evaluate(TOOLTIP)
     checks.expect(len(tooltip) > 1, f"the arrow key shows no value of a chart: {tooltip}")
-    shown = "document.querySelector('.define .formula').getClientRects().length"
-    checks.expect(browser.evaluate(shown) == 0, "a definition is open before it is asked for")
+    shown = "document.querySelector('.define .formula').checkVisibility()"
+    checks.expect(not browser.evaluate(shown), "a definition is open before it is asked for")
     browser.evaluate("document.querySelector('.define summary').click()")
-    checks.expect(browser.evaluate(shown) > 0, "a definition does not open")
+    checks.expect(browser.evaluate(shown), "a definition does not open")
     checks.expect(browser.evaluate("document.querySelectorAll('.formula sub').length") > 5, "formulas have no subscripts")
     broken = browser.evaluate("[...document.querySelectorAll('nav a')].filter((a) => !document.querySelector("
                               "a.getAttribute('href'))).map((a) => a.textContent)")
@@ -183,6 +184,24 @@ def check_paper(checks, browser, page, pdf):
 
 def compare(fathom, folders, page):
     subprocess.run([fathom, "compare", *map(str, folders), "--html", str(page)], check=True, stdout=subprocess.DEVNULL)
+
+
+def check_probe(checks, fathom, folder):
+    """`fathom probe --html` itself, on a checkpoint of the goldens in a run folder: the page, and probe.json for compare."""
+    golden = Path(__file__).parents[1] / "golden" / "data" / "lns"
+    run = folder / "probed"
+    shutil.copytree(golden, run / "checkpoints" / "step-1")
+    (folder / "ids.json").write_text(json.dumps(json.loads((golden / "expected.json").read_text())["tokens"][0]))
+    page = folder / "probed.html"
+    subprocess.run([fathom, "probe", str(run), "--token-ids", str(folder / "ids.json"), "--html", str(page)], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    probe = json.loads((run / "probe.json").read_text())
+    checks.expect(probe["checkpoint"].endswith("step-1") and len(probe["per_layer"]) == probe["layers"],
+                  "probe.json in the run folder is not the diagnosis")
+    again = folder / "again.html"
+    compare(fathom, [run / "probe.json"], again)
+    checks.expect(again.read_text() == page.read_text(), "compare makes another page of probe.json than probe did")
+    return page
 
 
 def diagnose(fathom, folder, name, files):
@@ -219,11 +238,13 @@ def main():
         make_probes.write_all(folder / "probes")
         diagnoses = [(diagnose(options.fathom, folder, name, files), charts, maps)
                      for name, files, charts, maps in DIAGNOSES]
-        pages = [(twins, 5, 2), (mixed, 4, 1), (crowd, 5, 8), (bare, 1, 0), *diagnoses]
+        runs = [(twins, 5, 2), (mixed, 4, 1), (crowd, 5, 8), (bare, 1, 0)]
+        probed = check_probe(checks, options.fathom, folder)
         browser = Browser(program)
         try:
             for view in VIEWS:
-                for page, charts, maps in pages:
+                # The longer pages of diagnoses in two of the views, which differ in size and theme alike.
+                for page, charts, maps in runs + (diagnoses if view[3] == view[4] else []):
                     text = check_view(checks, browser, page, view, charts, maps)
                     if page is mixed:
                         checks.expect("<script>alert(1)<!--&amp;" in text, "the odd name does not stand as it is")
@@ -234,6 +255,9 @@ def main():
                     if options.screenshots:
                         options.screenshots.mkdir(parents=True, exist_ok=True)
                         browser.screenshot(options.screenshots / f"{page.stem}-{view[0]}.png")
+            browser.show(probed, 1280, 900, False)
+            check_events(checks, "probe", browser.events)
+            checks.expect(int(browser.evaluate("document.documentElement.dataset.charts")) >= 12, "few charts of a probe")
             check_touch(checks, browser, twins)
             check_diagnosis(checks, browser, folder / "overlay.html")
             check_paper(checks, browser, folder / "full.html", (options.screenshots or folder) / "full.pdf")

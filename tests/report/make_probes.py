@@ -38,7 +38,9 @@ def probe(model, layers, quick=False, gaps=False):
                   "attn_contribution": 0.15 * noise(0.2) + edge, "mlp_contribution": 0.25 * noise(0.2) + 2 * edge,
                   "attn_cosine": 0.1 * rng.gauss(0, 1), "mlp_cosine": -0.1 + 0.15 * rng.gauss(0, 1),
                   "lens_loss": 18 - 14 * depth ** 3 + 0.4 * rng.gauss(0, 1), "lens_kl": 14 * (1 - depth ** 3),
-                  "lens_top5": depth ** 4}
+                  "lens_top5": depth ** 4, "value_of_tomorrow": depth}
+        values |= {"variance_without_first": values["variance"] / (100 if depth > 0.4 else 1), "rms_without_first": 2.0 + depth,
+                   "attn_variance": 0.3 * noise(0.3), "mlp_variance": 0.8 * noise(0.3), "attn_rms": 0.5 * noise(), "mlp_rms": noise()}
         if not quick:
             values |= {"identity_deviation": 0.6 * noise() + 10 * math.exp(-3 * (l - 1)), "grad_norm": 0.4 * noise(0.2) / l ** 0.3,
                        "usefulness": 0.03 * noise(0.4) + 0.4 * edge, "delta_loss": 0.15 * noise(0.5) + 5 * edge}

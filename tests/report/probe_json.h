@@ -12,10 +12,10 @@ namespace fathom {
 /// A full diagnosis of L layers in which layer l has the value l / 10 everywhere.
 inline nlohmann::json probe_json(size_t L, const std::string& model = "models/tiny") {
   using nlohmann::json;
-  const std::vector<std::string> keys{"variance",           "rms",         "block_influence", "angular_distance",
-                                      "attn_contribution",  "mlp_contribution", "attn_cosine", "mlp_cosine",
-                                      "identity_deviation", "usefulness",  "lens_loss",       "lens_kl",
-                                      "lens_top5",          "delta_loss",  "loss_without"};
+  const std::vector<std::string> keys{
+      "variance",         "rms",         "block_influence", "angular_distance",   "attn_contribution",
+      "mlp_contribution", "attn_cosine", "mlp_cosine",      "identity_deviation", "usefulness",
+      "lens_loss",        "lens_kl",     "lens_top5",       "delta_loss",         "loss_without"};
   json layers = json::array(), angles = json::array(), square = json::array();
   for (size_t l = 1; l <= L; ++l) {
     json layer{{"layer", l}, {"grad_norm", 0.5}};
@@ -36,7 +36,8 @@ inline nlohmann::json probe_json(size_t L, const std::string& model = "models/ti
           {"loss", 3.0},
           {"loss_stderr", 0.1},
           {"perplexity", std::exp(3.0)},
-          {"embedding", {{"variance", 0.05}, {"rms", 0.2}, {"lens_loss", 9.0}, {"lens_kl", 4.0}, {"lens_top5", 0.0}}},
+          {"embedding",
+           {{"variance", 0.05}, {"rms", 0.2}, {"lens_loss", 9.0}, {"lens_kl", 4.0}, {"lens_top5", 0.0}}},
           {"per_layer", layers},
           {"angular_matrix_all", angles},
           {"angular_matrix_last", angles},
@@ -54,12 +55,16 @@ inline nlohmann::json probe_json(size_t L, const std::string& model = "models/ti
 }
 
 /// A sweep with these costs of layers 1, 2, ...
-inline nlohmann::json sweep_json(const std::vector<double>& deltas, const std::string& model = "models/tiny") {
+inline nlohmann::json sweep_json(const std::vector<double>& deltas,
+                                 const std::string& model = "models/tiny") {
   nlohmann::json removed = nlohmann::json::array();
   for (size_t l = 1; l <= deltas.size(); ++l)
-    removed.push_back(
-        {{"layers", {l}}, {"loss", 3 + deltas[l - 1]}, {"delta_loss", deltas[l - 1]}, {"delta_loss_stderr", 0.01}});
-  return {{"model", model}, {"loss", 3.0}, {"perplexity", std::exp(3.0)}, {"tokens", 1000}, {"removed", removed}};
+    removed.push_back({{"layers", {l}},
+                       {"loss", 3 + deltas[l - 1]},
+                       {"delta_loss", deltas[l - 1]},
+                       {"delta_loss_stderr", 0.01}});
+  return {
+      {"model", model}, {"loss", 3.0}, {"perplexity", std::exp(3.0)}, {"tokens", 1000}, {"removed", removed}};
 }
 
 }  // namespace fathom

@@ -38,7 +38,8 @@ TEST(ProbeRecord, ReadsWhatProbeWrites) {
 }
 
 TEST(ProbeRecord, TakesWhatAQuickDiagnosisLacksForMissing) {
-  const json object{{"per_layer", json::array({{{"layer", 1}, {"usefulness", nullptr}}})}, {"variance_growth", nullptr}};
+  const json object{{"per_layer", json::array({{{"layer", 1}, {"usefulness", nullptr}}})},
+                    {"variance_growth", nullptr}};
   const ProbeRecord p = read_probe(object, "p.json");
   EXPECT_EQ(p.layers, 1u);
   EXPECT_EQ(p.find("variance"), nullptr);
@@ -68,15 +69,18 @@ TEST(ProbeRecord, NamesFileAndKeyOfWhatIsMalformed) {
   EXPECT_THAT(spoilt([](json& o) { o["per_layer"] = json::array(); }), HasSubstr("'per_layer' is empty"));
   EXPECT_THAT(spoilt([](json& o) { o["per_layer"][1]["layer"] = 1; }), HasSubstr("no layer 2 in its place"));
   EXPECT_THAT(spoilt([](json& o) { o["per_layer"][1] = 3; }), HasSubstr("is not a JSON object"));
-  EXPECT_THAT(spoilt([](json& o) { o["per_layer"][1]["variance"] = "x"; }), HasSubstr("'variance' is not a number"));
+  EXPECT_THAT(spoilt([](json& o) { o["per_layer"][1]["variance"] = "x"; }),
+              HasSubstr("'variance' is not a number"));
   EXPECT_THAT(spoilt([](json& o) { o["per_layer"][1]["variance_stderr"] = "x"; }),
               HasSubstr("'variance_stderr' is not a number"));
   EXPECT_THAT(spoilt([](json& o) { o["causal_score"][1] = json::array({1.0}); }),
               HasSubstr("row 2 of 'causal_score' has 1 values, not 2"));
-  EXPECT_THAT(spoilt([](json& o) { o["causal_score"].erase(1); }), HasSubstr("'causal_score' has 1 rows for 2 layers"));
+  EXPECT_THAT(spoilt([](json& o) { o["causal_score"].erase(1); }),
+              HasSubstr("'causal_score' has 1 rows for 2 layers"));
   EXPECT_THAT(spoilt([](json& o) { o["causal_score"] = 1; }), HasSubstr("has no list 'causal_score'"));
   EXPECT_THAT(spoilt([](json& o) { o["causal_score"][0] = 1; }), HasSubstr("is not a list of rows"));
-  EXPECT_THAT(spoilt([](json& o) { o["causal_score"][0][1] = "x"; }), HasSubstr("a value that is not a number"));
+  EXPECT_THAT(spoilt([](json& o) { o["causal_score"][0][1] = "x"; }),
+              HasSubstr("a value that is not a number"));
   EXPECT_THAT(spoilt([](json& o) { o["variance_growth"] = 1; }), HasSubstr("is not a JSON object"));
   EXPECT_THAT(spoilt([](json& o) { o["summary"] = json::array({1}); }), HasSubstr("'summary' has an entry"));
   EXPECT_THAT(spoilt([](json& o) { o["tokens"] = -1; }), HasSubstr("'tokens' is not a whole number"));
