@@ -1,6 +1,6 @@
 #!/bin/sh
 # `make demo`: two twins on real English text, Pre-LN and LNS, from the same seed on the same tokens; what each layer's
-# variance is, and what removing each layer costs. Usage: scripts/demo.sh FATHOM [OUT]
+# variance is, what each layer does to the stream, and what removing it costs. Usage: scripts/demo.sh FATHOM [OUT]
 set -eu
 cd "$(dirname "$0")/.."
 fathom=$1
@@ -13,27 +13,35 @@ say() { printf '\n== %s\n' "$*"; }
 rm -rf "$out"
 mkdir -p "$out"
 
-say "1/6  Text: Perl's manual from Debian's perl-doc (about 6 MB of English prose; Artistic License or GPL-1+)"
+say "1/7  Text: Perl's manual from Debian's perl-doc (about 6 MB of English prose; Artistic License or GPL-1+)"
 perl scripts/demo-text.pl "$out/text"
 
-say "2/6  Tokenizer (2,048 entries) and token shards"
+say "2/7  Tokenizer (2,048 entries) and token shards"
 "$fathom" tokenizer train --input "$out/text" --vocab 2048 --out "$out/tokenizer"
 "$fathom" data --input "$out/text" --tokenizer "$out/tokenizer" --out "$out/data" --valid-fraction 0.05
 
-say "3/6  Training 'pre' (Pre-LN), $tokens tokens, a deep and thin model"
+say "3/7  Training 'pre' (Pre-LN), $tokens tokens, a deep and thin model"
 "$fathom" train --model configs/demo.json --config configs/demo.toml --norm pre --data "$out/data" --out "$out/pre" --tokens "$tokens"
 
-say "4/6  Training its twin 'lns' (LayerNorm Scaling): same seed, same tokens"
+say "4/7  Training its twin 'lns' (LayerNorm Scaling): same seed, same tokens"
 "$fathom" train --model configs/demo.json --config configs/demo.toml --norm lns --data "$out/data" --out "$out/lns" --tokens "$tokens"
 
-say "5/6  What does removing each layer cost?"
+say "5/7  What does removing each layer cost?"
 for run in pre lns; do
   echo "-- $run"
   "$fathom" prune "$out/$run" --sweep --data "$out/data" --tokens 16384
 done
 
-say "6/6  The two side by side"
+say "6/7  What does each layer do to the stream? (the quick diagnosis: what one forward pass gives)"
+for run in pre lns; do
+  echo "-- $run"
+  "$fathom" probe "$out/$run" --level quick --data "$out/data" --tokens 4096
+done
+
+say "7/7  The two side by side"
 "$fathom" compare "$out/pre" "$out/lns" --html "$out/report.html"
+"$fathom" compare "$out/pre/probe.json" "$out/pre/sweep.json" "$out/lns/probe.json" "$out/lns/sweep.json" \
+  --html "$out/diagnosis.html" >/dev/null
 
 cat <<END
 
@@ -43,6 +51,6 @@ What a run this short can't show: which scheme ends up better. The models saw $t
 the paper's smallest model saw; a difference in perplexity here is mostly a difference in how fast the first steps go, and
 its standard error covers the choice of validation text, not of the seed. docs/results.md has longer runs.
 
-Look at it: $out/report.html   (took $(( ($(date +%s) - started) / 60 )) min $(( ($(date +%s) - started) % 60 )) s)
+Look at it: $out/report.html, and $out/diagnosis.html: the layers alone   (took $(( ($(date +%s) - started) / 60 )) min $(( ($(date +%s) - started) % 60 )) s)
 Go on:      $fathom generate $out/lns --prompt "The reason is"
 END

@@ -1,4 +1,4 @@
-// fathom compare: several runs in one table, and as one page.
+// fathom compare: several runs and diagnoses in tables, and as one page.
 
 #include <filesystem>
 #include <vector>
@@ -22,7 +22,9 @@ struct CompareOptions {
 void run_compare(const CompareOptions& options, const Common& common) {
   apply(common);
   const RunComparison comparison = compare_runs(options.runs);
-  fmt::print("{}", summary_table(comparison).text());
+  if (!comparison.runs.empty()) fmt::print("{}", summary_table(comparison).text());
+  if (!comparison.runs.empty() && !comparison.probes.empty()) fmt::print("\n");
+  if (!comparison.probes.empty()) fmt::print("{}", probe_table(comparison).text());
   const std::vector<std::string> sentences = findings(comparison);
   if (!sentences.empty()) fmt::print("\n");
   for (const std::string& sentence : sentences) fmt::print("{}\n", sentence);
@@ -37,13 +39,18 @@ void run_compare(const CompareOptions& options, const Common& common) {
 void add_compare(CLI::App& app) {
   const auto common = std::make_shared<Common>();
   const auto options = std::make_shared<CompareOptions>();
-  CLI::App* command =
-      add_command(app, "compare", "Set runs side by side: a table, paired differences, and a page of curves",
-                  "fathom compare runs/pre runs/lns --html compare.html", common);
+  CLI::App* command = add_command(
+      app, "compare", "Set runs and diagnoses side by side: tables, paired differences, and a page of curves",
+      "fathom compare runs/pre runs/lns --html compare.html\n"
+      "  fathom compare a-probe.json a-sweep.json b-probe.json --html compare.html",
+      common);
   command
-      ->add_option("runs", options->runs, "Run directories; the first is what the others are compared with")
+      ->add_option("runs", options->runs,
+                   "Run directories (the first is what the others are compared with), and files of fathom "
+                   "probe --json "
+                   "and fathom prune --sweep --json")
       ->required()
-      ->type_name("RUN");
+      ->type_name("RUN|FILE");
   command->add_option("--html", options->html_path, "Write one self-contained page to this file")
       ->type_name("FILE");
   command->callback([common, options] { run_compare(*options, *common); });

@@ -10,6 +10,7 @@
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
+#include "cli/probe_results.h"
 #include "cli/stop_signals.h"
 #include "cli/text_input.h"
 #include "core/error.h"
@@ -28,7 +29,7 @@ using nlohmann::json;
 
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, level = "full", dtype = "fp32", resume_dir;
+  std::string model, level = "full", dtype = "fp32", resume_dir, html;
   uint64_t memory = 0;
   std::vector<std::string> metrics;
   TextInput input;
@@ -195,6 +196,7 @@ void probe(const Options& given) {
   print_table(result);
   for (const std::string& sentence : summary) fmt::print("{}\n", sentence);
   write_result(*o.common, result);
+  keep_probe(o.model, m.folder, result, o.html);
 }
 
 }  // namespace
@@ -202,7 +204,7 @@ void probe(const Options& given) {
 void add_probe(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* c = add_command(app, "probe", "Diagnose which layers of a model carry weight",
-                            "fathom probe runs/lns --data data --tokens 16384\n"
+                            "fathom probe runs/lns --data data --tokens 16384 --html probe.html\n"
                             "  fathom probe model.gguf --text book.txt --level quick --json probe.json",
                             o->common);
   c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
@@ -235,6 +237,7 @@ void add_probe(CLI::App& app) {
   c->add_option("--lens-tokens", o->diagnosis.lens_tokens,
                 "Tokens for the logit lens, which takes L + 1 heads (0: all)");
   c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
+  c->add_option("--html", o->html, "Write one self-contained page to this file")->type_name("FILE");
   c->callback([o] {
     apply(*o->common);
     o->diagnosis.metrics = parse_metrics(!o->metrics.empty()   ? o->metrics

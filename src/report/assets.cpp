@@ -17,5 +17,10 @@
 
 FATHOM_EMBED(page_html, FATHOM_ASSETS "/page.html")
 FATHOM_EMBED(page_css, FATHOM_ASSETS "/page.css")
+FATHOM_EMBED(blocks_css, FATHOM_ASSETS "/blocks.css")
+FATHOM_EMBED(media_css, FATHOM_ASSETS "/media.css")
+FATHOM_EMBED(helpers_js, FATHOM_ASSETS "/helpers.js")
+FATHOM_EMBED(charts_js, FATHOM_ASSETS "/charts.js")
+FATHOM_EMBED(heat_js, FATHOM_ASSETS "/heat.js")
 FATHOM_EMBED(page_js, FATHOM_ASSETS "/page.js")
 FATHOM_EMBED(chart_js, FATHOM_CHART_JS)

@@ -10,41 +10,14 @@
 
 #include "core/error.h"
 #include "report/format.h"
+#include "report/json_fields.h"
+#include "report/model_names.h"
+#include "report/removals.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The last `components` of `path`.
-std::string tail_of(const fs::path& path, size_t components) {
-  std::vector<fs::path> parts(path.begin(), path.end());
-  fs::path out;
-  for (size_t i = parts.size() - std::min(components, parts.size()); i < parts.size(); ++i) out /= parts[i];
-  return valid_utf8(out.string());
-}
-
-/// Names each run by its folder, with as many of the folders above as it takes to tell them apart.
-void name_runs(std::vector<RunRecord>& runs) {
-  std::vector<fs::path> paths;
-  for (const RunRecord& run : runs) {
-    paths.push_back(fs::canonical(run.path));
-    if (std::count(paths.begin(), paths.end(), paths.back()) > 1) {
-      usage_error("the run '" + run.path.string() + "' is given twice", "name each run once");
-    }
-  }
-  std::set<std::string> names;
-  for (size_t components = 1; names.size() < runs.size(); ++components) {
-    names.clear();
-    for (size_t i = 0; i < runs.size(); ++i) names.insert(runs[i].name = tail_of(paths[i], components));
-    const auto longest = [](const fs::path& path) { return std::distance(path.begin(), path.end()); };
-    // Two names that differ only in bytes that are not UTF-8 stay alike.
-    if (std::all_of(paths.begin(), paths.end(),
-                    [&](const fs::path& p) { return static_cast<size_t>(longest(p)) <= components; })) {
-      return;
-    }
-  }
-}
 
 double median(std::vector<double> values) {
   if (values.empty()) return kMissing;
@@ -54,14 +27,27 @@ double median(std::vector<double> values) {
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-std::string variance_cell(const RunSummary& s) {
-  if (std::isnan(s.variance_first)) return {};
-  return fmt::format("{} -> {} ({}x)", number_text(s.variance_first, 3), number_text(s.variance_last, 3),
-                     number_text(s.variance_last / s.variance_first, 3));
+std::string variance_cell(double first, double last) {
+  if (std::isnan(first)) return {};
+  return fmt::format("{} -> {} ({}x)", number_text(first, 3), number_text(last, 3),
+                     number_text(last / first, 3));
+}
+
+std::string variance_cell(const ProbeRecord& probe) {
+  const DepthValues* variance = probe.find("variance");
+  return variance == nullptr ? std::string() : variance_cell(variance->value[1], variance->value.back());
+}
+
+/// The removal of whole layers of the model at place `run`; null where it was not measured.
+const Removals* whole_layers_of(const std::vector<Removals>& removals, size_t run) {
+  const auto it = std::find_if(removals.begin(), removals.end(), [&](const Removals& r) {
+    return r.run == run && r.what == "layer" && !r.removed.empty();
+  });
+  return it == removals.end() ? nullptr : &*it;
 }
 
 std::string depth_cell(const RunRecord& run, const RunSummary& s) {
-  if (!run.sweep) return {};
+  if (!run.sweep || run.sweep->removed.empty()) return {};
   if (std::isnan(s.effective_depth)) return "none";
   return fmt::format("{:.1f} of {} ({:.2f})", s.effective_depth, s.layers, s.effective_depth_ratio);
 }
@@ -79,6 +65,88 @@ std::string pair_sentence(const RunRecord& first, const RunRecord& other, const 
     text += fmt::format(" ({:.1f} standard errors)", std::abs(d.difference) / d.standard_error);
   }
   return text + ".";
+}
+
+struct SweepFile {
+  fs::path path;
+  SweepRecord sweep;
+};
+
+/// Reads a file that a command wrote with --json.
+void read_result(const fs::path& path, std::vector<ProbeRecord>& probes, std::vector<SweepFile>& sweeps) {
+  const nlohmann::json object = read_json_file(path);
+  if (object.is_object() && object.contains("per_layer")) {
+    probes.push_back(read_probe(object, path));
+  } else if (object.is_object() && object.contains("removed")) {
+    sweeps.push_back({path, read_sweep(object, path)});
+  } else {
+    fail({.what = "is neither a diagnosis nor a removal sweep",
+          .path = path.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = "give run directories, or files of fathom probe --json and fathom prune --sweep --json"});
+  }
+}
+
+/// The diagnoses that runs have in their folders stand before those of files, whose places follow the runs'.
+void adopt_probes(RunComparison& c) {
+  for (size_t i = 0; i < c.probes.size(); ++i) c.probes[i].run = c.runs.size() + i;
+  std::vector<ProbeRecord> all;
+  for (size_t i = 0; i < c.runs.size(); ++i) {
+    if (!c.runs[i].probe) continue;
+    all.push_back(*c.runs[i].probe);
+    all.back().run = i;
+    all.back().name = c.runs[i].name;
+  }
+  std::move(c.probes.begin(), c.probes.end(), std::back_inserter(all));
+  c.probes = std::move(all);
+}
+
+bool same_model(const std::string& a, const fs::path& b) {
+  std::error_code error;  // Models may have moved since; then the names decide.
+  return !a.empty() && (fs::path(a) == b || fs::equivalent(a, b, error));
+}
+
+/// Hands a sweep to the model that it is of.
+void give_sweep(SweepFile file, RunComparison& c) {
+  for (ProbeRecord& probe : c.probes) {
+    if (!same_model(file.sweep.model, probe.model)) continue;
+    for (const RemovalRecord& r : file.sweep.removed) {
+      if (r.layer > probe.layers)
+        fail({.what =
+                  fmt::format("removes layer {}, but '{}' has {} layers", r.layer, probe.model, probe.layers),
+              .path = file.path.string(),
+              .tensor = {},
+              .offset = {},
+              .line = {},
+              .hint = "is it a sweep of another model?"});
+    }
+    if (c.is_run(probe.run) && file.sweep.what == "layer" && !file.sweep.removed.empty()) {
+      c.runs[probe.run].sweep = std::move(file.sweep);
+    } else {
+      probe.sweeps.push_back(std::move(file.sweep));
+    }
+    return;
+  }
+  for (RunRecord& run : c.runs) {
+    if (!same_model(file.sweep.model, run.path)) continue;
+    run.sweep = std::move(file.sweep);
+    return;
+  }
+  ProbeRecord alone;
+  alone.run = c.models();
+  alone.name = model_name(file.sweep.model, file.path);
+  alone.path = file.path;
+  alone.model = file.sweep.model;
+  alone.tokens = file.sweep.tokens;
+  alone.loss = file.sweep.loss;
+  alone.perplexity = file.sweep.perplexity;
+  if (!file.sweep.removed.empty()) alone.layers = file.sweep.removed.back().layer;
+  for (const BlockRemovalRecord& block : file.sweep.blocks)
+    alone.layers = std::max<size_t>(alone.layers, block.layers.back());
+  alone.sweeps.push_back(std::move(file.sweep));
+  c.probes.push_back(std::move(alone));
 }
 
 /// A number that JSON can hold.
@@ -129,12 +197,39 @@ RunSummary summarize(const RunRecord& run) {
   return out;
 }
 
-RunComparison compare_runs(const std::vector<fs::path>& folders) {
+size_t RunComparison::models() const {
+  size_t last = runs.size();
+  for (const ProbeRecord& probe : probes) last = std::max(last, probe.run + 1);
+  return last;
+}
+
+RunComparison compare_runs(const std::vector<fs::path>& paths) {
   RunComparison out;
-  for (const fs::path& folder : folders) out.runs.push_back(load_run(folder));
-  name_runs(out.runs);
+  std::vector<SweepFile> sweeps;
+  std::set<fs::path> seen;
+  for (const fs::path& path : paths) {
+    std::error_code missing;  // What is not there is refused below, by its name.
+    if (!seen.insert(fs::weakly_canonical(path, missing)).second)
+      usage_error("'" + path.string() + "' is given twice", "name each run and file once");
+    if (fs::is_regular_file(path)) {
+      read_result(path, out.probes, sweeps);
+    } else {
+      out.runs.push_back(load_run(path));
+    }
+  }
+  name_models(out.runs, out.probes);
+  adopt_probes(out);
+  for (SweepFile& file : sweeps) give_sweep(std::move(file), out);
   for (const RunRecord& run : out.runs) out.summaries.push_back(summarize(run));
   for (size_t i = 1; i < out.runs.size(); ++i) out.pairings.push_back(pair_runs(out.runs[0], out.runs[i]));
+  return out;
+}
+
+RunComparison single_probe(const nlohmann::json& probe, const nlohmann::json& sweep) {
+  RunComparison out;
+  out.probes.push_back(read_probe(probe, "the diagnosis"));
+  if (!sweep.is_null()) out.probes[0].sweeps.push_back(read_sweep(sweep, "sweep.json"));
+  name_models(out.runs, out.probes);
   return out;
 }
 
@@ -152,7 +247,33 @@ Table summary_table(const RunComparison& comparison) {
     const RunSummary& s = comparison.summaries[i];
     table.add_row({run.name, run.norm, count_text(run.parameters), count_text(static_cast<double>(s.tokens)),
                    with_error(s.validation.perplexity, s.validation.perplexity_stderr, 2),
-                   count_text(s.tokens_per_second), variance_cell(s), depth_cell(run, s)});
+                   count_text(s.tokens_per_second), variance_cell(s.variance_first, s.variance_last),
+                   depth_cell(run, s)});
+  }
+  return table;
+}
+
+Table probe_table(const RunComparison& comparison) {
+  Table table({{"model", Align::kLeft},
+               {"layers"},
+               {"tokens"},
+               {"loss"},
+               {"perplexity"},
+               {"variance, first -> last layer"},
+               {"effective depth"},
+               {"cheapest layer, nats"}});
+  const std::vector<Removals> removals = removals_of(comparison);
+  for (const ProbeRecord& probe : comparison.probes) {
+    const Removals* r = whole_layers_of(removals, probe.run);
+    const RemovalRecord* least = r == nullptr ? nullptr : r->cheapest();
+    table.add_row({probe.name, std::to_string(probe.layers),
+                   probe.tokens > 0 ? count_text(static_cast<double>(probe.tokens)) : std::string(),
+                   with_error(probe.loss, probe.loss_stderr, 4), number_text(probe.perplexity, 4),
+                   variance_cell(probe), r == nullptr ? std::string() : effective_depth_text(*r, ""),
+                   least == nullptr
+                       ? std::string()
+                       : fmt::format("{}: {}{}", least->layer, least->delta_loss < 0 ? "" : "+",
+                                     with_error(least->delta_loss, least->delta_loss_stderr, 4))});
   }
   return table;
 }
@@ -183,6 +304,37 @@ std::vector<std::string> findings(const RunComparison& comparison) {
   }
   return out;
 }
+
+namespace {
+
+nlohmann::json probes_json(const RunComparison& comparison) {
+  nlohmann::json out = nlohmann::json::array();
+  const std::vector<Removals> removals = removals_of(comparison);
+  for (const ProbeRecord& probe : comparison.probes) {
+    const DepthValues* variance = probe.find("variance");
+    const Removals* r = whole_layers_of(removals, probe.run);
+    const RemovalRecord* least = r == nullptr ? nullptr : r->cheapest();
+    out.push_back(
+        {{"name", probe.name},
+         {"path", valid_utf8(probe.path.string())},
+         {"model", probe.model},
+         {"layers", probe.layers},
+         {"tokens", probe.tokens},
+         {"loss", value_of(probe.loss)},
+         {"loss_stderr", value_of(probe.loss_stderr)},
+         {"perplexity", value_of(probe.perplexity)},
+         {"variance_first", value_of(variance == nullptr ? kMissing : variance->value[1])},
+         {"variance_last", value_of(variance == nullptr ? kMissing : variance->value.back())},
+         {"effective_depth", value_of(r == nullptr ? kMissing : r->effective_depth)},
+         {"effective_depth_stderr", value_of(r == nullptr ? kMissing : effective_depth_stderr(r->removed))},
+         {"effective_depth_ratio", value_of(r == nullptr ? kMissing : r->effective_depth_ratio)},
+         {"cheapest_layer", least == nullptr ? nlohmann::json() : nlohmann::json(least->layer)},
+         {"cheapest_delta_loss", value_of(least == nullptr ? kMissing : least->delta_loss)}});
+  }
+  return out;
+}
+
+}  // namespace
 
 nlohmann::json comparison_json(const RunComparison& comparison) {
   nlohmann::json out{{"runs", nlohmann::json::array()}, {"paired", nlohmann::json::array()}};
@@ -224,6 +376,7 @@ nlohmann::json comparison_json(const RunComparison& comparison) {
                              {"reason", comparison.pairings[i].reason},
                              {"steps", steps}});
   }
+  out["probes"] = probes_json(comparison);
   return out;
 }
 

@@ -1,12 +1,14 @@
 #include "report/compare_charts.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include <fmt/format.h>
 
+#include "report/blocks.h"
 #include "report/curves.h"
+#include "report/format.h"
+#include "report/metric_definitions.h"
 
 namespace fathom {
 namespace {
@@ -15,21 +17,6 @@ using nlohmann::json;
 
 constexpr size_t kCurvePoints = 1000;  // About one a pixel.
 constexpr size_t kMapColumns = 80;
-
-/// Six digits, which is more than a chart shows and a third of what a double takes in text; null for NaN and
-/// infinity.
-json compact(double value) {
-  if (!std::isfinite(value)) return {};
-  const std::string text = fmt::format("{:.6g}", value);
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
-
-json points_of(const Curve& curve) {
-  json out = json::array();
-  for (const auto& [x, y] : curve) out.push_back({compact(x), compact(y)});
-  return out;
-}
 
 /// (layer, value) for layers 1 to L.
 Curve by_layer(const std::vector<double>& values) {
@@ -40,7 +27,7 @@ Curve by_layer(const std::vector<double>& values) {
 
 /// The last probe of each run, one series a run; null where no run was probed.
 json probe_chart(const RunComparison& c, const std::string& title, const std::string& unit,
-                 const std::string& note, std::vector<double> MetricRecord::*values) {
+                 const std::string& note, std::vector<double> MetricRecord::*values, std::string_view key) {
   json series = json::array();
   for (size_t i = 0; i < c.runs.size(); ++i) {
     const auto& points = c.runs[i].points;
@@ -49,6 +36,7 @@ json probe_chart(const RunComparison& c, const std::string& title, const std::st
     if (last == points.rend()) continue;
     series.push_back({{"run", i},
                       {"label", c.runs[i].name},
+                      {"layers", ((*last).*values).size()},
                       {"dots", true},
                       {"points", points_of(by_layer((*last).*values))}});
   }
@@ -60,6 +48,7 @@ json probe_chart(const RunComparison& c, const std::string& title, const std::st
           {"y", {{"title", unit}, {"log", true}}},
           {"toggles", {"log-y"}},
           {"series", series},
+          {"define", {metric_definition_index(key)}},
           {"note", note}};
 }
 
@@ -147,12 +136,12 @@ json variance_chart(const RunComparison& c) {
       c, "Variance of the residual stream", "variance",
       "After each layer, at the last probe. A steep rise means that each further layer changes the "
       "stream by less and less, relative to what is there.",
-      &MetricRecord::layer_variance);
+      &MetricRecord::layer_variance, "variance");
 }
 
 json gradient_chart(const RunComparison& c) {
   return probe_chart(c, "Gradient norm", "norm", "Over all parameters of the layer, at the last probe.",
-                     &MetricRecord::layer_grad_norm);
+                     &MetricRecord::layer_grad_norm, "grad_norm");
 }
 
 json variance_map(const RunComparison& c) {
@@ -163,70 +152,31 @@ json variance_map(const RunComparison& c) {
       if (!p.layer_variance.empty()) probes.push_back(&p);
     }
     if (probes.size() < 2) continue;
-    json columns = json::array();
-    for (const size_t s : spread(probes.size(), kMapColumns)) {
-      json values = json::array();
-      for (const double v : probes[s]->layer_variance) values.push_back(compact(v));
-      columns.push_back({{"tokens", probes[s]->tokens}, {"values", values}});
+    json columns = json::array(), layers = json::array();
+    json rows = json::array();
+    const size_t L = probes.front()->layer_variance.size();
+    for (size_t l = 0; l < L; ++l) {
+      layers.push_back(l + 1);
+      rows.push_back(json::array());
     }
-    maps.push_back({{"run", i}, {"name", c.runs[i].name}, {"columns", columns}});
+    for (const size_t s : spread(probes.size(), kMapColumns)) {
+      columns.push_back(count_text(static_cast<double>(probes[s]->tokens)));
+      for (size_t l = 0; l < L; ++l) rows[l].push_back(compact(probes[s]->layer_variance[l]));
+    }
+    maps.push_back({{"run", i}, {"name", c.runs[i].name}, {"x", columns}, {"y", layers}, {"values", rows}});
   }
   if (maps.empty()) return {};
   return {{"kind", "heat"},
           {"wide", true},
           {"title", "Variance of each layer over training"},
           {"value", "variance"},
+          {"log", true},
+          {"x", {{"title", "tokens trained"}, {"ends", true}}},
+          {"y", {{"title", "layer"}}},
+          {"cell", "layer {y}, {x} tokens"},
           {"maps", maps},
           {"note",
            "Time runs to the right, depth downwards; all runs share one colour scale. One column a probe."}};
-}
-
-json removal_chart(const RunComparison& c) {
-  json series = json::array();
-  for (size_t i = 0; i < c.runs.size(); ++i) {
-    if (!c.runs[i].sweep) continue;
-    json points = json::array(), errors = json::array();
-    for (const RemovalRecord& r : c.runs[i].sweep->removed) {
-      points.push_back({r.layer, compact(r.delta_loss)});
-      errors.push_back(compact(r.delta_loss_stderr));
-    }
-    series.push_back(
-        {{"run", i}, {"label", c.runs[i].name}, {"dots", true}, {"points", points}, {"errors", errors}});
-  }
-  // Bars of more than three runs are too thin to tell apart on a phone.
-  return {{"kind", "chart"},
-          {"type", series.size() <= 3 ? "bar" : "line"},
-          {"wide", true},
-          {"title", "What removing a layer costs"},
-          {"x", {{"title", "layer removed"}, {"unit", "layer"}}},
-          {"y", {{"title", "added nats per token"}, {"zero", true}}},
-          {"toggles", {"log-y"}},
-          {"series", series},
-          {"note",
-           "Loss without the layer minus the loss of the whole model. Bars of two standard errors, where the "
-           "sweep has them. On the log axis, layers whose removal does not hurt are not drawn."}};
-}
-
-json depth_meters(const RunComparison& c) {
-  json items = json::array();
-  for (size_t i = 0; i < c.runs.size(); ++i) {
-    const RunSummary& s = c.summaries[i];
-    if (!c.runs[i].sweep) continue;
-    const bool none = std::isnan(s.effective_depth);
-    items.push_back({{"run", i},
-                     {"name", c.runs[i].name},
-                     {"share", none ? 0.0 : s.effective_depth_ratio},
-                     {"text", none ? "no removal hurts"
-                                   : fmt::format("{:.1f} of {} layers", s.effective_depth, s.layers)}});
-  }
-  return {
-      {"kind", "meters"},
-      {"wide", true},
-      {"title", "Effective depth"},
-      {"items", items},
-      {"note",
-       "(sum d)\u00b2 / sum d\u00b2, d being the cost of each layer's removal where it is above zero: the "
-       "full number of layers when all matter alike, 1 when a single layer does all."}};
 }
 
 }  // namespace fathom

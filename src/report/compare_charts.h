@@ -16,8 +16,5 @@ nlohmann::json variance_chart(const RunComparison& c);
 nlohmann::json gradient_chart(const RunComparison& c);
 /// Layer by probe, one map a run; null where no run was probed twice.
 nlohmann::json variance_map(const RunComparison& c);
-/// What removing each layer costs, and how many layers that amounts to, for the runs that have a sweep.
-nlohmann::json removal_chart(const RunComparison& c);
-nlohmann::json depth_meters(const RunComparison& c);
 
 }  // namespace fathom

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "report/blocks.h"
 #include "report/compare_charts.h"
+#include "report/depth_sections.h"
 #include "report/format.h"
 #include "report/page.h"
 
@@ -16,47 +19,49 @@ namespace {
 
 using nlohmann::json;
 
-/// Terminal text with the typography of a page.
-std::string typeset(std::string text) {
-  for (const auto& [plain, nice] : {std::pair{" +- ", " \u00b1 "}, std::pair{" -> ", " \u2192 "}}) {
-    for (size_t at = text.find(plain); at != std::string::npos; at = text.find(plain))
-      text.replace(at, 4, nice);
-  }
-  return text;
-}
-
-/// "a", "a and b", "a, b and c".
-std::string joined(const std::vector<std::string>& names) {
-  std::string out;
-  for (size_t i = 0; i < names.size(); ++i)
-    out += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + names[i];
-  return out;
-}
-
 class PageBuilder {
  public:
   explicit PageBuilder(const RunComparison& comparison) : c_(comparison) {}
 
   json build() const {
-    json sections = json::array();
-    for (json section : {summary(), training(), layers(), removal(), settings(), meaning(), limits()}) {
-      if (!section["blocks"].empty()) sections.push_back(std::move(section));
+    std::vector<json> all{summary()};
+    if (!c_.runs.empty()) {
+      all.push_back(training());
+      all.push_back(layers());
     }
+    for (json& section : depth_sections(c_)) all.push_back(std::move(section));
+    all.push_back(settings());
+    if (refers_to_definitions(all)) all.push_back(definitions());
+    all.push_back(meaning());
+    all.push_back(limits());
+    std::erase_if(all, [](const json& section) { return section["blocks"].empty(); });
     return {{"title", title()},
             {"subtitle", subtitle()},
             {"footer",
-             "Made by fathom compare. Everything on this page is inside this one file; nothing is fetched."},
-            {"sections", std::move(sections)}};
+             fmt::format(
+                 "Made by fathom {}. Everything on this page is inside this one file; nothing is fetched.",
+                 c_.models() > 1 || !c_.runs.empty() ? "compare" : "probe")},
+            {"definitions", definitions_json()},
+            {"sections", std::move(all)}};
   }
 
  private:
-  std::string title() const {
-    std::vector<std::string> names;
-    for (const RunRecord& run : c_.runs) names.push_back(run.name);
-    if (names.size() > 4) return fmt::format("{} runs, side by side", names.size());
-    return joined(names) + (names.size() > 1 ? ", side by side" : "");
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const RunRecord& run : c_.runs) out.push_back(run.name);
+    for (const ProbeRecord& probe : c_.probes) {
+      if (!c_.is_run(probe.run)) out.push_back(probe.name);
+    }
+    return out;
   }
 
+  std::string title() const {
+    const std::vector<std::string> all = names();
+    if (all.size() > 4) return fmt::format("{} models, side by side", all.size());
+    return joined(all) + (all.size() > 1 ? ", side by side" : "");
+  }
+
+  /// What all runs, or all diagnoses, have in common.
   std::string subtitle() const {
     std::set<std::string> parameters, tokens, started;
     for (size_t i = 0; i < c_.runs.size(); ++i) {
@@ -67,30 +72,33 @@ class PageBuilder {
         if (key == "started") started.insert("trained " + value.substr(0, 10));
       }
     }
+    std::set<std::string> layers, text, windows, dtype;
+    for (const ProbeRecord& probe : c_.probes) {
+      layers.insert(fmt::format("{} layers", probe.layers));
+      if (probe.tokens > 0)
+        text.insert(fmt::format("diagnosed on {} tokens", count_text(static_cast<double>(probe.tokens))));
+      if (probe.sequences > 0) windows.insert(fmt::format("{} sequences", probe.sequences));
+      if (!probe.dtype.empty()) dtype.insert(probe.dtype);
+    }
     std::string out;
-    for (const auto* texts : {&parameters, &tokens, &started}) {
+    for (const auto* texts : {&parameters, &tokens, &started, &layers, &text, &windows, &dtype}) {
       if (texts->size() == 1) out += (out.empty() ? "" : " \u00b7 ") + *texts->begin();
     }
     return out;
   }
 
   json summary() const {
-    const Table table = summary_table(c_);
-    json head = json::array(), right = json::array(), rows = json::array();
-    for (const TableColumn& column : table.columns()) {
-      head.push_back(typeset(column.head));
-      right.push_back(column.align == Align::kRight);
-    }
-    for (size_t i = 0; i < table.rows(); ++i) {
-      json cells = json::array();
-      for (const std::string& cell : table.row(i)) cells.push_back(cell == "-" ? "" : typeset(cell));
-      rows.push_back({{"run", i}, {"cells", cells}});
-    }
     json blocks = json::array();
-    blocks.push_back({{"kind", "table"}, {"head", head}, {"right", right}, {"rows", rows}});
-    json items = json::array();
-    for (const std::string& finding : findings(c_)) items.push_back(typeset(finding));
-    if (!items.empty()) blocks.push_back({{"kind", "findings"}, {"items", items}});
+    if (json headline = headline_block(c_); !headline.is_null()) blocks.push_back(std::move(headline));
+    std::vector<size_t> places(c_.runs.size());
+    std::iota(places.begin(), places.end(), size_t{0});
+    if (!c_.runs.empty()) blocks.push_back(table_block(summary_table(c_), places));
+    places.clear();
+    for (const ProbeRecord& probe : c_.probes) places.push_back(probe.run);
+    if (!c_.probes.empty()) blocks.push_back(table_block(probe_table(c_), places));
+    std::vector<std::string> sentences = findings(c_);
+    for (std::string& sentence : diagnosis_sentences(c_)) sentences.push_back(std::move(sentence));
+    if (!sentences.empty()) blocks.push_back(findings_block(sentences));
     return {{"title", ""}, {"blocks", blocks}};
   }
 
@@ -115,20 +123,6 @@ class PageBuilder {
                                     [](const MetricRecord& p) { return !p.layer_variance.empty(); });
                               })},
             {"blocks", blocks.empty() ? words("No run has been probed: train with --probe-every.") : blocks}};
-  }
-
-  json removal() const {
-    json blocks = json::array();
-    if (std::any_of(c_.runs.begin(), c_.runs.end(),
-                    [](const RunRecord& run) { return run.sweep.has_value(); })) {
-      blocks = json::array({removal_chart(c_), depth_meters(c_)});
-    }
-    return {{"title", "Which layers carry weight"},
-            {"intro", missing("No removal sweep yet for ", [](const RunRecord& run) { return !run.sweep; })},
-            {"blocks", blocks.empty()
-                           ? words("No run has a removal sweep: fathom prune RUN --text FILE --sweep --json "
-                                   "RUN/sweep.json makes one.")
-                           : blocks}};
   }
 
   json settings() const {
@@ -171,8 +165,27 @@ class PageBuilder {
             {"blocks", blocks}};
   }
 
+  static bool refers_to_definitions(const std::vector<json>& sections) {
+    return std::any_of(sections.begin(), sections.end(), [](const json& section) {
+      return std::any_of(section["blocks"].begin(), section["blocks"].end(),
+                         [](const json& block) { return block.contains("define"); });
+    });
+  }
+
+  static json definitions() {
+    return {{"title", "What the numbers mean"},
+            {"intro",
+             "h_l is the residual stream after layer l, h_0 the embedding; a_l and m_l are what attention "
+             "and MLP add; "
+             "E_t is the mean over tokens, T their number, d the hidden size. All values are of the raw "
+             "stream, before the "
+             "final norm."},
+            {"blocks", json::array({{{"kind", "definitions"}}})}};
+  }
+
   json meaning() const {
     json items = json::array();
+    if (c_.runs.empty()) return {{"blocks", items}};
     const auto add = [&](const char* term, const char* text) {
       items.push_back({{"term", term}, {"text", text}});
     };
@@ -192,11 +205,7 @@ class PageBuilder {
         "later "
         "layers change it less and less, relative to its size, and come close to doing nothing (the curse of "
         "depth, Sun et al. 2025, arXiv 2502.05795).");
-    add("Cost of removing a layer",
-        "How much the loss rises when the layer is skipped and all others stay as they are. Near zero: the "
-        "model hardly uses the layer.");
-    add("Effective depth", "How many layers would carry the same weight if all mattered alike.");
-    return {{"title", "What the numbers mean"},
+    return {{"title", "What the curves of training mean"},
             {"blocks", json::array({{{"kind", "prose"}, {"items", items}}})}};
   }
 
@@ -225,10 +234,21 @@ class PageBuilder {
 
   json limits() const {
     json items = budgets();
-    items.push_back(
-        "The standard errors cover the choice of validation text. They do not cover the luck of the seed: "
-        "the same "
-        "run with another seed would end elsewhere, and by how much only more runs can tell.");
+    if (c_.runs.empty()) {
+      items.push_back(
+          "The standard errors are over the sequences of this text: another kind of text, such as code or "
+          "another "
+          "language, may need other layers.");
+      items.push_back(
+          "The price of a layer is that of removing it alone. Several layers together mostly cost more than "
+          "the sum of "
+          "their prices: price a cut as a whole (fathom prune --drop) before it is made.");
+    } else {
+      items.push_back(
+          "The standard errors cover the choice of validation text. They do not cover the luck of the seed: "
+          "the same "
+          "run with another seed would end elsewhere, and by how much only more runs can tell.");
+    }
     items.push_back("What holds at this size does not have to hold for a larger model or other text.");
     return {{"title", "What they can't show"},
             {"blocks", json::array({{{"kind", "findings"}, {"items", items}}})}};
@@ -244,9 +264,7 @@ class PageBuilder {
     return names.empty() || names.size() == c_.runs.size() ? std::string() : words + joined(names) + ".";
   }
 
-  static json words(const std::string& text) {
-    return json::array({{{"kind", "findings"}, {"items", json::array({text})}}});
-  }
+  static json words(const std::string& text) { return json::array({findings_block({text})}); }
 
   const RunComparison& c_;
 };

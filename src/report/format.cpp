@@ -1,5 +1,6 @@
 #include "report/format.h"
 
+#include <charconv>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -8,7 +9,13 @@
 namespace fathom {
 
 std::string number_text(double value, int digits) {
-  return std::isnan(value) ? std::string() : fmt::format("{:.{}g}", value, digits);
+  if (std::isnan(value)) return {};
+  const std::string text = fmt::format("{:.{}g}", value, digits);
+  // "2210" is easier to read than "2.21e+03".
+  const bool plain = std::abs(value) < 1e6 && text.find("e+") != std::string::npos;
+  if (!plain) return text;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return fmt::format("{:.0f}", value);
 }
 
 std::string with_error(double value, double error, int decimals) {

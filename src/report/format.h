@@ -7,7 +7,7 @@
 
 namespace fathom {
 
-/// "" for NaN, else `digits` significant digits: "0.0123", "4.56e+08".
+/// "" for NaN, else `digits` significant digits: "0.0123", "2210", "4.56e+08".
 std::string number_text(double value, int digits);
 
 /// "25.43 +- 0.21"; without the second half where `error` is NaN, "" where `value` is. `decimals` after the

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,13 @@
 
 namespace fathom {
 namespace {
+
+// Marks of page.html and what stands in their place.
+constexpr std::pair<std::string_view, std::string_view (*)()> kAssets[] = {
+    {"PAGE_CSS", assets::page_css}, {"BLOCKS_CSS", assets::blocks_css}, {"MEDIA_CSS", assets::media_css},
+    {"CHART_JS", assets::chart_js}, {"HELPERS_JS", assets::helpers_js}, {"CHARTS_JS", assets::charts_js},
+    {"HEAT_JS", assets::heat_js},   {"PAGE_JS", assets::page_js},
+};
 
 std::string html_text(std::string_view text) {
   std::string out;
@@ -49,10 +57,10 @@ std::string json_for_html(const nlohmann::json& value) {
 std::string render_page(const nlohmann::json& data) {
   const auto fill = [&](std::string_view name) -> std::string {
     if (name == "TITLE") return html_text(data.at("title").get<std::string>()) + " - Fathom";
-    if (name == "STYLE") return std::string(assets::page_css());
     if (name == "DATA") return json_for_html(data);
-    if (name == "CHART_JS") return std::string(assets::chart_js());
-    if (name == "SCRIPT") return std::string(assets::page_js());
+    for (const auto& [mark, asset] : kAssets) {
+      if (name == mark) return std::string(asset());
+    }
     throw std::logic_error("page.html: unknown mark");
   };
   // Marks are looked for in the template alone, never in what was filled in.

@@ -196,33 +196,6 @@ void read_evaluations(const fs::path& folder, RunRecord& run) {
             [](const EvaluationRecord& a, const EvaluationRecord& b) { return a.step < b.step; });
 }
 
-void read_sweep(const fs::path& path, RunRecord& run) {
-  if (!fs::exists(path)) return;
-  const nlohmann::json object = read_json_file(path);
-  const JsonFields fields(object, path);
-  SweepRecord sweep{.loss = fields.number("loss"),
-                    .perplexity = fields.number("perplexity"),
-                    .removed = {},
-                    .effective_depth = fields.number("effective_depth"),
-                    .effective_depth_ratio = fields.number("effective_depth_ratio")};
-  for (const nlohmann::json& item : fields.list("removed")) {
-    const JsonFields removal(item, path);
-    const std::vector<uint64_t> layers = removal.wholes("layers");
-    if (layers.size() != 1) continue;
-    sweep.removed.push_back({.layer = layers[0],
-                             .loss = removal.number("loss"),
-                             .delta_loss = removal.number("delta_loss"),
-                             .delta_loss_stderr = removal.number("delta_loss_stderr")});
-  }
-  if (sweep.removed.empty()) fields.refuse("'removed' has no single layer");
-  if (std::isnan(sweep.effective_depth_ratio)) {
-    sweep.effective_depth_ratio = sweep.effective_depth / static_cast<double>(sweep.removed.size());
-  }
-  std::sort(sweep.removed.begin(), sweep.removed.end(),
-            [](const RemovalRecord& a, const RemovalRecord& b) { return a.layer < b.layer; });
-  run.sweep = std::move(sweep);
-}
-
 }  // namespace
 
 RunRecord load_run(const fs::path& folder) {
@@ -240,7 +213,10 @@ RunRecord load_run(const fs::path& folder) {
   read_shape(folder / "config.json", run);
   read_metrics(folder / "metrics.jsonl", run);
   read_evaluations(folder / "evals", run);
-  read_sweep(folder / "sweep.json", run);
+  if (const fs::path sweep = folder / "sweep.json"; fs::exists(sweep))
+    run.sweep = read_sweep(read_json_file(sweep), sweep);
+  if (const fs::path probe = folder / "probe.json"; fs::exists(probe))
+    run.probe = read_probe(read_json_file(probe), probe);
   return run;
 }
 

@@ -1,18 +1,18 @@
 #pragma once
-// A run directory, read back: what `train` and `prune --sweep` left in it. Nothing here is computed, only
-// checked; a value that a file does not have is NaN or empty.
+// A run directory, read back: what `train`, `probe` and `prune --sweep` left in it. Nothing here is computed,
+// only checked; a value that a file does not have is NaN or empty.
 
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace fathom {
+#include "report/probe_record.h"
+#include "report/sweep_record.h"
 
-inline constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+namespace fathom {
 
 /// One step of metrics.jsonl. Losses in nats a token.
 struct MetricRecord {
@@ -32,19 +32,6 @@ struct EvaluationRecord {
   std::vector<uint64_t> count;  ///< Scored tokens of each sequence.
 };
 
-/// What removing one layer costs. Nats a token.
-struct RemovalRecord {
-  uint64_t layer = 0;  ///< 1-based.
-  double loss = kMissing, delta_loss = kMissing, delta_loss_stderr = kMissing;
-};
-
-/// sweep.json.
-struct SweepRecord {
-  double loss = kMissing, perplexity = kMissing;
-  std::vector<RemovalRecord> removed;  ///< Single layers only, in the order of their index.
-  double effective_depth = kMissing, effective_depth_ratio = kMissing;  ///< NaN: no removal hurts.
-};
-
 struct RunRecord {
   std::string name;  ///< The folder's name; compare_runs lengthens it where two are alike.
   std::filesystem::path path;
@@ -55,7 +42,8 @@ struct RunRecord {
   std::vector<std::pair<std::string, std::string>> settings;
   std::vector<MetricRecord> points;           ///< By step; not empty.
   std::vector<EvaluationRecord> evaluations;  ///< By step; may be empty.
-  std::optional<SweepRecord> sweep;
+  std::optional<SweepRecord> sweep;           ///< sweep.json, which `prune --sweep` leaves.
+  std::optional<ProbeRecord> probe;           ///< probe.json, which `probe` leaves.
 };
 
 /// Reads the run directory `folder`. A run that was killed and resumed has steps twice in metrics.jsonl: what

@@ -7,6 +7,7 @@
 
 #include "report/compare_page.h"
 #include "report/format.h"
+#include "report/page_data.h"
 #include "report/run_folder.h"
 
 namespace fathom {
@@ -25,13 +26,6 @@ class CompareRuns : public RunFolderTest {
               depth + R"(,"effective_depth_ratio":null})");
   }
 };
-
-/// The JSON inside a page.
-nlohmann::json data_of(const std::string& page) {
-  const std::string open = "<script type=\"application/json\" id=\"data\">";
-  const size_t begin = page.find(open) + open.size();
-  return nlohmann::json::parse(page.substr(begin, page.find("</script>", begin) - begin));
-}
 
 TEST_F(CompareRuns, FillsTheTable) {
   const auto a = make_run("pre", "pre", {30, 40});
@@ -169,6 +163,8 @@ TEST(Format, WritesNumbersForPeople) {
   EXPECT_EQ(count_text(5e15), "5000T");
   EXPECT_EQ(count_text(kMissing), "");
   EXPECT_EQ(number_text(0.012345, 3), "0.0123");
+  EXPECT_EQ(number_text(2213.4, 3), "2210");
+  EXPECT_EQ(number_text(-4.56e8, 3), "-4.56e+08");
   EXPECT_EQ(number_text(kMissing, 3), "");
   EXPECT_EQ(with_error(1.005, kMissing, 2), "1.00");
   EXPECT_EQ(with_error(25.432, 0.2149, 2), "25.43 +- 0.21");

@@ -165,7 +165,7 @@ TEST_F(LoadRun, RefusesEvaluationsAndSweepsOfAnotherShape) {
   EXPECT_EQ(error_of_load("a"), "") << "files of a run that is writing are left alone";
   for (const auto& [text, expected] : std::vector<std::pair<std::string, std::string>>{
            {R"({"loss":1})", "has no list 'removed'"},
-           {R"({"removed":[]})", "'removed' has no single layer"},
+           {R"({"removed":[]})", "'removed' is empty"},
            {R"({"removed":[3]})", "is not a JSON object"},
            {R"({"removed":[{"layers":[1],"delta_loss":"x"}]})", "'delta_loss' is not a number"}}) {
     write("a/sweep.json", text);

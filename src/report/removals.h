@@ -1,0 +1,45 @@
+#pragma once
+// What leaving layers out costs each model, whatever file said so, and what may be said about it.
+
+#include <string>
+#include <vector>
+
+#include "report/compare.h"
+
+namespace fathom {
+
+/// The removal of each layer (or of its attention or MLP alone) of one model. Nats a token.
+struct Removals {
+  size_t run = 0;  ///< The model's place in the comparison.
+  std::string name;
+  std::string what = "layer";              ///< Or "attn", "mlp".
+  size_t layers = 0;                       ///< Of the model.
+  double loss = kMissing;                  ///< Of the whole model.
+  std::vector<RemovalRecord> removed;      ///< By layer.
+  std::vector<BlockRemovalRecord> blocks;  ///< Runs of layers, where a sweep has them.
+  double effective_depth = kMissing, effective_depth_ratio = kMissing;
+
+  /// The single removal of least or of most cost; null where none is known.
+  const RemovalRecord* cheapest() const;
+  const RemovalRecord* dearest() const;
+};
+
+/// Of all models that have any: from its sweep, else from its diagnosis.
+std::vector<Removals> removals_of(const RunComparison& comparison);
+
+/// Standard error of the effective depth, the costs of the layers taken as independent: delta method on
+/// L = (sum d)^2 / sum d^2, dL/dd_l = 2 L / S (1 - L d_l / S) with S = sum d. What all costs share (a text
+/// that is hard for the whole model scales them alike) does not move L, so that independence rather
+/// overstates it. NaN where a cost has no standard error, or no removal hurts.
+double effective_depth_stderr(const std::vector<RemovalRecord>& removed);
+
+/// "6.3 +- 0.2 of 30" and `unit`, or "no removal hurts".
+std::string effective_depth_text(const Removals& removals, const char* unit = " layers");
+
+/// "+0.0862 +- 0.0110 nats".
+std::string price_text(double delta, double error);
+
+/// What removing layers costs one model, in sentences: the headline of its page.
+std::vector<std::string> removal_headline(const Removals& removals);
+
+}  // namespace fathom
