@@ -81,19 +81,21 @@ TEST_F(ProbeCommand, SaysBeforeAndAfterWhatItTakes) {
 
 TEST_F(ProbeCommand, WithLittleMemoryGivesTheSameNumbersFromWeightsReadAsNeeded) {
   const json whole = probe({"--level", "quick"});
-  // The least that it names is the least that it takes.
-  uint64_t least = 0;
-  for (uint64_t bytes = 1 << 10; bytes < (uint64_t{1} << 34) && least == 0; bytes += bytes / 8) {
+  // The least that it takes, found by halves.
+  uint64_t too_little = 1 << 10, enough = uint64_t{1} << 34;
+  json tight;
+  while (enough - too_little > 1) {
+    const uint64_t bytes = too_little + (enough - too_little) / 2;
     try {
-      probe({"--level", "quick", "--memory", std::to_string(bytes)});
-      least = bytes;
+      tight = probe({"--level", "quick", "--memory", std::to_string(bytes)});
+      enough = bytes;
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::kUsage) << e.what();
+      too_little = bytes;
     }
   }
-  ASSERT_GT(least, 1u << 10);
-  const json tight = probe({"--level", "quick", "--memory", std::to_string(least)});
-  EXPECT_GT(tight["layers_read"].get<int>(), 4);
+  // One sequence a pass, and every layer read for each.
+  EXPECT_EQ(tight["layers_read"], 48);
   EXPECT_EQ(numbers(tight), numbers(whole));
   EXPECT_ERROR(probe({"--memory", "1KiB"}), ErrorCode::kUsage, "--memory 1.00 KiB is too little", "--spill");
 }
