@@ -35,7 +35,10 @@ class StoredParameters {
   template <class To>
   void read_rows(To* out, const ParamSpec& spec, size_t begin, size_t count) const;
 
-  StoredType stored_type(const ParamSpec& spec) const { return weight(spec).tensor->type; }
+  /// As the file has it; F32 where an adapter is folded in: no narrower type holds the sums.
+  StoredType stored_type(const ParamSpec& spec) const {
+    return base_ ? StoredType::kF32 : weight(spec).tensor->type;
+  }
 
   /// Tells the system that the parameter will be read soon; that rows of it will not be read again soon.
   void prefetch(const ParamSpec& spec) const;
