@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/model_loading.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "eval/generate.h"
 #include "text/tokenizer.h"
 
@@ -17,10 +18,34 @@ namespace {
 
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, prompt, dtype = "bf16";
+  std::string model, prompt, chat, system, dtype = "bf16";
+  bool is_chat = false;
   size_t max_tokens = 100;
   SamplingSettings sampling;
 };
+
+/// What the model reads, and the token that ends its answer.
+struct Prompt {
+  std::vector<int32_t> ids;
+  int32_t stop;
+};
+
+Prompt prompt_of(const Options& o, const Tokenizer& tokenizer) {
+  std::vector<int32_t> ids = tokenizer.encode(o.prompt);
+  if (tokenizer.add_bos() || ids.empty())  // some have no BOS: the EOS in front of a document is as good
+    ids.insert(ids.begin(), tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : tokenizer.required_eos_id());
+  return {std::move(ids), tokenizer.eos_id()};
+}
+
+Prompt chat_of(const Options& o, const Tokenizer& tokenizer, const std::filesystem::path& model) {
+  const ChatTemplate chat = load_chat_template(model);
+  if (chat.is_fallback()) log_info("the model brings no chat template: the message is written as ChatML");
+  ChatRequest request;
+  if (!o.system.empty()) request.messages.push_back({{"role", "system"}, {"content", o.system}});
+  request.messages.push_back({{"role", "user"}, {"content", o.chat}});
+  request.add_generation_prompt = true;
+  return {chat.encode(request, tokenizer), chat.end_of_turn(tokenizer)};
+}
 
 template <class W>
 void run(const Options& o) {
@@ -32,20 +57,19 @@ void run(const Options& o) {
              std::to_string(m.config.vocab_size),
          "the folder's tokenizer belongs to another model");
   }
-  std::vector<int32_t> ids = tokenizer.encode(o.prompt);
-  if (tokenizer.add_bos() || ids.empty())  // some have no BOS: the EOS in front of a document is as good
-    ids.insert(ids.begin(), tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : tokenizer.required_eos_id());
+  const auto [ids, stop] = o.is_chat ? chat_of(o, tokenizer, m.folder) : prompt_of(o, tokenizer);
 
   fmt::print("{}", o.prompt);
   const auto start = std::chrono::steady_clock::now();
   const auto print_token = [&](int32_t id) {
+    if (id == tokenizer.eos_id()) return false;  // a chat may end by the one or by the other
     const std::string_view bytes = tokenizer.bytes_of(id);
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
     std::fflush(stdout);
     return true;
   };
-  const std::vector<int32_t> output =
-      generate(*m.transformer, ids, o.max_tokens, tokenizer.eos_id(), o.sampling, print_token);
+  std::vector<int32_t> output = generate(*m.transformer, ids, o.max_tokens, stop, o.sampling, print_token);
+  if (!output.empty() && output.back() == tokenizer.eos_id()) output.pop_back();
   const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("\n");
   const double rate = elapsed_s > 0 ? static_cast<double>(output.size()) / elapsed_s : 0;
@@ -67,7 +91,11 @@ void add_generate(CLI::App& app) {
       "fathom generate runs/lns --prompt \"The reason is\" --temperature 0.8 --top-p 0.95 --seed 1",
       o->common);
   c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  c->add_option("--prompt", o->prompt, "Text to continue")->required();
+  CLI::Option* const prompt = c->add_option("--prompt", o->prompt, "Text to continue");
+  CLI::Option* const chat =
+      c->add_option("--chat", o->chat, "Message to answer, through the model's chat template")
+          ->excludes(prompt);
+  c->add_option("--system", o->system, "With --chat: the system message")->needs(chat);
   c->add_option("--max-tokens", o->max_tokens, "Tokens to generate at most")->capture_default_str();
   c->add_option("--temperature", o->sampling.temperature, "Divides the logits; 0 takes the likeliest token")
       ->capture_default_str();
@@ -77,7 +105,10 @@ void add_generate(CLI::App& app) {
       ->capture_default_str();
   c->add_option("--seed", o->sampling.seed, "Same seed, same text")->capture_default_str();
   c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
-  c->callback([o] {
+  c->callback([o, prompt, chat] {
+    o->is_chat = chat->count() > 0;
+    if (!o->is_chat && prompt->count() == 0)
+      usage_error("nothing to generate from", "give --prompt or --chat");
     apply(*o->common);
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
   });

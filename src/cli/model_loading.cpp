@@ -51,25 +51,15 @@ Tokenizer load_tokenizer(const std::filesystem::path& model) {
 }
 
 ChatTemplate load_chat_template(const std::filesystem::path& model) {
-  constexpr const char* kKey = "tokenizer.chat_template";
+  std::optional<ChatTemplate> found;
   if (is_gguf(model)) {
     const GgufFile file(model);
-    const GgufMetadata& meta = file.metadata();
-    // The name of a token of the vocabulary, "" where there is none.
-    const auto name_of = [&](const char* key) {
-      const int64_t id = meta.integer(key, -1);
-      const std::vector<std::string> tokens = meta.texts("tokenizer.ggml.tokens");
-      return id >= 0 && static_cast<size_t>(id) < tokens.size() ? tokens[static_cast<size_t>(id)]
-                                                                : std::string();
-    };
-    if (meta.has(kKey)) {
-      return ChatTemplate(meta.text(kKey), name_of("tokenizer.ggml.bos_token_id"),
-                          name_of("tokenizer.ggml.eos_token_id"), model);
-    }
-  } else if (auto found = ChatTemplate::find(model)) {
-    return *found;
+    found = ChatTemplate::of_config(gguf_tokenizer_files(read_gguf_vocabulary(file.metadata()), model).config,
+                                    model);
+  } else {
+    found = ChatTemplate::find(model);
   }
-  return ChatTemplate::chatml();
+  return found ? *found : ChatTemplate::chatml();
 }
 
 }  // namespace fathom::cli

@@ -45,7 +45,6 @@ Values sorted(Runtime& r, std::vector<std::pair<Value, Value>> keyed, bool rever
 Value sort(Runtime& r, const Value& input, const Arguments& arguments) {
   static const std::string name = "sort";
   const Parameters p(r, name, arguments, {"reverse", "case_sensitive", "attribute"});
-  require_defined(r, input);
   std::vector<Value> attributes;
   if (p.at(2) && p.at(2)->string()) {
     for (std::string& part : split(*p.at(2)->string(), ",", -1, false))
@@ -119,7 +118,6 @@ Value first(Runtime& r, const Value& input, const Arguments&) {
 }
 
 Value last(Runtime& r, const Value& input, const Arguments&) {
-  require_defined(r, input);
   if (const Sequence* const s = input.sequence(); s && s->type == SequenceType::kIterator)
     r.fail("'last' cannot go backwards through an iterator");
   const Values items = items_of(r, input);
@@ -138,7 +136,6 @@ Value items_filter(Runtime& r, const Value& input, const Arguments&) {
 }
 
 Value reverse(Runtime& r, const Value& input, const Arguments&) {
-  require_defined(r, input);
   Values items = items_of(r, input);
   std::reverse(items.begin(), items.end());
   if (!input.string()) return iterator(r, std::move(items));
@@ -192,10 +189,12 @@ Value map_filter(Runtime& r, const Value& input, const Arguments& arguments) {
     r.fail("'map' wants the name of a filter, or attribute=");
   const std::string& name = *arguments.positional[0].string();
   const FilterFunction function = find_filter(name);
-  if (!function) r.fail("the filter '" + name + "' is not supported");
   const Runtime::Nested nested(r);
   Arguments rest{{arguments.positional.begin() + 1, arguments.positional.end()}, arguments.named};
-  for (const Value& item : items_of(r, input)) out.push_back(function(r, item, rest));
+  for (const Value& item : items_of(r, input)) {  // without items, Jinja does not look for the filter
+    if (!function) r.fail("the filter '" + name + "' is not supported");
+    out.push_back(function(r, item, rest));
+  }
   return iterator(r, std::move(out));
 }
 

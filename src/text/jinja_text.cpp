@@ -6,6 +6,7 @@
 #include <utf8proc.h>
 
 #include "text/unicode.h"
+#include "text/white_space.h"
 
 namespace fathom::jinja {
 namespace {
@@ -108,10 +109,7 @@ bool is_alpha(uint32_t c) {
 }
 bool is_digit(uint32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
 
-size_t text_length(std::string_view text) {
-  return static_cast<size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
+size_t text_length(std::string_view text) { return count_code_points(text); }
 
 size_t byte_offset(std::string_view text, size_t index) {
   size_t at = 0;
@@ -133,10 +131,11 @@ bool all_characters(std::string_view text, const std::function<bool(uint32_t)>& 
 
 std::string_view strip(std::string_view text, const std::optional<std::string>& chars, bool left,
                        bool right) {
-  const auto goes = [&](std::string_view character) {
-    return chars ? chars->find(character) != std::string::npos
-                 : is_python_space(first_code_point(character).value);
-  };
+  if (!chars) {
+    if (left) text = strip_start(text);
+    return right ? strip_end(text) : text;
+  }
+  const auto goes = [&](std::string_view character) { return chars->find(character) != std::string::npos; };
   while (left && !text.empty()) {
     const std::string_view first = text.substr(0, first_code_point(text).length);
     if (!goes(first)) break;

@@ -13,6 +13,8 @@ template <class... Fs>
 struct Overloaded : Fs... {
   using Fs::operator()...;
 };
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
 
 bool is_sequence_pair(const Sequence& a, const Sequence& b) {
   return a.type == b.type && a.type != SequenceType::kIterator && a.type != SequenceType::kView;

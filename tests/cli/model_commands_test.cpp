@@ -66,6 +66,27 @@ TEST_F(ModelCommands, InspectMeasuresTheConstants) {
   EXPECT_EQ(read("c.json")["parameters"], result["parameters"]);
 }
 
+TEST_F(ModelCommands, GenerateAnswersAMessageThroughTheChatTemplate) {
+  const auto prompt_of = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = {"generate",     at("model"), "--chat", "the river",
+                                    "--max-tokens", "3",         "--json", at("g.json")};
+    all.insert(all.end(), more.begin(), more.end());
+    run(all);
+    return small_tokenizer().decode(read("g.json")["prompt_ids"].get<std::vector<int32_t>>());
+  };
+  EXPECT_EQ(prompt_of({}),
+            "<|im_start|>user\nthe river<|im_end|>\n<|im_start|>assistant\n");  // ChatML: the model has none
+  write_text_file(folder_ / "model" / "chat_template.jinja",
+                  "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if "
+                  "add_generation_prompt %}[answer]{% endif %}");
+  EXPECT_EQ(prompt_of({"--system", "be terse"}), "[system] be terse [user] the river [answer]");
+  EXPECT_ERROR(run({"generate", at("model")}), ErrorCode::kUsage, "--prompt or --chat");
+  EXPECT_THROW(run({"generate", at("model"), "--prompt", "a", "--chat", "b"}), CLI::ParseError);
+  EXPECT_THROW(run({"generate", at("model"), "--prompt", "a", "--system", "b"}), CLI::ParseError);
+  write_text_file(folder_ / "model" / "chat_template.jinja", "{{ raise_exception('no') }}");
+  EXPECT_ERROR(prompt_of({}), ErrorCode::kFailed, "chat_template.jinja:1", "refuses the conversation: no");
+}
+
 TEST_F(ModelCommands, GenerateIsAFunctionOfItsSeed) {
   const auto text = [&](const std::string& seed, const std::string& dtype) {
     run({"generate", at("model"), "--prompt", "a b", "--max-tokens", "12", "--seed", seed, "--dtype", dtype,

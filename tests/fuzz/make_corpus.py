@@ -92,6 +92,14 @@ def text(fathom):
         shutil.copy(shard, CORPUS / "shard" / "trained")
 
 
+def chat_templates():
+    data = HERE.parent / "text" / "data"
+    for template in sorted((data / "chat").glob("*.jinja")):
+        put("chat_template", template.stem, template.read_bytes())
+    for i, snippet in enumerate(json.loads((data / "chat_templates.json").read_text())["snippets"]):
+        put("chat_template", f"construct-{i:02}", snippet["source"])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fathom", required=True)
@@ -100,6 +108,7 @@ def main():
     safetensors()
     gguf()
     configs()
+    chat_templates()
     text(pathlib.Path(arguments.fathom).resolve())
 
 

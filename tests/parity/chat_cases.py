@@ -224,7 +224,7 @@ class Random:
             lambda: f"({e()} {self.pick('+', '-', '*', '/', '//', '%', '~', '==', '!=', '<', '<=', '>', '>=', 'and', 'or', 'in', 'not in')} {e()})",
             lambda: f"(not {e()})", lambda: f"({e()} if {e()} else {e()})", lambda: f"({e()} if {e()})",
             lambda: f"{self.text()}.{self.pick('upper()', 'strip()', 'lower()', 'title()', 'split()', 'startswith(' + self.text() + ')', 'replace(' + self.text() + ', ' + self.text() + ')', 'split(' + self.text() + ')', 'find(' + self.text() + ')')}",
-            lambda: f"{self.value()}[{self.pick(self.number, ':2', '-1', '1:', '::-1', self.text)}]",
+            lambda: f"{self.pick('s', 'u', 'xs', 'words', 'd', 'd.a', 'n', 'nope', 'people')}[{self.pick(self.number, ':2', '-1', '1:', '::-1', self.text)}]",
             lambda: f"({e()} | {self.pick('upper', 'lower', 'trim', 'length', 'string', 'tojson', 'int', 'title', 'capitalize', 'list', 'first', 'last', 'join', 'sort', 'default(1)', 'default(2, true)', 'tojson(indent=1)', 'unique | list', 'reverse | list', 'sum', 'max', 'min', 'abs', 'items | list', 'dictsort', 'indent(1)', 'replace(1, 2)', 'float', 'round')})",
             lambda: f"({e()} is {self.pick('', 'not ')}{self.pick('defined', 'none', 'string', 'number', 'mapping', 'iterable', 'sequence', 'boolean', 'true', 'false', 'odd', 'even', 'integer', 'float', 'lower', 'in xs', 'eq 1', 'gt 1')})",
             lambda: f"[{e()}, {e()}]", lambda: "{'a': " + e() + ", 'b': " + e() + "}", lambda: f"f({e()})",

@@ -9,6 +9,7 @@ Exit code 0 if all agree, 1 if not, 77 with "SKIPPED: reason" where jinja2 is ab
 """
 
 import argparse
+import copy
 import datetime
 import json
 import pathlib
@@ -69,7 +70,8 @@ def environment():
 def render(source, variables):
     """The text, or None where the template is wrong or refuses."""
     try:
-        return environment().from_string(source).render(**variables)
+        # A copy: `indent` of a list adds to that list.
+        return environment().from_string(source).render(**copy.deepcopy(variables))
     except Exception:  # Python's own errors come through: TypeError, ZeroDivisionError, ...
         return None
 
