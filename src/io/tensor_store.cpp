@@ -60,6 +60,8 @@ std::unique_ptr<TensorStore> open_tensor_store(const fs::path& path) {
     // As in transformers, the single file wins where both are there.
     if (fs::exists(path / kSingle)) return std::make_unique<SafetensorsFile>(path / kSingle);
     if (fs::exists(path / kIndex)) return std::make_unique<SafetensorsIndex>(path / kIndex);
+    if (fs::exists(path / "adapter_config.json"))
+      fail_file(path, "is an adapter, not a model of its own", "fold it into its base first: fathom merge");
     const bool pickled =
         fs::exists(path / "pytorch_model.bin") || fs::exists(path / "pytorch_model.bin.index.json");
     fail_file(path, std::string("holds neither ") + kSingle + " nor " + kIndex,
