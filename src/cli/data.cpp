@@ -35,8 +35,9 @@ void print_split(const char* name, const SplitInfo& split) {
 
 void run(const Options& options, const Common& common) {
   apply(common);
-  const bool is_run = std::filesystem::is_directory(std::filesystem::path(options.tokenizer) / "checkpoints");
-  const Tokenizer tokenizer = load_tokenizer(is_run ? resolve_model(options.tokenizer) : options.tokenizer);
+  const std::filesystem::path source(options.tokenizer);
+  const bool is_run = std::filesystem::is_directory(source / "checkpoints");
+  const Tokenizer tokenizer = load_tokenizer(is_run ? resolve_model(source) : source);
   const std::unique_ptr<Progress> progress = make_progress();
   const DataInfo info = build_data(options.build, tokenizer, *progress);
   print_split("train", info.train);
