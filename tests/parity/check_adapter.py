@@ -5,7 +5,8 @@
     check_adapter.py --fathom BIN ADAPTER...       also: adapters that BIN wrote, opened by PEFT
 
 Logits must agree to 1e-4 of the largest, in float32; `fathom merge` of PEFT's adapter must open in `transformers` with
-the same logits. Exit code 0 if all do, 1 if not, 77 with "SKIPPED: reason" where PEFT is absent.
+the same logits. Exit code 0 if all do, 1 if not, 77 with "SKIPPED: reason" where PEFT is absent. It is in no list of requirements, since its own would bring another PyTorch:
+`pip install --no-deps peft accelerate psutil jinja2 markupsafe` (0.21.2 beside PyTorch 1.13 was tried).
 """
 
 import argparse
@@ -46,7 +47,7 @@ def ids_of(model):
 
 def logits_of(model, ids):
     with torch.no_grad():
-        return model(ids).logits[0]
+        return model(ids, use_cache=False).logits[0]
 
 
 def fathom_logits(fathom, model, ids, folder):
