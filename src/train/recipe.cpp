@@ -101,8 +101,12 @@ RunFacts read_facts(const std::filesystem::path& path) {
 TrainSettings gather_settings(const std::map<std::string, std::string>& flags,
                               const std::filesystem::path& recipe, bool resume,
                               const TrainSettings& defaults) {
-  if (flags.contains("steps") + flags.contains("tokens") + flags.contains("epochs") > 1)
-    usage_error("--steps, --tokens and --epochs exclude each other", "give one");
+  std::string lengths;
+  size_t given = 0;
+  for (const char* name : {"steps", "tokens", "epochs"}) {
+    if (flags.contains(name)) lengths += (given++ > 0 ? " and --" : "--") + std::string(name);
+  }
+  if (given > 1) usage_error(lengths + " exclude each other", "give one");
   const auto apply_given = [&](TrainSettings& settings) {
     if (!recipe.empty()) read_recipe(settings, recipe);
     for (const auto& [name, text] : flags) assign(settings, name, text, "command line");

@@ -134,7 +134,7 @@ TEST_F(TrainCommand, ExitCodesTellUsageFromFailure) {
   EXPECT_EQ(exit_code(arguments("run", {"--resume"})), 2);
   EXPECT_EQ(exit_code(arguments("run", {"--data", at("none").string()})), 2) << "given twice";
   EXPECT_EQ(exit_code({"train", "--model", at("model.json").string(), "--out", at("run").string(), "--data",
-                       at("none").string()}),
+                       at("none").string(), "--seq", "16"}),
             1);
   EXPECT_NE(errors().find("no such data folder"), std::string::npos) << errors();
   EXPECT_FALSE(fs::exists(at("run")));
