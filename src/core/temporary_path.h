@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include "core/error.h"
 #include "core/file.h"
 
 namespace fathom {
@@ -27,10 +28,19 @@ class TemporaryPath {
     if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
   }
   const std::filesystem::path& path() const { return path_; }
-  /// Errors: std::filesystem::filesystem_error where the target is there and no empty folder.
+  /// Errors: Error where the target is there and no empty folder, or can't be written.
   void commit() {
     if (std::filesystem::is_directory(path_)) sync_folder(path_);
-    std::filesystem::rename(path_, target_);
+    std::error_code error;
+    std::filesystem::rename(path_, target_, error);
+    if (error) {
+      fail({.what = "can't be put in place: " + error.message(),
+            .path = target_.string(),
+            .tensor = {},
+            .offset = {},
+            .line = {},
+            .hint = {}});
+    }
     sync_folder(target_.has_parent_path() ? target_.parent_path() : ".");
     path_.clear();
   }

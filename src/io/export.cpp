@@ -30,11 +30,6 @@ uint32_t gguf_file_type(StoredType type) {
   return type == StoredType::kF32 ? 0 : type == StoredType::kF16 ? 1 : type == StoredType::kQ8_0 ? 7 : 32;
 }
 
-bool is_q_or_k(ParamRole role) {
-  return role == ParamRole::kQ || role == ParamRole::kK || role == ParamRole::kQBias ||
-         role == ParamRole::kKBias;
-}
-
 // What becomes of each parameter on its way into the file.
 class Exporter {
  public:

@@ -8,6 +8,11 @@ namespace fathom {
 
 bool gguf_permutes_qk(std::string_view architecture) { return architecture == "llama"; }
 
+bool is_q_or_k(ParamRole role) {
+  return role == ParamRole::kQ || role == ParamRole::kK || role == ParamRole::kQBias ||
+         role == ParamRole::kKBias;
+}
+
 size_t hf_row_of_gguf(size_t row, size_t head_dim) {
   const size_t in_head = row % head_dim;
   return row - in_head + in_head % 2 * (head_dim / 2) + in_head / 2;

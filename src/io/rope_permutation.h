@@ -10,10 +10,14 @@
 #include <cstddef>
 #include <string_view>
 
+#include "model/parameters.h"
+
 namespace fathom {
 
 /// Whether a GGUF file of this `general.architecture` holds q and k permuted.
 bool gguf_permutes_qk(std::string_view architecture);
+/// Whether the role is a matrix or bias that this is about.
+bool is_q_or_k(ParamRole role);
 
 /// The row of a Hugging Face matrix (or element of a bias) of q or k that stands at `row` of the GGUF one,
 /// for heads of `head_dim` rows (even); and the other way round.

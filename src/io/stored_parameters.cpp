@@ -21,11 +21,6 @@ bool may_be_left_over(const std::string& name, const ModelConfig& config) {
   return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.tie_word_embeddings);
 }
 
-bool is_q_or_k(ParamRole role) {
-  return role == ParamRole::kQ || role == ParamRole::kK || role == ParamRole::kQBias ||
-         role == ParamRole::kKBias;
-}
-
 template <class T>
 size_t first_bad(const T* values, size_t n) {
   return first_non_finite(values, n);

@@ -7,10 +7,10 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "core/rng.h"
+#include "core/temporary_path.h"
 #include "io/gguf_model.h"
 #include "io/io_error.h"
 #include "io/json_text.h"
@@ -259,35 +259,6 @@ void check_computes(const fs::path& folder, const Trace& expected) {
     fail_file(folder, "the logits of the pruned model differ from those of the source without the layers");
 }
 
-// A folder under a temporary name, gone unless it is kept.
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(const fs::path& target)
-      : path_(target.string() + ".partial-" + std::to_string(::getpid())) {
-    fs::remove_all(path_);
-    std::error_code error;
-    fs::create_directories(path_, error);
-    if (error) fail_file(path_, "can't be made: " + error.message());
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-  void rename_to(const fs::path& target) {
-    sync_folder(path_);
-    std::error_code error;
-    fs::rename(path_, target, error);
-    if (error) fail_file(target, "can't be put in place: " + error.message());
-    path_.clear();
-  }
-
- private:
-  fs::path path_;
-};
-
 }  // namespace
 
 StoreAs parse_store(const std::string& name) {
@@ -310,7 +281,10 @@ WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dr
   const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
                         .norm_offset = source.config.norm_weight_offset};
   WrittenCheckpoint written{.config = pruned_config(source.config, dropped)};
-  TemporaryFolder folder(target);
+  TemporaryPath folder(target);
+  std::error_code error;
+  fs::create_directories(folder.path(), error);
+  if (error) fail_file(folder.path(), "can't be made: " + error.message());
   write_config(folder.path(), source, written.config, dropped, store);
   const std::vector<Piece> pieces = pieces_of(source, written.config, dropped, store, storage);
   written.files = write_pieces(folder.path(), pieces, source, storage);
@@ -326,7 +300,7 @@ WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dr
     expected = std::move(rounded);
   }
   check_computes(folder.path(), expected);
-  folder.rename_to(target);
+  folder.commit();
   return written;
 }
 

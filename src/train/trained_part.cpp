@@ -1,40 +1,13 @@
 #include "train/trained_part.h"
 
-#include <algorithm>
-#include <charconv>
-
-#include <fmt/format.h>
-
 #include "core/error.h"
+#include "model/layer_list.h"
 
 namespace fathom {
-namespace {
-
-// A whole number that fills `text`, or 0.
-size_t layer_number(std::string_view text) {
-  size_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? value : 0;
-}
-
-}  // namespace
 
 std::vector<bool> parse_train_layers(const std::string& text, size_t num_layers) {
   std::vector<bool> layers(num_layers);
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const std::string_view part = std::string_view(text).substr(begin, end - begin);
-    const size_t dash = part.find('-');
-    const size_t first = layer_number(part.substr(0, dash));
-    const size_t last = dash == std::string_view::npos ? first : layer_number(part.substr(dash + 1));
-    if (first == 0 || last < first || last > num_layers) {
-      usage_error(fmt::format("--train-layers '{}': '{}' is no layer or range of layers of 1..{}", text, part,
-                              num_layers),
-                  "such as 20-30 or 5,20-30");
-    }
-    for (size_t l = first; l <= last; ++l) layers[l - 1] = true;
-    begin = end + 1;
-  }
+  for (const size_t l : parse_layers(text, num_layers, "--train-layers")) layers[l - 1] = true;
   return layers;
 }
 
