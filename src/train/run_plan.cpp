@@ -295,7 +295,8 @@ RunPlan plan_run(const TrainSettings& given, const ExampleInput* examples) {
   validate(config, s.model.empty() ? s.from : s.model);
   if (!s.from.empty() && !s.resume) check_from(s, config);
   const uint64_t eval_sequences = plan_evaluation(s, *data);
-  resolve_settings(s, data->train_tokens(), examples != nullptr ? data->windows_per_epoch() : 0);
+  resolve_settings(s, data->train_tokens(), examples != nullptr ? data->windows_per_epoch() : 0,
+                   eval_sequences * s.seq);
 
   RunPlan plan{s, config, data, examples != nullptr, {}, {}, eval_sequences};
   plan.facts = {.data_fingerprint = data->fingerprint(),

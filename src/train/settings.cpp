@@ -88,7 +88,7 @@ const std::vector<Setting> kTable = {
     {"recompute", &T::recompute, 0, 0, kFree, "Keep only each layer's input: less memory, a third more time"},
     {"mask_documents", &T::mask_documents, 0, 0, kFixed, "Attention does not cross document ends", kTrain},
     {"eval_every", &T::eval_every, 0, kHuge, kFree,
-     "Evaluate every so many steps, and at the end (a twentieth of all; 0: at the end)"},
+     "Evaluate every so many steps, and at the end (a twentieth of all, or what costs a sixth; 0: at the end)"},
     {"eval_tokens", &T::eval_tokens, 1, kHuge, kFree,
      "Held-out tokens to evaluate on: always the first ones"},
     {"probe_every", &T::probe_every, 0, kHuge, kFree,
@@ -240,7 +240,18 @@ void resolve_finetune_lr(TrainSettings& s) {
   if (s.lr == 0) s.lr = s.lora_rank != kUnset ? 2e-4 : 2e-5;
 }
 
-void resolve_settings(TrainSettings& s, uint64_t train_tokens, uint64_t windows) {
+namespace {
+
+// How often to evaluate where nothing is said: a twentieth of all steps, or more rarely where that would take
+// more than a sixth of the training's time. A token that is evaluated costs a third of one that is trained.
+uint64_t evaluation_interval(uint64_t steps, uint64_t tokens_per_step, uint64_t eval_tokens) {
+  const uint64_t affordable = (2 * eval_tokens + tokens_per_step - 1) / tokens_per_step;
+  return std::min(steps, std::max({uint64_t{1}, steps / 20, affordable}));
+}
+
+}  // namespace
+
+void resolve_settings(TrainSettings& s, uint64_t train_tokens, uint64_t windows, uint64_t eval_tokens) {
   const uint64_t per_step = s.tokens_per_step();
   if (s.steps == 0 && s.tokens == 0 && s.epochs > 0) {
     const double per_pass =
@@ -261,7 +272,7 @@ void resolve_settings(TrainSettings& s, uint64_t train_tokens, uint64_t windows)
                 "give fewer");
   }
   if (s.data_seed == kUnset) s.data_seed = s.seed;
-  if (s.eval_every == kUnset) s.eval_every = share(20);
+  if (s.eval_every == kUnset) s.eval_every = evaluation_interval(s.steps, per_step, eval_tokens);
   if (s.probe_every == kUnset) s.probe_every = s.eval_every;
   if (s.save_every == kUnset) s.save_every = share(10);
 }

@@ -120,8 +120,10 @@ std::string text_of(const TrainSettings& settings, const Setting& setting);
 /// names of schedule, dtypes and init, the size of a step. Errors: Error (usage).
 void check_settings(const TrainSettings& settings);
 
-/// Fills in what is left open, given the number of training tokens and the windows of a pass over them (0: as
-/// many as the tokens fill), and checks how settings fit one another. Errors: Error (usage).
-void resolve_settings(TrainSettings& settings, uint64_t train_tokens, uint64_t windows = 0);
+/// Fills in what is left open, given the number of training tokens, the windows of a pass over them (0: as
+/// many as the tokens fill) and the tokens of an evaluation, and checks how settings fit one another. Errors:
+/// Error (usage).
+void resolve_settings(TrainSettings& settings, uint64_t train_tokens, uint64_t windows = 0,
+                      uint64_t eval_tokens = 0);
 
 }  // namespace fathom

@@ -74,6 +74,13 @@ TEST(Settings, ResolveFillsInWhatIsOpen) {
   EXPECT_EQ(s.probe_every, s.eval_every);
   EXPECT_EQ(s.save_every, 1u);
 
+  TrainSettings dear;
+  dear.steps = 100;
+  dear.batch = 2;
+  dear.seq = 100;
+  resolve_settings(dear, 12345, 0, 1000);
+  EXPECT_EQ(dear.eval_every, 10u) << "1000 tokens evaluated cost as much as a sixth of 10 steps of 200";
+
   TrainSettings one_pass;
   one_pass.batch = 2;
   one_pass.seq = 100;
