@@ -7,7 +7,6 @@
 #include "cli/model_loading.h"
 #include "cli/text_input.h"
 #include "probe/dump.h"
-#include "train/machine.h"
 
 namespace fathom::cli {
 namespace {
@@ -23,8 +22,7 @@ struct Options {
 
 template <class W>
 void dump(const Options& o) {
-  const auto available = static_cast<double>(available_memory().value_or(uint64_t{4} << 30));
-  OpenedModel<W> m = open_model<W>(o.model, o.memory > 0 ? o.memory : static_cast<size_t>(0.8 * available));
+  OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
   const std::vector<DumpEntry> entries = parse_dump_entries(o.layers, o.points, m.config.num_hidden_layers);
   TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
   for (auto& ids : sequences) {  // a window may hold one id more, the last input's target

@@ -5,8 +5,14 @@
 #include "core/error.h"
 #include "io/gguf_model.h"
 #include "text/gguf_vocabulary.h"
+#include "train/machine.h"
 
 namespace fathom::cli {
+
+size_t granted_memory(uint64_t asked) {
+  if (asked > 0) return asked;
+  return static_cast<size_t>(0.8 * static_cast<double>(available_memory().value_or(uint64_t{4} << 30)));
+}
 
 GgufVocabulary read_gguf_vocabulary(const GgufMetadata& meta) {
   const std::string prefix = "tokenizer.ggml.";

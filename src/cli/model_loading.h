@@ -60,6 +60,9 @@ struct OpenedModel {
   std::unique_ptr<Transformer<W>> transformer;
 };
 
+/// What a command may take: what --memory asks for, or 0.8 of what is available where it asks for nothing.
+size_t granted_memory(uint64_t asked);
+
 /// `memory_bytes`: what the weights may take; see StreamedWeights. Errors: those of resolve_model,
 /// read_config and StreamedWeights.
 template <class W>

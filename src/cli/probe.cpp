@@ -85,10 +85,7 @@ MemoryShare share_memory(const Options& o, const ModelConfig& config, const Toke
   const size_t least = StreamedWeights<W>::least_bytes(config);
   MemoryShare m;
   m.diagnosis = diagnosis_memory<W>(o.diagnosis, config, T);
-  m.budget =
-      o.memory > 0
-          ? o.memory
-          : static_cast<size_t>(0.8 * static_cast<double>(available_memory().value_or(uint64_t{4} << 30)));
+  m.budget = granted_memory(o.memory);
   const size_t needed = least + m.diagnosis.bytes(T);
   if (o.memory > 0 && m.budget < needed) {
     usage_error(fmt::format("--memory {} is too little: two layers or the head take {}, the rest {}",

@@ -32,6 +32,7 @@ struct Options {
   std::string what = "layer", by = "loss", angular_tokens = "all", protect, store = "source";
   TextInput input;
   size_t batch = 8;
+  uint64_t memory = 0;
 };
 
 std::string stderr_text(double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-"; }
@@ -79,7 +80,7 @@ void print_sweep(const SweepResult& r) {
 template <class W>
 void sweep(const Options& o) {
   const SweepOptions options{o.block, parse_removed(o.what), o.batch};
-  LoadedModel<W> m = load_model<W>(o.model);
+  OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
   const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
   const auto progress = make_progress();
   const SweepResult result = sweep_layers(*m.transformer, sequences, options, *progress);
@@ -131,7 +132,7 @@ void write_out(const Options& o, const fs::path& model, const std::vector<size_t
 // What the removal costs on the given text: printed, and added to the result.
 template <class W>
 void price(const Options& o, const std::vector<size_t>& layers, nlohmann::json& result) {
-  LoadedModel<W> m = load_model<W>(o.model);
+  OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
   const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
   const auto progress = make_progress();
   const RemovalPrice p = price_removals(*m.transformer, sequences, {layers}, o.batch, *progress).at(0);
@@ -190,7 +191,7 @@ nlohmann::json part_json(const TokenSequences& sequences) {
 // Chooses on one half of the text and prices on the other. Returns the layers that go.
 template <class W>
 std::vector<size_t> choose(const Options& o, nlohmann::json& result) {
-  LoadedModel<W> m = load_model<W>(o.model);
+  OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
   ChooseOptions options{.count = o.choose,
                         .by = parse_choose_by(o.by),
                         .last_token = o.angular_tokens == "last",
@@ -311,6 +312,10 @@ void add_prune(CLI::App& app) {
   c->add_option("--batch", o->batch, "Sequences at a time")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
+  c->add_option("--memory", o->memory,
+                "What the weights may take, such as 4GiB: layers that find no room are read for each batch "
+                "(default: 80% of what is available)")
+      ->transform(CLI::AsSizeValue(false));
   c->add_option("--dtype", o->dtype, "fp32 or bf16, of the losses")->capture_default_str();
   c->add_option("--drop", o->drop, "Layers to leave out, 1-based, such as 21-24,27");
   c->add_option("--out", o->out, "New folder for the pruned checkpoint");
