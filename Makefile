@@ -22,7 +22,7 @@ test: deps
 	@scripts/install-packages.sh test
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
-	@ctest --preset release
+	@ctest --preset release; code=$$?; scripts/skipped-tests.sh $(BUILD); exit $$code
 
 sanitize: deps
 	@cmake --preset asan-ubsan >/dev/null

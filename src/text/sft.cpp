@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "core/threads.h"
 #include "text/chat_template.h"
 #include "text/json_fields.h"
@@ -107,8 +108,19 @@ class LineParser {
     return conversation(std::move(request));
   }
 
+  /// How a line's question is rendered: as told, or as the file's name says.
+  const Task& task_of(const Line& line) const {
+    if (!options_.task.empty()) return find_task(options_.task);
+    try {
+      return find_task(task_of_file(*line.path));
+    } catch (const Error& e) {
+      fail_in(*line.path, "the file's name does not say how its questions are rendered: " + e.fields().what,
+              "give --task; " + e.fields().hint, line.number);
+    }
+  }
+
   SftExample question(const Line& line) const {
-    const Task& task = find_task(options_.task.empty() ? task_of_file(*line.path) : options_.task);
+    const Task& task = task_of(line);
     const RenderedItem item = render_item(task, parse_task_item(line.text, line.number - 1));
     // As in lm-evaluation-harness, white space at the end of the context belongs to the continuation.
     const std::string context = item.description + item.answered().context;

@@ -88,7 +88,8 @@ TEST(SftExamples, RenderQuestionsAsTheEvaluationDoes) {
   EXPECT_EQ(scored_text(made.examples[0]), " the river");
   EXPECT_EQ(read(line, {.task = "arc_easy"}).examples, made.examples);
   EXPECT_EQ(made.report.questions, 1u);
-  EXPECT_TRUE(contains(error_in(line), "data"));  // the file's name is no task
+  EXPECT_TRUE(contains(error_in(line), "data.jsonl:1: the file's name does not say how its questions are "
+                                       "rendered: unknown task 'data'; give --task"));
   EXPECT_TRUE(contains(error_in(line, {.task = "arc_esy"}), "arc_easy"));
 }
 
