@@ -155,7 +155,7 @@ TEST(TaskItems, SayWhichFileIsMissingAndHowItIsMade) {
 
 // The shared files, where they are: every line is an item of its task, and a few requests as they must read.
 TEST(TaskItems, OfTheSharedDataAllRender) {
-  if (shared_folder().empty()) GTEST_SKIP() << "SKIPPED: no shared folder";
+  if (shared_folder().empty()) GTEST_SKIP() << "FATHOM_SHARED is unset and there is no ../shared beside the checkout";
   const auto folder = shared_folder() / "data" / "eval";
   for (const Task& task : all_tasks()) {
     const std::vector<TaskItem> items = read_task_items(task_file(folder, task, task.split));
