@@ -53,6 +53,13 @@ float* scratch_of(size_t size) {
   return memory.data();
 }
 
+// With AMX, attention has no kernels on tiles yet; its processors make float products faster than those of
+// bf16 pairs.
+bool pairs_pay() {
+  const Isa isa = active_isa();
+  return isa == Isa::kAvx512Bf16 || (isa > Isa::kAvx512Bf16 && !slow_bf16_pairs());
+}
+
 template <class W>
 void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
   if (s.Tq <= kMostRows && !s.in_blocks) {
@@ -65,7 +72,7 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
   }
   auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (active_isa() >= Isa::kAvx512Bf16) run = &attention_forward_blocks_dpbf16;
+    if (pairs_pay()) run = &attention_forward_blocks_dpbf16;
   }
   const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
   const size_t together = blocks > kForwardBlocks ? kForwardBlocks : 1;
@@ -83,7 +90,7 @@ void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
                    const W* v, const AttentionShape& s) {
   auto head = FATHOM_SIMD(backward_head_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (active_isa() >= Isa::kAvx512Bf16) head = &attention_backward_head_dpbf16;
+    if (pairs_pay()) head = &attention_backward_head_dpbf16;
   }
   // One head of keys and values is one piece of work: its dk and dv then add up in one place, in one order.
   parallel_for(s.B * s.NKV, [&](size_t i) {

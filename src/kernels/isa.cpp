@@ -27,6 +27,16 @@ bool has_avx512() {
 }
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
+// Intel's processors with VDPBF16PS, but for Cooper Lake (family 6, model 85): Golden Cove and what came
+// after.
+bool is_slow_at_bf16_pairs() {
+  if (!has_avx512_bf16() || !__builtin_cpu_is("intel")) return false;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return true;
+  const unsigned family = (a >> 8) & 0xfu, model = ((a >> 12) & 0xf0u) | ((a >> 4) & 0xfu);
+  return !(family == 6 && model == 85);
+}
+
 bool has_amx() {
   if (!has_avx512_bf16()) return false;
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -41,6 +51,7 @@ bool has_avx2() { return false; }
 bool has_avx512() { return false; }
 bool has_avx512_bf16() { return false; }
 bool has_amx() { return false; }
+bool is_slow_at_bf16_pairs() { return false; }
 #endif
 
 std::string available_names() {
@@ -51,7 +62,7 @@ std::string available_names() {
 
 Isa initial_isa() {
   const char* forced = std::getenv("FATHOM_ISA");
-  if (forced == nullptr || *forced == '\0') return available_isas().back();
+  if (forced == nullptr || *forced == '\0') return fastest_isa(available_isas(), slow_bf16_pairs());
   return parse_isa(forced);
 }
 
@@ -88,6 +99,16 @@ const std::vector<Isa>& available_isas() {
     return have;
   }();
   return isas;
+}
+
+bool slow_bf16_pairs() {
+  static const bool slow = is_slow_at_bf16_pairs();
+  return slow;
+}
+
+Isa fastest_isa(const std::vector<Isa>& available, bool slow_pairs) {
+  const Isa best = available.back();
+  return best == Isa::kAvx512Bf16 && slow_pairs ? Isa::kAvx512 : best;
 }
 
 Isa parse_isa(const std::string& name) {

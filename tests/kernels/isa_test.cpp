@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -42,6 +44,18 @@ TEST(Isa, SetsWhatTheMachineHasAndRefusesTheRest) {
     }
   }
   set_active_isa(before);
+}
+
+TEST(Isa, TheFastestIsTheHighestButForSlowProductsOfPairs) {
+  const std::vector<Isa> all(std::begin(kAll), std::end(kAll));
+  for (size_t n = 1; n <= all.size(); ++n) {
+    const std::vector<Isa> have(all.begin(), all.begin() + static_cast<long>(n));
+    EXPECT_EQ(fastest_isa(have, false), have.back());
+    EXPECT_EQ(fastest_isa(have, true), have.back() == Isa::kAvx512Bf16 ? Isa::kAvx512 : have.back());
+  }
+  if (!available(Isa::kAvx512Bf16)) {
+    EXPECT_FALSE(slow_bf16_pairs());
+  }
 }
 
 TEST(Isa, ParsesTheNamesOfTheEnvironmentVariable) {

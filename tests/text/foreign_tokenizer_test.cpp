@@ -136,7 +136,9 @@ TEST(ForeignTokenizer, GivesUpOnAPatternThatExplodes) {
                               {"invert", false}},
                              {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
   const Tokenizer tokenizer = load_json(json);
-  EXPECT_TRUE(contains(error_of([&] { tokenizer.encode(std::string(2999, 'a') + 'b'); }),
+  std::string text(3000, 'a');
+  text.back() = 'b';
+  EXPECT_TRUE(contains(error_of([&] { tokenizer.encode(text); }),
                        "gives up on a text of 3000 bytes"));
 }
 
