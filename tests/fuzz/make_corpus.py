@@ -96,7 +96,7 @@ def chat_templates():
     data = HERE.parent / "text" / "data"
     for template in sorted((data / "chat").glob("*.jinja")):
         put("chat_template", template.stem, template.read_bytes())
-    for i, snippet in enumerate(json.loads((data / "chat_templates.json").read_text())["snippets"]):
+    for i, snippet in enumerate(json.loads((data / "chat/renderings.json").read_text())["snippets"]):
         put("chat_template", f"construct-{i:02}", snippet["source"])
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The chat templates of tests/text/data/chat, rendered by python3-jinja2 as `transformers` sets it up.
 
-    check_chat_templates.py          renders all again and holds tests/text/data/chat_templates.json to it
+    check_chat_templates.py          renders all again and holds tests/text/data/chat/renderings.json to it
     check_chat_templates.py --write  writes that file, to which tests/text/chat_template_test.cpp holds Fathom
     check_chat_templates.py --random N --seed S --out FILE   a file of the same form with N other random templates
 
@@ -27,7 +27,7 @@ except ImportError as error:
 import chat_cases
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / "text" / "data"
-GOLDEN = DATA / "chat_templates.json"
+GOLDEN = DATA / "chat/renderings.json"
 NOW = 1732579200  # 2024-11-26 00:00:00 UTC
 TOKENS = {"llama-2": ("<s>", "</s>"), "mistral-v1": ("<s>", "</s>"), "mistral-v3": ("<s>", "</s>"),
           "llama-3": ("<|begin_of_text|>", "<|eot_id|>"), "llama-3.1": ("<|begin_of_text|>", "<|eot_id|>"),

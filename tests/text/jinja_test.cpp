@@ -16,7 +16,7 @@ const ChatJson& golden() {
   static const ChatJson json = [] {
     // Another file of the same form, for a run over more random templates.
     const char* const other = std::getenv("FATHOM_CHAT_TEMPLATES");
-    std::ifstream file(other ? other : std::string(FATHOM_TEST_DATA) + "/text/data/chat_templates.json");
+    std::ifstream file(other ? other : std::string(FATHOM_TEST_DATA) + "/text/data/chat/renderings.json");
     return ChatJson::parse(file);
   }();
   return json;
