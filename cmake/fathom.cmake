@@ -68,7 +68,7 @@ endfunction()
 # fathom_test(<folder> [LINK <libraries>...]): one GoogleTest binary for one folder of tests/.
 function(fathom_test name)
   cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*_test.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp)
   if(NOT sources)
     return()
   endif()

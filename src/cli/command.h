@@ -33,7 +33,10 @@ void write_result(const Common& common, const nlohmann::json& result);
 /// stderr.
 std::unique_ptr<Progress> make_progress();
 
-// One line a command; each is defined in src/cli/<name>.cpp and registers its subcommand.
+/// Registers every command, in the order of --help.
+void add_commands(CLI::App& app);
+
+// Each is defined in src/cli/<name>.cpp and registers its subcommand.
 void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_train(CLI::App& app);

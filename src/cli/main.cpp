@@ -14,8 +14,7 @@
 int main(int argc, char** argv) {
   CLI::App app{
       "Fathom sounds the depth of language models: train under any normalization scheme, and see which "
-      "layers "
-      "carry weight."};
+      "layers carry weight."};
   app.name("fathom");
   app.require_subcommand(1);
   app.set_version_flag("--version", FATHOM_VERSION);
@@ -23,24 +22,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}{}\n", level == fathom::LogLevel::kWarning ? "warning: " : "", message);
   });
   try {
-    // COMMANDS: one line each, in the order of --help.
-    fathom::cli::add_data(app);
-    fathom::cli::add_tokenizer(app);
-    fathom::cli::add_train(app);
-    fathom::cli::add_finetune(app);
-    fathom::cli::add_merge(app);
-    fathom::cli::add_compare(app);
-    fathom::cli::add_inspect(app);
-    fathom::cli::add_verify(app);
-    fathom::cli::add_generate(app);
-  fathom::cli::add_probe(app);
-  fathom::cli::add_prune(app);
-    fathom::cli::add_eval(app);
-    fathom::cli::add_export(app);
-    fathom::cli::add_dump(app);
-    fathom::cli::add_selftest(app);
-    fathom::cli::add_bench(app);
-    fathom::cli::add_logits(app);
+    fathom::cli::add_commands(app);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {

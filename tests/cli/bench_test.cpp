@@ -55,6 +55,7 @@ TEST(Bench, GemmReportsEachProductAgainstTheMeasuredPeak) {
   EXPECT_EQ(result["least_fraction_of_peak"].get<double>(), least);
 }
 
+#ifndef __SANITIZE_ADDRESS__  // which keeps memory of its own beside ours
 // In a process of its own, whose peak is that of this step.
 nlohmann::json train_memory(const std::string& arguments) {
   const auto path =
@@ -69,7 +70,6 @@ nlohmann::json train_memory(const std::string& arguments) {
   return result["results"][0];
 }
 
-#ifndef __SANITIZE_ADDRESS__  // which keeps memory of its own beside ours
 TEST(Bench, TrainTakesTheMemoryThatWasPlanned) {
   for (const char* arguments : {"--batch 4 --grad-accum 1", "--batch 4 --grad-accum 1 --dtype fp32",
                                 "--batch 2 --grad-accum 2 --recompute --optimizer-state bf16"}) {

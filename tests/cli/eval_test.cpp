@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -23,18 +24,8 @@ const std::string kData = std::string(FATHOM_TEST_DATA) + "/eval/data";
 const std::string kModel = kData + "/bpe-lns";
 
 std::string run(std::vector<std::string> arguments) {
-  CLI::App app;
-  add_eval(app);
   arguments.insert(arguments.begin(), {"eval", kModel});
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-  testing::internal::CaptureStdout();
-  try {
-    app.parse(reversed);
-  } catch (...) {
-    testing::internal::GetCapturedStdout();
-    throw;
-  }
-  return testing::internal::GetCapturedStdout();
+  return call(std::move(arguments));
 }
 
 class EvalCommand : public testing::Test {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "cli/model_loading.h"
 #include "core/error.h"
@@ -22,21 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-void run(const std::vector<std::string>& arguments) {
-  CLI::App app;
-  add_export(app);
-  add_dump(app);
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-  testing::internal::CaptureStdout();
-  try {
-    app.parse(reversed);
-  } catch (...) {
-    testing::internal::GetCapturedStdout();
-    throw;
-  }
-  testing::internal::GetCapturedStdout();
-}
 
 class ExportCommand : public testing::Test {
  protected:
@@ -58,7 +44,7 @@ class ExportCommand : public testing::Test {
 };
 
 TEST_F(ExportCommand, ARunGoesToGgufAndOnToAFolderWithTheSameIds) {
-  run({"export", at("run"), "--out", at("lns.gguf"), "--fold-norm-scale", "--json", at("e.json")});
+  call({"export", at("run"), "--out", at("lns.gguf"), "--fold-norm-scale", "--json", at("e.json")});
   const json result = read("e.json");
   EXPECT_EQ(result["format"], "gguf");
   EXPECT_EQ(result["architecture"], "llama");
@@ -66,7 +52,7 @@ TEST_F(ExportCommand, ARunGoesToGgufAndOnToAFolderWithTheSameIds) {
   EXPECT_EQ(result["tokenizer"], true);
   EXPECT_LE(result["deviation"].get<double>(), 1e-5);
   EXPECT_EQ(result["bytes"], fs::file_size(folder_ / "lns.gguf"));
-  run({"export", at("lns.gguf"), "--out", at("folder/"), "--type", "bf16"});
+  call({"export", at("lns.gguf"), "--out", at("folder/"), "--type", "bf16"});
   EXPECT_EQ(read("folder/config.json")["torch_dtype"], "bfloat16");
   const Tokenizer before = load_tokenizer(folder_ / "run/checkpoints/step-3");
   for (const std::string name : {"lns.gguf", "folder"}) {
@@ -76,50 +62,51 @@ TEST_F(ExportCommand, ARunGoesToGgufAndOnToAFolderWithTheSameIds) {
     EXPECT_EQ(after.eos_id(), before.eos_id());
     EXPECT_EQ(after.add_bos(), before.add_bos());
   }
-  run({"export", at("lns.gguf"), "--out", at("deep/er"), "--format", "gguf", "--type", "f16"});
+  call({"export", at("lns.gguf"), "--out", at("deep/er"), "--format", "gguf", "--type", "f16"});
   EXPECT_TRUE(fs::exists(folder_ / "deep/er/model.gguf"));
 }
 
 TEST_F(ExportCommand, AFolderKeepsItsTokenizerAndScheme) {
-  run({"export", at("run"), "--out", at("hf"), "--json", at("e.json")});
+  call({"export", at("run"), "--out", at("hf"), "--json", at("e.json")});
   EXPECT_EQ(read("e.json")["architecture"], "fathom");
   EXPECT_EQ(read("hf/config.json")["norm_scheme"]["type"], "lns");
   for (const char* name :
        {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "modeling_fathom.py"})
     EXPECT_TRUE(fs::exists(folder_ / "hf" / name)) << name;
-  run({"export", at("run"), "--out", at("bare"), "--no-tokenizer"});
+  call({"export", at("run"), "--out", at("bare"), "--no-tokenizer"});
   EXPECT_FALSE(fs::exists(folder_ / "bare/tokenizer.json"));
-  run({"export", at("bare"), "--out", at("bare.gguf"), "--fold-norm-scale"});
+  call({"export", at("bare"), "--out", at("bare.gguf"), "--fold-norm-scale"});
   EXPECT_EQ(GgufFile(folder_ / "bare.gguf").metadata().text("tokenizer.ggml.model"), "no_vocab");
 }
 
 TEST_F(ExportCommand, RefusalsAreOneLineAndLeaveNothing) {
-  EXPECT_ERROR(run({"export", at("run"), "--out", at("x.gguf")}), ErrorCode::kFailed, "'lns'",
+  EXPECT_ERROR(call({"export", at("run"), "--out", at("x.gguf")}), ErrorCode::kFailed, "'lns'",
                "--fold-norm-scale");
-  EXPECT_ERROR(run({"export", at("run"), "--out", at("x.gguf"), "--format", "hf"}), ErrorCode::kUsage,
+  EXPECT_ERROR(call({"export", at("run"), "--out", at("x.gguf"), "--format", "hf"}), ErrorCode::kUsage,
                ".gguf");
-  EXPECT_ERROR(run({"export", at("run"), "--out", at("x"), "--type", "q8_0"}), ErrorCode::kUsage, "q8_0");
-  EXPECT_ERROR(run({"export", at("run"), "--out", at("new/x.gguf")}), ErrorCode::kFailed, "'lns'");
-  EXPECT_ERROR(run({"export", at("none"), "--out", at("x")}), ErrorCode::kFailed, "no such file or folder");
-  EXPECT_THROW(run({"export", at("run"), "--out", at("x"), "--type", "q4_k"}), CLI::ParseError);
+  EXPECT_ERROR(call({"export", at("run"), "--out", at("x"), "--type", "q8_0"}), ErrorCode::kUsage, "q8_0");
+  EXPECT_ERROR(call({"export", at("run"), "--out", at("new/x.gguf")}), ErrorCode::kFailed, "'lns'");
+  EXPECT_ERROR(call({"export", at("none"), "--out", at("x")}), ErrorCode::kFailed, "no such file or folder");
+  EXPECT_THROW(call({"export", at("run"), "--out", at("x"), "--type", "q4_k"}), CLI::ParseError);
   for (const char* name : {"x", "x.gguf", "new"}) EXPECT_FALSE(fs::exists(folder_ / name)) << name;
 }
 
 TEST_F(ExportCommand, DumpWritesAnArrayOfTheShapeThatItNames) {
-  run({"dump", at("run"), "--token-ids", at("ids.json"), "--layers", "1,3-4", "--out", at("d.npy"), "--json",
-       at("d.json")});
+  call({"dump", at("run"), "--token-ids", at("ids.json"), "--layers", "1,3-4", "--out", at("d.npy"), "--json",
+        at("d.json")});
   const json result = read("d.json");
   EXPECT_EQ(result["shape"], json({3, 7, 24}));
   EXPECT_EQ(result["entries"], json({"layer.1", "layer.3", "layer.4"}));
   EXPECT_EQ(fs::file_size(folder_ / "d.npy"), 128u + 3 * 7 * 24 * 4);
-  run({"dump", at("run"), "--token-ids", at("ids.json"), "--positions", "last", "--points", "attn,mlp_update",
-       "--out", at("d.safetensors"), "--dtype", "bf16"});
+  call({"dump", at("run"), "--token-ids", at("ids.json"), "--positions", "last", "--points",
+        "attn,mlp_update", "--out", at("d.safetensors"), "--dtype", "bf16"});
   EXPECT_EQ(open_tensor_store(at("d.safetensors"))->at("layer.4.mlp_update").shape,
             (std::vector<size_t>{2, 24}));
-  EXPECT_ERROR(run({"dump", at("run"), "--token-ids", at("ids.json"), "--layers", "5", "--out", at("x.npy")}),
-               ErrorCode::kUsage, "--layers", "1..4");
-  EXPECT_ERROR(run({"dump", at("run"), "--out", at("x.npy")}), ErrorCode::kUsage, "--text");
-  EXPECT_ERROR(run({"dump", at("run"), "--token-ids", at("ids.json"), "--out", at("x.bin")}),
+  EXPECT_ERROR(
+      call({"dump", at("run"), "--token-ids", at("ids.json"), "--layers", "5", "--out", at("x.npy")}),
+      ErrorCode::kUsage, "--layers", "1..4");
+  EXPECT_ERROR(call({"dump", at("run"), "--out", at("x.npy")}), ErrorCode::kUsage, "--text");
+  EXPECT_ERROR(call({"dump", at("run"), "--token-ids", at("ids.json"), "--out", at("x.bin")}),
                ErrorCode::kUsage, ".npy");
   EXPECT_FALSE(fs::exists(folder_ / "x.npy"));
 }

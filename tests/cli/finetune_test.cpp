@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "train/run_fixture.h"
 
@@ -23,28 +24,10 @@ class FinetuneCommand : public test::RunTest {
   }
 
   std::string text(const std::string& name) const { return at(name).string(); }
-
-  static std::string call(void (*add)(CLI::App&), const std::vector<std::string>& list) {
-    CLI::App app;
-    add(app);
-    std::vector<std::string> reversed(list.rbegin(), list.rend());  // as CLI11 wants them
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    try {
-      app.parse(reversed);
-    } catch (...) {
-      testing::internal::GetCapturedStdout();
-      testing::internal::GetCapturedStderr();
-      throw;
-    }
-    testing::internal::GetCapturedStderr();
-    return testing::internal::GetCapturedStdout();
-  }
 };
 
 TEST_F(FinetuneCommand, TunesAdaptersMergesThemAndGenerates) {
-  call(add_finetune,
-       {"finetune", text("base"), "--data", text("examples.jsonl"), "--out", text("tuned"), "--seq", "24",
+  call({"finetune", text("base"), "--data", text("examples.jsonl"), "--out", text("tuned"), "--seq", "24",
         "--epochs", "2", "--lora-rank", "2", "--mfu-peak-tflops", "1", "--json", text("result.json")});
   const auto result = nlohmann::json::parse(read_text_file(at("result.json")));
   EXPECT_GT(result["trained_parameters"], 0);
@@ -53,24 +36,22 @@ TEST_F(FinetuneCommand, TunesAdaptersMergesThemAndGenerates) {
   const std::string toml = read_text_file(at("tuned/run.toml"));
   EXPECT_NE(toml.find("lr = 0.0002"), std::string::npos) << toml;
   EXPECT_NE(toml.find("weight_decay = 0.0"), std::string::npos) << toml;
-  call(add_finetune, {"finetune", "--resume", "--out", text("tuned")});
-  EXPECT_NE(call(add_merge, {"merge", text("tuned"), "--out", text("merged")}).find("merged"),
-            std::string::npos);
-  call(add_generate, {"generate", text("tuned"), "--prompt", "4 is", "--temperature", "0", "--dtype", "fp32",
-                      "--max-tokens", "6", "--json", text("a.json")});
-  call(add_generate, {"generate", text("merged"), "--prompt", "4 is", "--temperature", "0", "--dtype", "fp32",
-                      "--max-tokens", "6", "--json", text("b.json")});
+  call({"finetune", "--resume", "--out", text("tuned")});
+  EXPECT_NE(call({"merge", text("tuned"), "--out", text("merged")}).find("merged"), std::string::npos);
+  call({"generate", text("tuned"), "--prompt", "4 is", "--temperature", "0", "--dtype", "fp32",
+        "--max-tokens", "6", "--json", text("a.json")});
+  call({"generate", text("merged"), "--prompt", "4 is", "--temperature", "0", "--dtype", "fp32",
+        "--max-tokens", "6", "--json", text("b.json")});
   EXPECT_EQ(nlohmann::json::parse(read_text_file(at("a.json")))["output_ids"],
             nlohmann::json::parse(read_text_file(at("b.json")))["output_ids"]);
 }
 
 TEST_F(FinetuneCommand, SaysWhatIsMissing) {
-  EXPECT_ERROR(call(add_finetune, {"finetune", "--data", text("examples.jsonl"), "--out", text("x")}),
-               ErrorCode::kUsage, "MODEL is missing");
-  EXPECT_ERROR(call(add_finetune, {"finetune", text("base"), "--out", text("x")}), ErrorCode::kUsage,
-               "--data is missing", ".jsonl");
-  EXPECT_ERROR(call(add_merge, {"merge", text("base"), "--out", text("x")}), ErrorCode::kUsage,
-               "is no adapter");
+  EXPECT_ERROR(call({"finetune", "--data", text("examples.jsonl"), "--out", text("x")}), ErrorCode::kUsage,
+               "MODEL is missing");
+  EXPECT_ERROR(call({"finetune", text("base"), "--out", text("x")}), ErrorCode::kUsage, "--data is missing",
+               ".jsonl");
+  EXPECT_ERROR(call({"merge", text("base"), "--out", text("x")}), ErrorCode::kUsage, "is no adapter");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -21,20 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-void run(const std::vector<std::string>& arguments) {
-  CLI::App app;
-  for (const auto add : {add_inspect, add_generate, add_logits, add_prune, add_verify, add_bench}) add(app);
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-  testing::internal::CaptureStdout();
-  try {
-    app.parse(reversed);
-  } catch (...) {
-    testing::internal::GetCapturedStdout();
-    throw;
-  }
-  testing::internal::GetCapturedStdout();
-}
 
 class ModelCommands : public testing::Test {
  protected:
@@ -56,13 +43,13 @@ class ModelCommands : public testing::Test {
 };
 
 TEST_F(ModelCommands, InspectMeasuresTheConstants) {
-  run({"inspect", at("model"), "--json", at("i.json")});
+  call({"inspect", at("model"), "--json", at("i.json")});
   const json result = read("i.json");
   EXPECT_EQ(result["norm"], "lns");
   EXPECT_EQ(result["layers"], 4);
   EXPECT_NEAR(result["constants"][6]["in_scale_measured"].get<double>(), 0.5, 1e-3);  // layer 4, attention
   EXPECT_LT(result["largest_deviation"].get<double>(), 1e-3);
-  run({"inspect", at("model/config.json"), "--json", at("c.json")});
+  call({"inspect", at("model/config.json"), "--json", at("c.json")});
   EXPECT_EQ(read("c.json")["parameters"], result["parameters"]);
 }
 
@@ -71,7 +58,7 @@ TEST_F(ModelCommands, GenerateAnswersAMessageThroughTheChatTemplate) {
     std::vector<std::string> all = {"generate",     at("model"), "--chat", "the river",
                                     "--max-tokens", "3",         "--json", at("g.json")};
     all.insert(all.end(), more.begin(), more.end());
-    run(all);
+    call(all);
     return small_tokenizer().decode(read("g.json")["prompt_ids"].get<std::vector<int32_t>>());
   };
   EXPECT_EQ(prompt_of({}),
@@ -80,29 +67,31 @@ TEST_F(ModelCommands, GenerateAnswersAMessageThroughTheChatTemplate) {
                   "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if "
                   "add_generation_prompt %}[answer]{% endif %}");
   EXPECT_EQ(prompt_of({"--system", "be terse"}), "[system] be terse [user] the river [answer]");
-  EXPECT_ERROR(run({"generate", at("model")}), ErrorCode::kUsage, "--prompt or --chat");
-  EXPECT_THROW(run({"generate", at("model"), "--prompt", "a", "--chat", "b"}), CLI::ParseError);
-  EXPECT_THROW(run({"generate", at("model"), "--prompt", "a", "--system", "b"}), CLI::ParseError);
+  EXPECT_ERROR(call({"generate", at("model")}), ErrorCode::kUsage, "--prompt or --chat");
+  EXPECT_THROW(call({"generate", at("model"), "--prompt", "a", "--chat", "b"}), CLI::ParseError);
+  EXPECT_THROW(call({"generate", at("model"), "--prompt", "a", "--system", "b"}), CLI::ParseError);
   write_text_file(folder_ / "model" / "chat_template.jinja", "{{ raise_exception('no') }}");
   EXPECT_ERROR(prompt_of({}), ErrorCode::kFailed, "chat_template.jinja:1", "refuses the conversation: no");
 }
 
 TEST_F(ModelCommands, GenerateIsAFunctionOfItsSeed) {
   const auto text = [&](const std::string& seed, const std::string& dtype) {
-    run({"generate", at("model"), "--prompt", "a b", "--max-tokens", "12", "--seed", seed, "--dtype", dtype,
-         "--json", at("g.json")});
+    call({"generate", at("model"), "--prompt", "a b", "--max-tokens", "12", "--seed", seed, "--dtype", dtype,
+          "--json", at("g.json")});
     return read("g.json")["output_ids"];
   };
   EXPECT_EQ(text("1", "fp32"), text("1", "fp32"));
   EXPECT_EQ(text("1", "bf16"), text("1", "bf16"));
   EXPECT_NE(text("1", "fp32"), text("2", "fp32"));
-  EXPECT_ERROR(run({"generate", at("model"), "--prompt", "a", "--top-p", "0"}), ErrorCode::kUsage, "--top-p");
-  EXPECT_ERROR(run({"generate", at("model"), "--prompt", "a", "--dtype", "fp16"}), ErrorCode::kUsage, "fp16");
-  EXPECT_ERROR(run({"generate", at("none"), "--prompt", "a"}), ErrorCode::kFailed, "no such file or folder");
+  EXPECT_ERROR(call({"generate", at("model"), "--prompt", "a", "--top-p", "0"}), ErrorCode::kUsage,
+               "--top-p");
+  EXPECT_ERROR(call({"generate", at("model"), "--prompt", "a", "--dtype", "fp16"}), ErrorCode::kUsage,
+               "fp16");
+  EXPECT_ERROR(call({"generate", at("none"), "--prompt", "a"}), ErrorCode::kFailed, "no such file or folder");
 }
 
 TEST_F(ModelCommands, LogitsHaveARowAnId) {
-  run({"logits", at("model"), "--token-ids", at("ids.json"), "--out", at("l.json")});
+  call({"logits", at("model"), "--token-ids", at("ids.json"), "--out", at("l.json")});
   const json result = read("l.json");
   EXPECT_EQ(result["logits"].size(), 2u);
   EXPECT_EQ(result["logits"][0].size(), 5u);
@@ -110,33 +99,33 @@ TEST_F(ModelCommands, LogitsHaveARowAnId) {
 }
 
 TEST_F(ModelCommands, PruneSweepsPricesAndWrites) {
-  run({"prune", at("model"), "--sweep", "--token-ids", at("ids.json"), "--json", at("s.json")});
+  call({"prune", at("model"), "--sweep", "--token-ids", at("ids.json"), "--json", at("s.json")});
   const json sweep = read("s.json");
   ASSERT_EQ(sweep["removed"].size(), 4u);
-  run({"prune", at("model"), "--drop", "2", "--token-ids", at("ids.json"), "--out", at("pruned"), "--json",
-       at("d.json")});
+  call({"prune", at("model"), "--drop", "2", "--token-ids", at("ids.json"), "--out", at("pruned"), "--json",
+        at("d.json")});
   const json drop = read("d.json");
   EXPECT_NEAR(drop["removed"][0]["loss"].get<double>(), sweep["removed"][1]["loss"].get<double>(), 1e-6);
   EXPECT_EQ(drop["layer_index"], json({1, 3, 4}));
   // The pruned model, read back, computes the loss that was named.
-  run({"prune", at("pruned"), "--sweep", "--token-ids", at("ids.json"), "--json", at("p.json")});
+  call({"prune", at("pruned"), "--sweep", "--token-ids", at("ids.json"), "--json", at("p.json")});
   EXPECT_NEAR(read("p.json")["loss"].get<double>(), drop["removed"][0]["loss"].get<double>(), 1e-6);
   EXPECT_EQ(read_config(at("pruned")).norm.layer_index, (std::vector<size_t>{1, 3, 4}));
   EXPECT_TRUE(fs::exists(folder_ / "pruned/tokenizer.json"));
 
-  EXPECT_ERROR(run({"prune", at("model"), "--drop", "2", "--out", at("pruned")}), ErrorCode::kFailed,
+  EXPECT_ERROR(call({"prune", at("model"), "--drop", "2", "--out", at("pruned")}), ErrorCode::kFailed,
                "exists already");
-  EXPECT_ERROR(run({"prune", at("model"), "--drop", "5", "--out", at("x")}), ErrorCode::kUsage, "5");
-  EXPECT_ERROR(run({"prune", at("model"), "--drop", "2-", "--out", at("x")}), ErrorCode::kUsage, "2-");
-  EXPECT_ERROR(run({"prune", at("model"), "--drop", "2"}), ErrorCode::kUsage, "--out");
-  EXPECT_ERROR(run({"prune", at("model")}), ErrorCode::kUsage, "--sweep");
-  EXPECT_ERROR(run({"prune", at("model"), "--sweep"}), ErrorCode::kUsage, "--text");
+  EXPECT_ERROR(call({"prune", at("model"), "--drop", "5", "--out", at("x")}), ErrorCode::kUsage, "5");
+  EXPECT_ERROR(call({"prune", at("model"), "--drop", "2-", "--out", at("x")}), ErrorCode::kUsage, "2-");
+  EXPECT_ERROR(call({"prune", at("model"), "--drop", "2"}), ErrorCode::kUsage, "--out");
+  EXPECT_ERROR(call({"prune", at("model")}), ErrorCode::kUsage, "--sweep");
+  EXPECT_ERROR(call({"prune", at("model"), "--sweep"}), ErrorCode::kUsage, "--text");
   EXPECT_FALSE(fs::exists(folder_ / "x"));
 }
 
 TEST_F(ModelCommands, VerifyNamesTheFirstDifferenceOfTwoCheckpoints) {
   fs::copy(folder_ / "model", folder_ / "other");
-  run({"verify", at("model"), at("other"), "--token-ids", at("ids.json")});
+  call({"verify", at("model"), at("other"), "--token-ids", at("ids.json")});
   const ModelConfig config = read_config(at("model"));
   ResidentWeights<float> weights(config);
   load_weights(weights, at("model"));
@@ -144,19 +133,19 @@ TEST_F(ModelCommands, VerifyNamesTheFirstDifferenceOfTwoCheckpoints) {
     if (spec.name == "model.layers.2.mlp.up_proj.weight") weights.values(spec)[3] *= 2;
   }
   save_model(folder_ / "other", config, weights.list(), weights.values(), DType::kF32);
-  EXPECT_ERROR(run({"verify", at("model"), at("other"), "--token-ids", at("ids.json")}), ErrorCode::kFailed,
+  EXPECT_ERROR(call({"verify", at("model"), at("other"), "--token-ids", at("ids.json")}), ErrorCode::kFailed,
                "layer 3", "model.layers.2.mlp.up_proj.weight");
-  EXPECT_ERROR(run({"verify", at("model")}), ErrorCode::kFailed, "expected.json");
+  EXPECT_ERROR(call({"verify", at("model")}), ErrorCode::kFailed, "expected.json");
 }
 
 TEST_F(ModelCommands, BenchReportsARateAndAFraction) {
   for (const std::string what : {"train", "forward"}) {
-    run({"bench", what, "--model", at("model/config.json"), "--batch", "2", "--seq", "8", "--steps", "2",
-         "--json", at("b.json")});
+    call({"bench", what, "--model", at("model/config.json"), "--batch", "2", "--seq", "8", "--steps", "2",
+          "--json", at("b.json")});
     const json result = read("b.json");
     EXPECT_GT(result["results"][0]["tokens_per_second"].get<double>(), 0.0);
     EXPECT_GT(result["peak_tflops"].get<double>(), 0.0);
-    EXPECT_ERROR(run({"bench", what, "--model", at("model/config.json"), "--batch", "0"}), ErrorCode::kUsage,
+    EXPECT_ERROR(call({"bench", what, "--model", at("model/config.json"), "--batch", "0"}), ErrorCode::kUsage,
                  "--batch");
   }
 }

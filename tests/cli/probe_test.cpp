@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "core/file.h"
 #include "io/checkpoint.h"
@@ -18,20 +19,6 @@ namespace fathom::cli {
 namespace {
 
 using nlohmann::json;
-
-std::string run(const std::vector<std::string>& arguments) {
-  CLI::App app;
-  add_probe(app);
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-  testing::internal::CaptureStdout();
-  try {
-    app.parse(reversed);
-  } catch (...) {
-    testing::internal::GetCapturedStdout();
-    throw;
-  }
-  return testing::internal::GetCapturedStdout();
-}
 
 class ProbeCommand : public testing::Test {
  protected:
@@ -53,7 +40,7 @@ class ProbeCommand : public testing::Test {
     std::vector<std::string> arguments{"probe",        at("model"), "--token-ids",
                                        at("ids.json"), "--json",    at("p.json")};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    output_ = run(arguments);
+    output_ = call(arguments);
     json result = json::parse(read_text_file(folder_ / "p.json"));
     EXPECT_FALSE(std::filesystem::exists(folder_ / "p.json.state"));
     return result;

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "train/run_fixture.h"
 
@@ -39,23 +40,6 @@ class TrainCommand : public test::RunTest {
                                      "64"};
     list.insert(list.end(), more.begin(), more.end());
     return list;
-  }
-
-  static void call(const std::vector<std::string>& list) {
-    CLI::App app;
-    add_train(app);
-    std::vector<std::string> reversed(list.rbegin(), list.rend());  // as CLI11 wants them
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    try {
-      app.parse(reversed);
-    } catch (...) {
-      testing::internal::GetCapturedStdout();
-      testing::internal::GetCapturedStderr();
-      throw;
-    }
-    testing::internal::GetCapturedStdout();
-    testing::internal::GetCapturedStderr();
   }
 
   /// Starts the program with its stderr in the file `errors`.

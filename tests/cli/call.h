@@ -1,0 +1,13 @@
+#pragma once
+// `fathom <arguments>` in this process.
+
+#include <string>
+#include <vector>
+
+namespace fathom::cli {
+
+/// Runs the command and returns what it printed; what it said on stderr (progress, warnings) is dropped.
+/// Throws what main() would turn into a message and an exit code: CLI::ParseError, Error.
+std::string call(std::vector<std::string> arguments);
+
+}  // namespace fathom::cli
