@@ -76,8 +76,7 @@ std::string flag_sentence(const AccuracyRecord& a) {
   const std::string list = list_of(a, count, [](const AccuracyRemovalRecord& r) { return !r.flag.empty(); });
   if (count == 0) return {};
   return fmt::format(
-      "{}: what is scored without {} is what answering alike whatever is asked would get, and "
-      "no score.",
+      "{}: the score without {} equals that of some constant answer: a model that knows nothing gets it too.",
       a.task, list);
 }
 
@@ -144,9 +143,9 @@ json chart_of_task(const std::vector<Removals>& removals, const std::string& tas
                    items)}};
 }
 
-/// "worse; no score" for what is flagged.
+/// "worse; as a constant answer" for what is flagged.
 std::string verdict_cell(const AccuracyRemovalRecord& r) {
-  return r.flag.empty() ? r.verdict() : r.verdict() + "; no score";
+  return r.flag.empty() ? r.verdict() : r.verdict() + "; as a constant answer";
 }
 
 json table_of(const Removals& r) {
@@ -160,7 +159,7 @@ json table_of(const Removals& r) {
       right.push_back(name != "verdict");
     }
     for (const std::string& cell : {with_error(100 * a.value, 100 * a.error, 2), std::string(), std::string(),
-                                    std::string(a.flag.empty() ? "" : "no score")})
+                                    std::string(a.flag.empty() ? "" : "as a constant answer")})
       whole.push_back(typeset(cell));
     for (const AccuracyRemovalRecord& removal : a.removed) {
       if (std::find(order.begin(), order.end(), removal.layers) == order.end())

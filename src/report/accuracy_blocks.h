@@ -11,7 +11,7 @@
 namespace fathom {
 
 /// One or two sentences a task, by its plain accuracy: which removals are within noise, the dearest, and
-/// which leave no score at all. `what` is what was left out: "layer", "attn" or "mlp".
+/// which score as a constant answer does. `what` is what was left out: "layer", "attn" or "mlp".
 std::vector<std::string> accuracy_sentences(const std::vector<AccuracyRecord>& accuracies,
                                             const std::string& what);
 

@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "core/threads.h"
+#include "io/checkpoint.h"
+#include "io/streamed_weights.h"
 #include "kernels/cross_entropy.h"
 #include "support/expect_error.h"
 #include "support/family_models.h"
+#include "support/temp_folder.h"
 #include "support/tiny_model.h"
 
 namespace fathom {
@@ -248,6 +251,21 @@ TEST(Scoring, RunsVariantsAbreastWithTheBitsOfEachAlone) {
   ModelConfig window = test::tiny_config(NormType::kPre);
   window.sliding_window = 5;
   expect_variants_alone<float>(window);
+}
+
+TEST(Scoring, ReadsALayerOnceForAllVariants) {
+  TinyModel<float> m(test::tiny_config(NormType::kPre));
+  const test::TempFolder folder;
+  save_model(folder.path(), m.model.config(), m.weights.list(), m.weights.values(), DType::kF32);
+  StreamedWeights<float> streamed(folder.path(), m.model.config(), 0);
+  ASSERT_EQ(streamed.layers_kept(), 0u);
+  Transformer<float> model(m.model.config(), streamed);
+  const auto groups = draw_groups(3, m.model.config().vocab_size);
+  std::vector<std::vector<double>> nll, expected;
+  score_together<float>(model, whole_program<float>(4), groups[0], nll, some_variants<float>());
+  EXPECT_EQ(streamed.layers_read(), 4u);
+  score_together<float>(m.model, whole_program<float>(4), groups[0], expected, some_variants<float>());
+  EXPECT_EQ(nll, expected);
 }
 
 TEST(Scoring, RefusesVariantsWhoseLayersAreNotTheirPrograms) {

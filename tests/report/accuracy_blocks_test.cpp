@@ -91,12 +91,13 @@ TEST(AccuracySentences, SayWhatIsNoiseWhatIsWorstAndWhatIsNoScore) {
   const SweepRecord read = read_sweep(sweep, "s.json");
   EXPECT_THAT(
       accuracy_sentences(read.accuracies, "layer"),
-      ElementsAre("piqa (100 items, whole 70.00 +- 4.60): 3 of 4 removals of a layer change accuracy by no "
-                  "more than noise: 2-4. Worst without 1: -30.00 +- 2.00 points.",
-                  "piqa: what is scored without 1 is what answering alike whatever is asked would get, and "
-                  "no score.",
-                  "arc_easy (100 items, whole 70.00 +- 4.60): 3 of 4 removals of a layer change accuracy by "
-                  "no more than noise: 2-4. Worst without 1: -30.00 +- 2.00 points."));
+      ElementsAre(
+          "piqa (100 items, whole 70.00 +- 4.60): 3 of 4 removals of a layer change accuracy by no "
+          "more than noise: 2-4. Worst without 1: -30.00 +- 2.00 points.",
+          "piqa: the score without 1 equals that of some constant answer: a model that knows nothing gets it "
+          "too.",
+          "arc_easy (100 items, whole 70.00 +- 4.60): 3 of 4 removals of a layer change accuracy by "
+          "no more than noise: 2-4. Worst without 1: -30.00 +- 2.00 points."));
   EXPECT_THAT(accuracy_sentences(read.accuracies, "mlp")[0], HasSubstr("removals of a layer's MLP change"));
   sweep["removed"][2]["layers"] = {3, 4};
   sweep["removed"].erase(3);
