@@ -1,21 +1,18 @@
 // fathom eval: scores on multiple-choice tasks as lm-evaluation-harness has them, and perplexity of a text.
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
 #include <fmt/format.h>
-#include <xxhash.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
+#include "cli/task_options.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "eval/evaluate.h"
-#include "eval/partial.h"
 #include "eval/perplexity.h"
-#include "kernels/isa.h"
 #include "report/table.h"
 
 namespace fathom::cli {
@@ -28,61 +25,20 @@ constexpr const char* kPerplexity = "perplexity";
 
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, data, dtype = "fp32", convention = "hf";
-  std::vector<std::string> tasks, text;
-  EvaluationSettings settings;
+  std::string model, dtype = "fp32", convention = "hf";
+  std::vector<std::string> names, text;  // of tasks, perplexity among them
+  TaskOptions tasks;
   PerplexitySettings perplexity;
+  bool wants_perplexity = false;
   uint64_t tokens = 0;
-  size_t batch_tokens = 2048;
-
-  bool wants_perplexity() const { return std::find(tasks.begin(), tasks.end(), kPerplexity) != tasks.end(); }
 };
 
-std::vector<const Task*> multiple_choice(const Options& o) {
-  std::vector<const Task*> tasks;
-  for (const std::string& name : o.tasks) {
-    if (name == kPerplexity) continue;
-    tasks.push_back(&find_task(name));
-    if (std::count(tasks.begin(), tasks.end(), tasks.back()) > 1)
-      usage_error("--tasks names " + name + " twice");
-  }
-  return tasks;
-}
-
 void check(const Options& o) {
-  const std::vector<const Task*> tasks = multiple_choice(o);
-  if (o.batch_tokens == 0) usage_error("--batch-tokens must be 1 or more");
-  if (!tasks.empty() && o.data.empty())
-    usage_error("--data is missing", "name the folder that holds <task>.<split>.jsonl");
-  if (o.wants_perplexity() && o.text.empty()) usage_error("perplexity needs --text");
-  if (!o.wants_perplexity() && !o.text.empty())
+  check_tasks(o.tasks, "--data");
+  if (o.wants_perplexity && o.text.empty()) usage_error("perplexity needs --text");
+  if (!o.wants_perplexity && !o.text.empty())
     usage_error("--text is read by the task perplexity alone", "add it to --tasks");
-  for (const Task* task : tasks)
-    task_file(o.data, *task, o.settings.split.empty() ? task->split : o.settings.split);
 }
-
-// Whether two runs may share their partial results: the model's files, and how they are computed with.
-uint64_t fingerprint_of_model(const fs::path& model, const std::string& dtype, uint64_t tokenizer) {
-  std::vector<fs::path> files;
-  if (fs::is_directory(model)) {
-    for (const auto& entry : fs::directory_iterator(model)) {
-      const fs::path extension = entry.path().extension();
-      if (extension == ".safetensors" || extension == ".json") files.push_back(entry.path());
-    }
-  } else {
-    files.push_back(model);
-  }
-  std::sort(files.begin(), files.end());
-  std::string all = fmt::format("{} {} {:016x}", dtype, isa_name(active_isa()), tokenizer);
-  for (const fs::path& file : files) {
-    all += fmt::format(" {} {} {}", file.filename().string(), fs::file_size(file),
-                       fs::last_write_time(file).time_since_epoch().count());
-  }
-  return XXH3_64bits(all.data(), all.size());
-}
-
-std::string percent(double value) { return fmt::format("{:.2f}", 100 * value); }
-std::string percent(const std::optional<double>& value) { return value ? percent(*value) : "-"; }
 
 void add_rows(Table& table, const TaskResult& r) {
   const auto row = [&](const std::string& name, size_t items, const std::string& metric, const Metric& m,
@@ -99,10 +55,7 @@ void add_rows(Table& table, const TaskResult& r) {
 }
 
 void print_warnings(const TaskResult& r, const PreparedTask& task) {
-  if (task.truncated > 0) {
-    fmt::print("{}: {} requests are longer than the model's context and lost tokens at their start\n", r.task,
-               task.truncated);
-  }
+  print_truncated(task);
   if (r.not_finite > 0)
     fmt::print("{}: {} items have a log-likelihood that is not finite\n", r.task, r.not_finite);
   if (r.tied > 0)
@@ -121,22 +74,6 @@ void print_perplexity(const PerplexityResult& r) {
       r.token_perplexity() * r.loss_stderr,
       r.settings.convention == PerplexitySettings::Convention::kLlamaCpp ? "tokens" : "windows",
       r.word_perplexity(), r.byte_perplexity(), r.bits_per_byte());
-}
-
-std::vector<PreparedTask> prepare(const Options& o, const Tokenizer& tokenizer, size_t max_length) {
-  std::vector<PreparedTask> prepared;
-  for (const Task* task : multiple_choice(o))
-    prepared.push_back(prepare_task(o.data, *task, o.settings, tokenizer, max_length));
-  return prepared;
-}
-
-// Beside --json's file, where there is one.
-PartialResults open_partial(const Options& o, const fs::path& model, const Tokenizer& tokenizer,
-                            const std::vector<PreparedTask>& tasks) {
-  if (o.common->json_path.empty()) return {{}, {}};
-  uint64_t fingerprint = fingerprint_of_model(model, o.dtype, tokenizer.fingerprint());
-  for (const PreparedTask& task : tasks) fingerprint = fingerprint * 31 + fingerprint_of(task);
-  return {o.common->json_path + ".partial", fingerprint_text(fingerprint)};
 }
 
 // Scores the tasks and returns their results as JSON; prints a table.
@@ -159,18 +96,14 @@ nlohmann::json run_tasks(const Options& o, const std::vector<PreparedTask>& task
   for (const PreparedTask& task : tasks) {
     std::vector<std::vector<double>>& values = partial.of(task.task->name);
     const size_t done = values.size();
-    const ScoringWork w = score_task<W>(*m.transformer, program, task, o.batch_tokens, values, progress,
+    const ScoringWork w = score_task<W>(*m.transformer, program, task, o.tasks.batch_tokens, values, progress,
                                         [&] { partial.save_if_due(); });
     partial.save();
     work.rows += w.rows;
     work.scored += w.scored;
     items += values.size() - done;
     results.push_back(summarize(task, values));
-    nlohmann::json json = task_json(results.back(), task, values);
-    json["file"] = task.file.filename().string();
-    json["num_fewshot"] = o.settings.num_fewshot;
-    if (!task.few_shot_file.empty()) json["fewshot_file"] = task.few_shot_file.filename().string();
-    list.push_back(json);
+    list.push_back(scored_task_json(results.back(), task, values, o.tasks.settings));
     add_rows(table, results.back());
   }
   if (!tasks.empty()) fmt::print("{}", table.text());
@@ -184,13 +117,13 @@ void run(const Options& o) {
   const ModelConfig config = read_config(folder);
   const Tokenizer tokenizer = load_tokenizer(folder);
   const PerplexitySettings perplexity = resolve(o.perplexity, config.max_position_embeddings);
-  const std::vector<PreparedTask> tasks = prepare(o, tokenizer, config.max_position_embeddings);
+  const std::vector<PreparedTask> tasks = prepare_tasks(o.tasks, tokenizer, config.max_position_embeddings);
   JoinedText text;
-  if (o.wants_perplexity()) {
+  if (o.wants_perplexity) {
     text = join_documents(tokenizer, {o.text.begin(), o.text.end()}, o.tokens);
     perplexity_windows(tokenizer, text.ids, perplexity);  // whether it is long enough
   }
-  PartialResults partial = open_partial(o, folder, tokenizer, tasks);
+  PartialResults partial = open_partial(*o.common, folder, o.dtype, tokenizer, tasks);
   LoadedModel<W> m = load_model<W>(o.model);
   const auto progress = make_progress();
   const auto start = Clock::now();
@@ -198,9 +131,9 @@ void run(const Options& o) {
   size_t items = 0;
   nlohmann::json json{{"model", o.model}, {"dtype", o.dtype}};
   json["tasks"] = run_tasks<W>(o, tasks, m, partial, *progress, work, items);
-  if (o.wants_perplexity()) {
+  if (o.wants_perplexity) {
     const PerplexityResult result =
-        measure_perplexity<W>(*m.transformer, tokenizer, text, perplexity, o.batch_tokens, *progress);
+        measure_perplexity<W>(*m.transformer, tokenizer, text, perplexity, o.tasks.batch_tokens, *progress);
     print_perplexity(result);
     work.rows += result.work.rows;
     work.scored += result.work.scored;
@@ -234,19 +167,11 @@ void add_eval(CLI::App& app) {
                   "  fathom eval model.gguf --tasks perplexity --text book.txt --stride 512",
                   o->common);
   c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  c->add_option(
-       "--tasks", o->tasks,
-       "Comma-separated: arc_easy, arc_challenge, piqa, hellaswag, boolq, winogrande, openbookqa, mmlu, "
-       "sciq, commonsenseqa; perplexity (of --text)")
+  c->add_option("--tasks", o->names, fmt::format("Comma-separated: {}; perplexity (of --text)", kTaskNames))
       ->required()
       ->delimiter(',');
-  c->add_option("--data", o->data, "Folder of <task>.<split>.jsonl");
-  c->add_option("--split", o->settings.split, "Score this split instead of each task's own");
-  c->add_option("--limit", o->settings.limit,
-                "Score the first N items of each task (mmlu: of each subject); 0: all")
-      ->capture_default_str();
-  c->add_option("--num-fewshot", o->settings.num_fewshot, "Answered examples in front of each question")
-      ->capture_default_str();
+  c->add_option("--data", o->tasks.data, "Folder of <task>.<split>.jsonl");
+  add_item_options(*c, o->tasks);
   c->add_option("--text", o->text, "Text for perplexity: what `fathom data` reads");
   c->add_option("--tokens", o->tokens, "Stop reading --text after about this many tokens (0: all)")
       ->capture_default_str();
@@ -257,13 +182,12 @@ void add_eval(CLI::App& app) {
       "Tokens of a window of perplexity (default: the model's context, at most 1024; llama.cpp: 512)");
   c->add_option("--stride", o->perplexity.stride,
                 "Tokens between the starts of two windows (default: half a window)");
-  c->add_option("--batch-tokens", o->batch_tokens,
-                "Tokens computed at a time; the result does not depend on it")
-      ->capture_default_str();
   c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
   c->callback([o] {
     apply(*o->common);
     o->perplexity.convention = parse_convention(o->convention);
+    o->tasks.names = o->names;
+    o->wants_perplexity = std::erase(o->tasks.names, kPerplexity) > 0;
     check(*o);
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
   });

@@ -29,7 +29,7 @@ using nlohmann::json;
 
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, level = "full", dtype = "fp32", resume_dir, html;
+  std::string model, level = "full", dtype = "fp32", resume_dir, html, sweep;
   uint64_t memory = 0;
   std::vector<std::string> metrics;
   TextInput input;
@@ -159,6 +159,8 @@ void probe(const Options& given) {
   Options o = given;
   const fs::path folder = resolve_model(o.model);
   const ModelConfig config = read_config(folder);
+  json sweep;  // read before the work, so that a wrong file does not cost it
+  if (!o.sweep.empty()) sweep = read_sweep_file(o.sweep, config.num_hidden_layers);
   const TokenSequences sequences = read_sequences(o.input, folder, config);
   uint64_t tokens = 0;
   for (const auto& sequence : sequences) tokens += sequence.size() - 1;
@@ -193,7 +195,7 @@ void probe(const Options& given) {
   print_table(result);
   for (const std::string& sentence : summary) fmt::print("{}\n", sentence);
   write_result(*o.common, result);
-  keep_probe(o.model, m.folder, result, o.html);
+  keep_probe(o.model, m.folder, result, o.html, sweep);
 }
 
 }  // namespace
@@ -235,8 +237,13 @@ void add_probe(CLI::App& app) {
                 "Tokens for the logit lens, which takes L + 1 heads (0: all)");
   c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
   c->add_option("--html", o->html, "Write one self-contained page to this file")->type_name("FILE");
+  c->add_option(
+       "--sweep", o->sweep,
+       "What `fathom prune --sweep --json` wrote of the same model, for the page (default: the run's own)")
+      ->type_name("FILE");
   c->callback([o] {
     apply(*o->common);
+    if (!o->sweep.empty() && o->html.empty()) usage_error("--sweep goes with --html");
     o->diagnosis.metrics = parse_metrics(!o->metrics.empty()   ? o->metrics
                                          : o->level == "quick" ? quick_metrics()
                                                                : diagnosis_metrics());

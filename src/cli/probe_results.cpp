@@ -7,19 +7,29 @@
 #include "report/compare.h"
 #include "report/compare_page.h"
 #include "report/json_fields.h"
+#include "report/sweep_record.h"
+#include "text/text_error.h"
 
 namespace fathom::cli {
 
+nlohmann::json read_sweep_file(const std::filesystem::path& path, size_t layers) {
+  nlohmann::json sweep = read_json_file(path);
+  const uint64_t last = read_sweep(sweep, path).last_layer();
+  if (last > layers)
+    fail_in(path, fmt::format("removes layer {}, but the model has {} layers", last, layers),
+            "is it a sweep of another model?");
+  return sweep;
+}
+
 void keep_probe(const std::string& model, const std::filesystem::path& checkpoint, nlohmann::json result,
-                const std::string& html) {
+                const std::string& html, nlohmann::json sweep) {
   namespace fs = std::filesystem;
   const fs::path run = model;
-  nlohmann::json sweep;
   if (fs::is_directory(run / "checkpoints")) {
     result["checkpoint"] = checkpoint.string();
     const auto handler = nlohmann::json::error_handler_t::replace;  // A path need not be UTF-8.
     write_text_file(run / "probe.json", result.dump(2, ' ', false, handler) + "\n");
-    if (fs::exists(run / "sweep.json")) sweep = read_json_file(run / "sweep.json");
+    if (sweep.is_null() && fs::exists(run / "sweep.json")) sweep = read_json_file(run / "sweep.json");
   }
   if (html.empty()) return;
   write_text_file(html, comparison_page(single_probe(result, sweep)));

@@ -9,9 +9,9 @@
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
+#include "cli/prune_options.h"
 #include "cli/text_input.h"
 #include "core/error.h"
-#include "core/file.h"
 #include "io/gguf_model.h"
 #include "probe/choose_layers.h"
 #include "probe/prune.h"
@@ -20,24 +20,9 @@
 #include "report/table.h"
 
 namespace fathom::cli {
-namespace {
-
-namespace fs = std::filesystem;
-
-struct Options {
-  std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, drop, out, dtype = "fp32";
-  bool sweep = false;
-  size_t block = 1, choose = 0;
-  std::string what = "layer", by = "loss", angular_tokens = "all", protect, store = "source";
-  TextInput input;
-  size_t batch = 8;
-  uint64_t memory = 0;
-};
 
 std::string stderr_text(double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-"; }
 
-// "7", "7-9" or "2,7-9", of rising places.
 std::string layers_text(const std::vector<size_t>& layers) {
   std::string text;
   for (size_t i = 0; i < layers.size();) {
@@ -50,53 +35,13 @@ std::string layers_text(const std::vector<size_t>& layers) {
   return text;
 }
 
-void print_sweep(const SweepResult& r) {
-  const std::string what = removed_name(r.options.what);
-  Table table({{r.options.block == 1 ? "layer" : "layers"},
-               {"loss without"},
-               {"perplexity"},
-               {"delta loss"},
-               {"+-"}});
-  for (const SweptRemoval& swept : r.removed) {
-    std::string name = layers_text(swept.layers);
-    if (swept.original != swept.layers) name += fmt::format(" (was {})", layers_text(swept.original));
-    table.add_row({name, fmt::format("{:.4f}", swept.loss), fmt::format("{:.2f}", std::exp(swept.loss)),
-                   fmt::format("{:+.4f}", swept.delta_loss), stderr_text(swept.delta_loss_stderr)});
-  }
-  fmt::print("{} tokens in {} sequences: loss {:.4f}, perplexity {:.2f}\n", r.tokens, r.sequences, r.loss,
-             std::exp(r.loss));
-  if (r.options.what != Removed::kLayer)
-    fmt::print("left out: the {} contribution\n", what == "attn" ? "attention's" : "MLP's");
-  fmt::print("{}", table.text());
-  if (r.options.block > 1 || r.options.what != Removed::kLayer) return;
-  if (r.effective_depth) {
-    fmt::print("effective depth {:.2f} of {} layers ({:.0f}%)\n", *r.effective_depth, r.removed.size(),
-               100 * *r.effective_depth_ratio);
-  } else {
-    fmt::print("effective depth: none; no removal hurts\n");
-  }
-}
+namespace {
 
-template <class W>
-void sweep(const Options& o) {
-  const SweepOptions options{o.block, parse_removed(o.what), o.batch};
-  OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
-  const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
-  const auto progress = make_progress();
-  const SweepResult result = sweep_layers(*m.transformer, sequences, options, *progress);
-  print_sweep(result);
-  nlohmann::json json = sweep_json(result);
-  json["model"] = o.model;
-  json["dtype"] = o.dtype;
-  write_result(*o.common, json);
-  // A run folder keeps its sweep of single layers, for `fathom compare`.
-  if (options.block == 1 && options.what == Removed::kLayer &&
-      fs::is_directory(fs::path(o.model) / "checkpoints"))
-    write_text_file(fs::path(o.model) / "sweep.json", json.dump(2) + "\n");
-}
+namespace fs = std::filesystem;
 
 // What both --drop and --auto say of the layers that go.
-nlohmann::json dropped_json(const Options& o, const ModelConfig& config, const std::vector<size_t>& layers) {
+nlohmann::json dropped_json(const PruneOptions& o, const ModelConfig& config,
+                            const std::vector<size_t>& layers) {
   const ModelConfig pruned = pruned_config(config, layers);
   return {{"model", o.model},
           {"dropped", layers},
@@ -104,7 +49,7 @@ nlohmann::json dropped_json(const Options& o, const ModelConfig& config, const s
           {"layer_index", pruned.norm.layer_index}};
 }
 
-void add_price(nlohmann::json& result, const Options& o, const RemovalPrice& p) {
+void add_price(nlohmann::json& result, const PruneOptions& o, const RemovalPrice& p) {
   result["dtype"] = o.dtype;
   result["tokens"] = p.tokens;
   result["sequences"] = p.sequences;
@@ -114,7 +59,7 @@ void add_price(nlohmann::json& result, const Options& o, const RemovalPrice& p) 
   result["removed"] = {price_json(p)};
 }
 
-void write_out(const Options& o, const fs::path& model, const std::vector<size_t>& layers,
+void write_out(const PruneOptions& o, const fs::path& model, const std::vector<size_t>& layers,
                nlohmann::json& result) {
   std::function<void(const fs::path&)> tokenizer;
   if (is_gguf(model)) tokenizer = [&](const fs::path& folder) { load_tokenizer(model).save(folder); };
@@ -131,7 +76,7 @@ void write_out(const Options& o, const fs::path& model, const std::vector<size_t
 
 // What the removal costs on the given text: printed, and added to the result.
 template <class W>
-void price(const Options& o, const std::vector<size_t>& layers, nlohmann::json& result) {
+void price(const PruneOptions& o, const std::vector<size_t>& layers, nlohmann::json& result) {
   OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
   const TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
   const auto progress = make_progress();
@@ -144,7 +89,7 @@ void price(const Options& o, const std::vector<size_t>& layers, nlohmann::json& 
   add_price(result, o, p);
 }
 
-void drop(const Options& o) {
+void drop(const PruneOptions& o) {
   if (!o.out.empty()) check_new_folder(o.out);
   const fs::path folder = resolve_model(o.model);
   const ModelConfig config = read_config(folder);
@@ -155,7 +100,7 @@ void drop(const Options& o) {
   write_result(*o.common, result);
 }
 
-void print_choice(const Options& o, const LayerChoice& choice, const std::vector<RemovalPrice>& prices) {
+void print_choice(const PruneOptions& o, const LayerChoice& choice, const std::vector<RemovalPrice>& prices) {
   const bool runs = choice.order.empty();
   Table table({{"removed"},
                {runs ? "layers" : "layer"},
@@ -190,7 +135,7 @@ nlohmann::json part_json(const TokenSequences& sequences) {
 
 // Chooses on one half of the text and prices on the other. Returns the layers that go.
 template <class W>
-std::vector<size_t> choose(const Options& o, nlohmann::json& result) {
+std::vector<size_t> choose(const PruneOptions& o, nlohmann::json& result) {
   OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
   ChooseOptions options{.count = o.choose,
                         .by = parse_choose_by(o.by),
@@ -233,7 +178,7 @@ std::vector<size_t> choose(const Options& o, nlohmann::json& result) {
   return layers;
 }
 
-void choose_and_drop(const Options& o) {
+void choose_and_drop(const PruneOptions& o) {
   if (!o.out.empty()) check_new_folder(o.out);  // before the work, not after it
   nlohmann::json result;
   const std::vector<size_t> layers =
@@ -243,7 +188,7 @@ void choose_and_drop(const Options& o) {
 }
 
 // Each flag goes with a mode; one that would do nothing is refused.
-void check_flags(const Options& o, const CLI::App& command) {
+void check_flags(const PruneOptions& o, const CLI::App& command) {
   const int modes = (o.sweep ? 1 : 0) + (o.drop.empty() ? 0 : 1) + (command.count("--auto") > 0 ? 1 : 0);
   if (modes != 1)
     usage_error("give one of --sweep, --drop and --auto",
@@ -254,6 +199,9 @@ void check_flags(const Options& o, const CLI::App& command) {
   const bool automatic = command.count("--auto") > 0;
   only_with("--block", o.sweep, "--sweep");
   only_with("--what", o.sweep, "--sweep");
+  only_with("--tasks", o.sweep, "--sweep");
+  for (const char* flag : {"--eval-data", "--split", "--limit", "--num-fewshot", "--batch-tokens"})
+    only_with(flag, command.count("--tasks") > 0, "--tasks");
   only_with("--by", automatic, "--auto");
   only_with("--protect", automatic, "--auto");
   only_with("--angular-tokens", automatic && o.by == "angular", "--auto K --by angular");
@@ -266,10 +214,10 @@ void check_flags(const Options& o, const CLI::App& command) {
   }
 }
 
-void run(const Options& o, const CLI::App& command) {
+void run(const PruneOptions& o, const CLI::App& command) {
   check_flags(o, command);
   if (o.sweep) {
-    with_dtype(parse_dtype(o.dtype), [&]<class W>() { sweep<W>(o); });
+    run_sweep(o);
   } else if (!o.drop.empty()) {
     drop(o);
   } else {
@@ -280,15 +228,17 @@ void run(const Options& o, const CLI::App& command) {
 }  // namespace
 
 void add_prune(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<PruneOptions>();
   CLI::App* c = add_command(
       app, "prune", "Measure what each layer is worth, choose layers to cut, write a checkpoint without them",
       "fathom prune runs/lns --sweep --data data\n"
+      "  fathom prune model.gguf --sweep --tasks arc_easy,piqa --eval-data eval-data --json sweep.json\n"
       "  fathom prune model.gguf --auto 4 --text book.txt --out pruned\n"
       "  fathom prune runs/lns --drop 21-24,27 --out pruned",
       o->common);
   c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  c->add_flag("--sweep", o->sweep, "Loss with each layer removed, and the effective depth");
+  c->add_flag("--sweep", o->sweep,
+              "Loss with each layer removed, and the effective depth; or accuracy on --tasks; or both");
   c->add_option("--block", o->block, "Sweep: remove each run of this many consecutive layers")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
@@ -296,6 +246,13 @@ void add_prune(CLI::App& app) {
                 "Sweep: leave out the whole layer, or the contribution of attn or mlp alone")
       ->capture_default_str()
       ->check(CLI::IsMember({"layer", "attn", "mlp"}));
+  // A pass runs under many programs: shorter ones take less memory, are saved more often, and are as fast.
+  o->tasks.batch_tokens = 512;
+  c->add_option("--tasks", o->tasks.names,
+                fmt::format("Sweep: accuracy on these, comma-separated: {}", kTaskNames))
+      ->delimiter(',');
+  c->add_option("--eval-data", o->tasks.data, "Folder of <task>.<split>.jsonl, as of `fathom eval --data`");
+  add_item_options(*c, o->tasks);
   c->add_option("--auto", o->choose,
                 "Choose this many layers, on the first half of the text; price them on the other")
       ->check(CLI::Range(1, 4096));

@@ -26,7 +26,8 @@ template <class W>
 ScoringWork score_task(Transformer<W>& model, std::span<const ProgramStep<Stream<W>>> program,
                        const PreparedTask& task, size_t batch_tokens,
                        std::vector<std::vector<double>>& log_likelihoods, Progress& progress,
-                       const std::function<void()>& pack_done) {
+                       const std::function<void()>& pack_done,
+                       std::span<const ProgramVariant<Stream<W>>> variants) {
   const std::vector<std::vector<ScoreRequest>> groups = task.groups();
   const size_t begin = log_likelihoods.size();
   if (begin > groups.size()) fail("the partial results hold more items than the task", "delete them");
@@ -42,7 +43,8 @@ ScoringWork score_task(Transformer<W>& model, std::span<const ProgramStep<Stream
       [&](size_t done, const ScoringWork&) {
         progress.update(done);
         if (pack_done) pack_done();
-      });
+      },
+      variants);
   progress.end();
   return work;
 }
@@ -50,7 +52,8 @@ ScoringWork score_task(Transformer<W>& model, std::span<const ProgramStep<Stream
 #define FATHOM_INSTANTIATE(W)                                                                        \
   template ScoringWork score_task<W>(Transformer<W>&, std::span<const ProgramStep<Stream<W>>>,       \
                                      const PreparedTask&, size_t, std::vector<std::vector<double>>&, \
-                                     Progress&, const std::function<void()>&);
+                                     Progress&, const std::function<void()>&,                        \
+                                     std::span<const ProgramVariant<Stream<W>>>);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

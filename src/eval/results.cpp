@@ -124,18 +124,20 @@ TaskResult summarize(const PreparedTask& task, const std::vector<std::vector<dou
     result.not_finite +=
         std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); }) ? 0 : 1;
   }
-  const std::vector<bool> right = right_of(items, tally.plain);
-  result.acc = metric_of(right);
+  result.right = right_of(items, tally.plain);
+  result.acc = metric_of(result.right);
   result.baselines = baselines_of(items);
   result.acc_flag = baseline_flag(result.baselines, items, tally.plain);
   if (task.task->has_acc_norm) {
-    result.acc_norm = metric_of(right_of(items, tally.by_characters));
+    result.right_norm = right_of(items, tally.by_characters);
+    result.acc_norm = metric_of(result.right_norm);
     result.acc_bytes = metric_of(right_of(items, tally.by_bytes));
     result.acc_norm_flag = baseline_flag(result.baselines, items, tally.by_characters);
   }
   if (task.task->has_subjects) {
-    result.groups = groups_of(items, right, [](const std::string& subject) { return mmlu_group(subject); });
-    result.subjects = groups_of(items, right, [](const std::string& subject) { return subject; });
+    result.groups =
+        groups_of(items, result.right, [](const std::string& subject) { return mmlu_group(subject); });
+    result.subjects = groups_of(items, result.right, [](const std::string& subject) { return subject; });
   }
   return result;
 }

@@ -54,6 +54,7 @@ struct TaskResult {
   size_t items = 0, tied = 0, not_finite = 0;  ///< tied: items whose choices are all equally likely
   Metric acc;
   std::optional<Metric> acc_norm, acc_bytes;
+  std::vector<bool> right, right_norm;  ///< of each item, by acc and by acc_norm; the second may be empty
   Baselines baselines;
   std::string acc_flag, acc_norm_flag;
   std::vector<GroupResult> groups,

@@ -109,6 +109,9 @@ class Transformer {
   /// advanced.
   void run(S* x, std::span<const ProgramStep<S>> program, const Batch& batch,
            const Observer<S>& observer = {}, KvCache<W>* cache = nullptr);
+  /// Says that `layer` comes next, so that its weights can be read beside the work; `run` says so itself of
+  /// the layers of its program.
+  void prefetch(size_t layer) { source_.prefetch(layer); }
   /// out (rows, V) = head(final norm(x)).
   void logits(S* out, const S* x, size_t rows);
   /// nll (rows), in nats, of the targets given the stream x (rows, C).

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 
@@ -42,16 +43,34 @@ std::string removed_name(Removed what) {
   return what == Removed::kLayer ? "layer" : what == Removed::kAttention ? "attn" : "mlp";
 }
 
-template <class W>
-SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, const SweepOptions& options,
-                         Progress& progress) {
-  using S = Stream<W>;
-  const size_t L = model.plans().size(), C = model.config().hidden_size;
+SweepResult planned_sweep(const std::vector<LayerPlan>& plans, const SweepOptions& options) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  const size_t L = plans.size();
   if (options.block == 0 || options.block > (options.what == Removed::kLayer ? L - 1 : L)) {
     usage_error("--block " + std::to_string(options.block) + " does not fit a model of " + std::to_string(L) +
                     " layers",
                 L > 1 ? "give 1 to " + std::to_string(L - 1) : "it has no layer to spare");
   }
+  SweepResult result;
+  result.options = options;
+  result.loss = result.loss_stderr = kNone;
+  for (const Removal& removal : every_run(L, options.block, options.what)) {
+    SweptRemoval swept{{}, {}, kNone, kNone, kNone};
+    for (size_t l = removal.begin; l < removal.begin + removal.count; ++l) {
+      swept.layers.push_back(l + 1);
+      swept.original.push_back(plans[l].index);
+    }
+    result.removed.push_back(std::move(swept));
+  }
+  return result;
+}
+
+template <class W>
+SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, const SweepOptions& options,
+                         Progress& progress) {
+  using S = Stream<W>;
+  const size_t L = model.plans().size(), C = model.config().hidden_size;
+  SweepResult result = planned_sweep(model.plans(), options);
   SequenceBatches batches(sequences, options.batch_size);
   LayerRemoval<S> removal(whole_program<S>(L), every_run(L, options.block, options.what));
   StreamRecorder<S> record(L);
@@ -69,8 +88,6 @@ SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences,
   }
   progress.end();
 
-  SweepResult result;
-  result.options = options;
   result.tokens = batches.tokens();
   result.sequences = sequences.size();
   result.layer_runs = static_cast<double>(per_batch) / 2;
@@ -79,12 +96,10 @@ SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences,
   std::vector<double> deltas;
   for (size_t i = 0; i < removal.removals().size(); ++i) {
     const SequenceMean& delta = removal.delta[i];
-    SweptRemoval swept{{}, {}, removal.loss_without[i].mean(), delta.mean(), delta.standard_error()};
-    for (size_t l = removal.removals()[i].begin; swept.layers.size() < options.block; ++l) {
-      swept.layers.push_back(l + 1);
-      swept.original.push_back(model.plans()[l].index);
-    }
-    result.removed.push_back(std::move(swept));
+    SweptRemoval& swept = result.removed[i];
+    swept.loss = removal.loss_without[i].mean();
+    swept.delta_loss = delta.mean();
+    swept.delta_loss_stderr = delta.standard_error();
     deltas.push_back(delta.mean());
   }
   if (options.block == 1 && options.what == Removed::kLayer) result.effective_depth = effective_depth(deltas);

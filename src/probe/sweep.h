@@ -49,10 +49,14 @@ struct SweepResult {
   double layer_runs = 0;
 };
 
+/// What a sweep leaves out, one removal after the other as every_run names them, without a price yet (NaN).
+/// Errors: Error (usage) where no layer would be left.
+SweepResult planned_sweep(const std::vector<LayerPlan>& plans, const SweepOptions& options);
+
 /// Loss with each run of `block` layers left out, or with one sublayer of each, the others keeping the wiring
 /// of their own index. Each removal starts from the stream that the whole pass left before it, so that all of
 /// them together cost about half of L passes. Memory: the streams of one batch, (L + 1) batch_size T C.
-/// Errors: Error (usage) where no layer would be left; those of Transformer::forward.
+/// Errors: those of planned_sweep and Transformer::forward.
 template <class W>
 SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, const SweepOptions& options,
                          Progress& progress);

@@ -108,21 +108,21 @@ bool same_model(const std::string& a, const fs::path& b) {
   return !a.empty() && (fs::path(a) == b || fs::equivalent(a, b, error));
 }
 
+/// Whether a sweep says what each whole layer is worth to the loss, which is what a run's table shows.
+bool prices_layers(const SweepRecord& sweep) { return sweep.what == "layer" && !sweep.removed.empty(); }
+
 /// Hands a sweep to the model that it is of.
 void give_sweep(SweepFile file, RunComparison& c) {
   for (ProbeRecord& probe : c.probes) {
     if (!same_model(file.sweep.model, probe.model)) continue;
-    for (const RemovalRecord& r : file.sweep.removed) {
-      if (r.layer > probe.layers)
-        fail({.what =
-                  fmt::format("removes layer {}, but '{}' has {} layers", r.layer, probe.model, probe.layers),
-              .path = file.path.string(),
-              .tensor = {},
-              .offset = {},
-              .line = {},
-              .hint = "is it a sweep of another model?"});
-    }
-    if (c.is_run(probe.run) && file.sweep.what == "layer" && !file.sweep.removed.empty()) {
+    if (const uint64_t last = file.sweep.last_layer(); last > probe.layers)
+      fail({.what = fmt::format("removes layer {}, but '{}' has {} layers", last, probe.model, probe.layers),
+            .path = file.path.string(),
+            .tensor = {},
+            .offset = {},
+            .line = {},
+            .hint = "is it a sweep of another model?"});
+    if (c.is_run(probe.run) && prices_layers(file.sweep)) {
       c.runs[probe.run].sweep = std::move(file.sweep);
     } else {
       probe.sweeps.push_back(std::move(file.sweep));
@@ -131,7 +131,10 @@ void give_sweep(SweepFile file, RunComparison& c) {
   }
   for (RunRecord& run : c.runs) {
     if (!same_model(file.sweep.model, run.path)) continue;
-    run.sweep = std::move(file.sweep);
+    if (prices_layers(file.sweep))
+      run.sweep = std::move(file.sweep);
+    else
+      run.other_sweeps.push_back(std::move(file.sweep));
     return;
   }
   ProbeRecord alone;
@@ -142,9 +145,7 @@ void give_sweep(SweepFile file, RunComparison& c) {
   alone.tokens = file.sweep.tokens;
   alone.loss = file.sweep.loss;
   alone.perplexity = file.sweep.perplexity;
-  if (!file.sweep.removed.empty()) alone.layers = file.sweep.removed.back().layer;
-  for (const BlockRemovalRecord& block : file.sweep.blocks)
-    alone.layers = std::max<size_t>(alone.layers, block.layers.back());
+  alone.layers = file.sweep.last_layer();
   alone.sweeps.push_back(std::move(file.sweep));
   c.probes.push_back(std::move(alone));
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "report/accuracy_blocks.h"
 #include "report/blocks.h"
 #include "report/depth_charts.h"
 #include "report/depth_maps.h"
@@ -68,6 +69,8 @@ std::string removal_intro(const RunComparison& c, const std::vector<Removals>& r
 json removal_section(const RunComparison& c) {
   const std::vector<Removals> removals = removals_of(c);
   json blocks = present({removal_chart(removals), block_removal_chart(removals), depth_meters(removals)});
+  for (json& chart : accuracy_charts(removals)) blocks.push_back(std::move(chart));
+  for (json& table : accuracy_tables(removals)) blocks.push_back(std::move(table));
   if (blocks.empty()) {
     blocks.push_back(findings_block(
         {c.runs.empty()

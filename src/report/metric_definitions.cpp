@@ -41,6 +41,12 @@ constexpr MetricDefinition kDefinitions[] = {
     {"loss_without, delta_loss", "loss without layer l", "Δ_l = loss without l − loss",
      "cross-entropy with the layer left out; the other layers keep the scale and kind of their own index",
      ""},
+    {"delta_acc, delta_acc_norm", "change of accuracy",
+     "Δ = (1/n) Σ_i d_i,   d_i = right_i without − right_i",
+     "accuracy on a task without the layers minus that of the whole model, on the same n items; its standard "
+     "error is paired, √(Σ_i (d_i − Δ)^2 / (n − 1) / n); within two of them of zero it is called noise; p is "
+     "McNemar's, exact and two-sided, of the items lost and gained",
+     "Miller 2024, arXiv 2411.00640; McNemar 1947"},
     {"effective_depth, effective_depth_ratio", "effective depth",
      "L_{eff} = (Σ_l d_l)^2 / Σ_l d_l^2,   d_l = max(0, Δ_l)",
      "(sum d)^2 / sum d^2 with d_l = max(0, loss without l - loss): L when all layers matter alike; its "

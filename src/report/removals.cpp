@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "report/accuracy_blocks.h"
 #include "report/format.h"
 
 namespace fathom {
@@ -28,17 +29,16 @@ void complete(Removals& r) {
 }
 
 Removals removals_from(const SweepRecord& sweep, size_t run, const std::string& name, size_t layers) {
-  size_t last = sweep.removed.empty() ? 0 : sweep.removed.back().layer;
-  for (const BlockRemovalRecord& block : sweep.blocks) last = std::max<size_t>(last, block.layers.back());
   Removals out{.run = run,
                .name = name,
                .what = sweep.what,
-               .layers = std::max(layers, last),
+               .layers = std::max<size_t>(layers, sweep.last_layer()),
                .loss = sweep.loss,
                .removed = sweep.removed,
                .blocks = sweep.blocks,
                .effective_depth = sweep.effective_depth,
-               .effective_depth_ratio = sweep.effective_depth_ratio};
+               .effective_depth_ratio = sweep.effective_depth_ratio,
+               .accuracies = sweep.accuracies};
   complete(out);
   return out;
 }
@@ -64,19 +64,6 @@ Removals removals_from(const ProbeRecord& probe) {
 bool has_layer_sweep(const std::vector<SweepRecord>& sweeps) {
   return std::any_of(sweeps.begin(), sweeps.end(),
                      [](const SweepRecord& s) { return s.what == "layer" && !s.removed.empty(); });
-}
-
-/// "3", "22-27", "4, 9-11".
-std::string ranges(const std::vector<uint64_t>& layers) {
-  std::string text;
-  for (size_t i = 0; i < layers.size();) {
-    size_t end = i;
-    while (end + 1 < layers.size() && layers[end + 1] == layers[end] + 1) ++end;
-    text += (text.empty() ? "" : ", ") + std::to_string(layers[i]);
-    if (end > i) text += "-" + std::to_string(layers[end]);
-    i = end + 1;
-  }
-  return text;
 }
 
 const RemovalRecord* extreme(const std::vector<RemovalRecord>& removed, double sign) {
@@ -112,7 +99,7 @@ std::string cheap_sentence(const Removals& r) {
   }
   if (cheap.empty()) return fmt::format("No layer is free: each costs {} nats or more by itself.", kCheap);
   return fmt::format("{} of {} layers cost less than {} nats each by itself, 1% of perplexity: {}.",
-                     cheap.size(), r.layers, kCheap, ranges(cheap));
+                     cheap.size(), r.layers, kCheap, layer_ranges(cheap));
 }
 
 /// The cheapest removal of each number of layers.
@@ -126,9 +113,9 @@ std::vector<std::string> block_sentences(const std::vector<BlockRemovalRecord>& 
   std::vector<std::string> out;
   for (const auto& [count, block] : best) {
     if (block == nullptr) continue;
-    out.push_back(fmt::format("Cheapest {} layers to cut together: {}, {}{}.", count, ranges(block->layers),
-                              price_text(block->delta_loss, block->delta_loss_stderr),
-                              perplexity_change(loss, block->delta_loss)));
+    out.push_back(fmt::format(
+        "Cheapest {} layers to cut together: {}, {}{}.", count, layer_ranges(block->layers),
+        price_text(block->delta_loss, block->delta_loss_stderr), perplexity_change(loss, block->delta_loss)));
   }
   return out;
 }
@@ -143,6 +130,7 @@ std::vector<Removals> removals_of(const RunComparison& comparison) {
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
     const RunRecord& run = comparison.runs[i];
     if (run.sweep) out.push_back(removals_from(*run.sweep, i, run.name, 0));
+    for (const SweepRecord& sweep : run.other_sweeps) out.push_back(removals_from(sweep, i, run.name, 0));
   }
   for (const ProbeRecord& probe : comparison.probes) {
     const bool run_has_sweep = probe.run < comparison.runs.size() && comparison.runs[probe.run].sweep;
@@ -154,6 +142,18 @@ std::vector<Removals> removals_of(const RunComparison& comparison) {
   std::stable_sort(out.begin(), out.end(),
                    [](const Removals& a, const Removals& b) { return a.run < b.run; });
   return out;
+}
+
+std::string layer_ranges(const std::vector<uint64_t>& layers) {
+  std::string text;
+  for (size_t i = 0; i < layers.size();) {
+    size_t end = i;
+    while (end + 1 < layers.size() && layers[end + 1] == layers[end] + 1) ++end;
+    text += (text.empty() ? "" : ", ") + std::to_string(layers[i]);
+    if (end > i) text += "-" + std::to_string(layers[end]);
+    i = end + 1;
+  }
+  return text;
 }
 
 double effective_depth_stderr(const std::vector<RemovalRecord>& removed) {
@@ -198,6 +198,7 @@ std::vector<std::string> removal_headline(const Removals& r) {
     if (r.what == "layer") out.push_back(cheap_sentence(r));
   }
   for (std::string& sentence : block_sentences(r.blocks, r.loss)) out.push_back(std::move(sentence));
+  for (std::string& sentence : accuracy_sentences(r.accuracies, r.what)) out.push_back(std::move(sentence));
   return out;
 }
 

@@ -44,6 +44,8 @@ struct RunRecord {
   std::vector<EvaluationRecord> evaluations;  ///< By step; may be empty.
   std::optional<SweepRecord> sweep;           ///< sweep.json, which `prune --sweep` leaves.
   std::optional<ProbeRecord> probe;           ///< probe.json, which `probe` leaves.
+  /// Those given beside it, of sublayers, of runs of layers, or of tasks alone.
+  std::vector<SweepRecord> other_sweeps = {};
 };
 
 /// Reads the run directory `folder`. A run that was killed and resumed has steps twice in metrics.jsonl: what

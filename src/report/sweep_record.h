@@ -25,6 +25,26 @@ struct BlockRemovalRecord {
   double delta_loss = kMissing, delta_loss_stderr = kMissing;
 };
 
+/// A task's accuracy without some layers, on the items that the whole model answered too. Shares of 1.
+struct AccuracyRemovalRecord {
+  std::vector<uint64_t> layers;  ///< 1-based, ascending.
+  double value = kMissing, delta = kMissing, delta_stderr = kMissing, mcnemar_p = kMissing;
+  std::string flag;  ///< Why the score is none, such as that of a dead model; "" for a score.
+
+  /// "within noise" (two standard errors or less from zero), "better", "worse", or "noise unknown".
+  std::string verdict() const;
+};
+
+/// What a sweep says of one task by one metric.
+struct AccuracyRecord {
+  std::string task, metric;  ///< "acc" or "acc_norm".
+  uint64_t items = 0;
+  double value = kMissing, error = kMissing;      ///< Of the whole model.
+  double chance = kMissing, majority = kMissing;  ///< What answers without any skill get on these items.
+  std::string flag;
+  std::vector<AccuracyRemovalRecord> removed;  ///< In the order of the file.
+};
+
 struct SweepRecord {
   std::string model;           ///< As it was named; "" where the file does not say.
   std::string what = "layer";  ///< What was left out of each layer: "layer", "attn" or "mlp".
@@ -33,10 +53,15 @@ struct SweepRecord {
   std::vector<RemovalRecord> removed;                                   ///< By layer, each at most once.
   std::vector<BlockRemovalRecord> blocks;                               ///< In the order of the file.
   double effective_depth = kMissing, effective_depth_ratio = kMissing;  ///< NaN: no removal hurts.
+  std::vector<AccuracyRecord> accuracies = {};                          ///< Of a sweep with --tasks.
+
+  /// The highest layer that is removed anywhere.
+  uint64_t last_layer() const;
 };
 
-/// Reads a sweep; `origin` is the file it came from, for errors. Errors: Error naming file and key, where
-/// `removed` is absent, empty, or names a layer twice.
+/// Reads a sweep; `origin` is the file it came from, for errors. One of tasks alone has neither `removed` nor
+/// `blocks`, which hold losses. Errors: Error naming file and key, where `removed` is absent, empty, or names
+/// a layer twice.
 SweepRecord read_sweep(const nlohmann::json& object, const std::filesystem::path& origin);
 
 }  // namespace fathom

@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "core/threads.h"
+#include "io/checkpoint.h"
+#include "io/streamed_weights.h"
 #include "kernels/cross_entropy.h"
 #include "support/expect_error.h"
 #include "support/family_models.h"
+#include "support/temp_folder.h"
 #include "support/tiny_model.h"
 
 namespace fathom {
@@ -200,6 +203,94 @@ TEST(Scoring, RunsAnyProgram) {
     for (size_t s = 0; s < requests[i].scored; ++s)
       EXPECT_NEAR(nll[i][s], plain[T - requests[i].scored + s], 1e-12);
   }
+}
+
+/// Without layer 2, without the attention of layer 3, without the last layer, and the whole again.
+template <class S>
+std::vector<ProgramVariant<S>> some_variants() {
+  return {{1, {{2}, {3}}}, {2, {{2, nullptr, LayerPart::kWithoutAttention}, {3}}}, {3, {}}, {4, {}}};
+}
+
+// What is shared changes no bit: each variant's likelihoods are those of its program by itself, in any packs.
+template <class W>
+void expect_variants_alone(const ModelConfig& config) {
+  using S = Stream<W>;
+  TinyModel<W> m(config);
+  const auto groups = draw_groups(9, config.vocab_size);
+  const Program<S> whole = whole_program<S>(4);
+  const auto variants = some_variants<S>();
+  std::vector<std::vector<std::vector<double>>> together;
+  const ScoringWork work = score_groups<W>(
+      m.model, whole, groups, 0, 100,
+      [&](size_t, std::span<const std::vector<double>> nll) {
+        together.emplace_back(nll.begin(), nll.end());
+      },
+      {}, variants);
+  std::vector<Program<S>> programs{whole};
+  for (const auto& v : variants) {
+    programs.emplace_back(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(v.begin));
+    programs.back().insert(programs.back().end(), v.rest.begin(), v.rest.end());
+  }
+  uint64_t scored = 0;
+  for (size_t v = 0; v < programs.size(); ++v) {
+    for (size_t g = 0; g < groups.size(); ++g) {
+      std::vector<std::vector<double>> alone;
+      scored += score_together<W>(m.model, programs[v], groups[g], alone).scored;
+      ASSERT_EQ(together[g].size(), programs.size() * groups[g].size());
+      for (size_t i = 0; i < groups[g].size(); ++i)
+        EXPECT_EQ(together[g][v * groups[g].size() + i], alone[i]) << "variant " << v << ", group " << g;
+    }
+  }
+  EXPECT_EQ(work.scored, scored);
+  EXPECT_NE(together[0][0], together[0][groups[0].size()]);
+}
+
+TEST(Scoring, RunsVariantsAbreastWithTheBitsOfEachAlone) {
+  expect_variants_alone<float>(test::tiny_config(NormType::kLns));
+  expect_variants_alone<bf16>(test::tiny_config(NormType::kPost));
+  ModelConfig window = test::tiny_config(NormType::kPre);
+  window.sliding_window = 5;
+  expect_variants_alone<float>(window);
+}
+
+TEST(Scoring, ReadsALayerOnceForAllVariants) {
+  TinyModel<float> m(test::tiny_config(NormType::kPre));
+  const test::TempFolder folder;
+  save_model(folder.path(), m.model.config(), m.weights.list(), m.weights.values(), DType::kF32);
+  StreamedWeights<float> streamed(folder.path(), m.model.config(), 0);
+  ASSERT_EQ(streamed.layers_kept(), 0u);
+  Transformer<float> model(m.model.config(), streamed);
+  const auto groups = draw_groups(3, m.model.config().vocab_size);
+  std::vector<std::vector<double>> nll, expected;
+  score_together<float>(model, whole_program<float>(4), groups[0], nll, some_variants<float>());
+  EXPECT_EQ(streamed.layers_read(), 4u);
+  score_together<float>(m.model, whole_program<float>(4), groups[0], expected, some_variants<float>());
+  EXPECT_EQ(nll, expected);
+}
+
+TEST(Scoring, RefusesVariantsWhoseLayersAreNotTheirPrograms) {
+  TinyModel<float> m(test::tiny_config(NormType::kPre));
+  const std::vector<ScoreRequest> requests = {{{1, 2, 3, 4}, 2}};
+  const std::vector<ProgramVariant<float>> swapped{{0, {{1}, {0}, {2}, {3}}}};
+  std::vector<std::vector<double>> nll;
+  EXPECT_ERROR(score_together<float>(m.model, whole_program<float>(4), requests, nll, swapped),
+               ErrorCode::kFailed, "internal");
+}
+
+// A pack takes what it has room for; a long beginning in common stretches it.
+TEST(Scoring, CutsGroupsIntoPacks) {
+  const auto group = [](int32_t first) {
+    return std::vector<ScoreRequest>{{{first, 2, 3, 4, 5}, 1}, {{first, 2, 3, 6, 7}, 1}};  // 3 + 1 + 1 rows
+  };
+  const std::vector<std::vector<ScoreRequest>> groups{group(1), group(8), group(9), group(10)};
+  const GroupRange two = next_pack(groups, 1, 10);
+  EXPECT_EQ(two.begin, 1u);
+  EXPECT_EQ(two.end, 3u);
+  EXPECT_EQ(two.rows, 10u);
+  EXPECT_EQ(next_pack(groups, 3, 10).rows, 5u);
+  EXPECT_EQ(next_pack(groups, 0, 1).rows, 5u) << "a group stays together";
+  const std::vector<std::vector<ScoreRequest>> alike{group(1), group(1)};
+  EXPECT_EQ(next_pack(alike, 0, 1).end, 2u) << "3 rows in common allow 12";
 }
 
 TEST(Scoring, RefusesWhatDoesNotFitTheModel) {

@@ -47,7 +47,7 @@ TOOLTIP = """(() => {
 
 
 # Page, the files of make_probes.py on it, charts, heat maps.
-DIAGNOSES = [("full", ["full", "sweep", "attn", "runs"], 19, 4), ("overlay", ["full", "sweep", "other", "long"], 22, 12),
+DIAGNOSES = [("full", ["full", "sweep", "attn", "runs"], 21, 4), ("overlay", ["full", "sweep", "other", "long"], 24, 12),
              ("quick", ["quick"], 14, 2), ("one", ["one"], 18, 2), ("hundred", ["hundred"], 18, 4), ("gaps", ["gaps"], 17, 4)]
 
 

@@ -88,12 +88,30 @@ def sweep(model, layers, what="layer", run=1):
             "removed": removed, "effective_depth": depth, "effective_depth_ratio": depth / layers}
 
 
+def with_tasks(result, tasks=("arc_easy", "piqa"), items=500):
+    """The sweep with accuracies on tasks, which fall where the loss rises."""
+    rng = random.Random(str(tasks))
+    result["tasks"] = [{"task": task, "n": items, "acc": 0.62, "acc_stderr": 0.0217, "acc_norm": 0.58, "acc_norm_stderr": 0.0221,
+                        "baselines": {"chance": 0.25, "majority": 0.27}, "flags": {}} for task in tasks]
+    for removal in result["removed"]:
+        removal["tasks"] = []
+        for task in tasks:
+            entry = {"task": task, "n": items, "flags": {}}
+            for metric, whole in (("acc", 0.62), ("acc_norm", 0.58)):
+                delta = max(-0.35, -0.05 * removal["delta_loss"]) + 0.01 * rng.gauss(0, 1)
+                entry |= {metric: whole + delta, f"delta_{metric}": delta, f"delta_{metric}_stderr": 0.012, f"{metric}_mcnemar_p": 0.2}
+            if removal["layers"] == [1]:
+                entry["flags"] = {"acc": "every item is answered with choice 1"}
+            removal["tasks"].append(entry)
+    return result
+
+
 LONG = "models/An-Organisation-With-A-Very-Long-Name-Base-Instruct-v2.1-Q4_K_M-imatrix-with-calibration.gguf"
 
 
 def write_all(folder):
     """The files of the browser test, by name."""
-    results = {"full": probe("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30), "sweep": sweep("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30),
+    results = {"full": probe("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30), "sweep": with_tasks(sweep("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30)),
                "attn": sweep("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30, "attn"),
                "runs": sweep("models/SmolLM2-135M-Instruct.Q4_1.gguf", 30, run=3), "other": probe("models/other-24", 24),
                "long": probe(LONG, 12), "quick": probe("models/quick", 16, quick=True), "one": probe("models/one", 1),
