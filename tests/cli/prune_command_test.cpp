@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "core/file.h"
 #include "core/rng.h"
@@ -91,19 +92,9 @@ class PruneCommand : public testing::Test {
 
   // Runs `fathom prune` and returns what it wrote with --json.
   json prune(std::vector<std::string> arguments) {
-    CLI::App app;
-    add_prune(app);
     arguments.insert(arguments.begin(), "prune");
     arguments.insert(arguments.end(), {"--json", at("result.json")});
-    std::reverse(arguments.begin(), arguments.end());
-    testing::internal::CaptureStdout();
-    try {
-      app.parse(arguments);
-    } catch (...) {
-      printed_ = testing::internal::GetCapturedStdout();
-      throw;
-    }
-    printed_ = testing::internal::GetCapturedStdout();
+    printed_ = call(arguments);
     return json::parse(read_text_file(folder_ / "result.json"));
   }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }

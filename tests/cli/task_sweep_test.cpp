@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/call.h"
 #include "cli/command.h"
 #include "cli/task_sweep.h"
 #include "core/file.h"
@@ -76,28 +77,15 @@ class TaskSweep : public testing::Test {
     write_text_file(folder_ / "data" / file, lines);
   }
 
-  void call(void (*add)(CLI::App&), std::vector<std::string> arguments) {
-    CLI::App app;
-    add(app);
-    std::reverse(arguments.begin(), arguments.end());
-    testing::internal::CaptureStdout();
-    try {
-      app.parse(arguments);
-    } catch (...) {
-      printed_ = testing::internal::GetCapturedStdout();
-      throw;
-    }
-    printed_ = testing::internal::GetCapturedStdout();
-  }
   json sweep(const std::string& tasks, const std::vector<std::string>& more = {}) {
     std::vector<std::string> arguments{"prune",       at("model"), "--sweep", "--tasks",   tasks,
                                        "--eval-data", at("data"),  "--json",  at("s.json")};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    call(add_prune, arguments);
+    printed_ = call(arguments);
     return json::parse(read_text_file(folder_ / "s.json"));
   }
   json eval(const std::string& model, const std::string& tasks) {
-    call(add_eval, {"eval", at(model), "--tasks", tasks, "--data", at("data"), "--json", at("e.json")});
+    call({"eval", at(model), "--tasks", tasks, "--data", at("data"), "--json", at("e.json")});
     return json::parse(read_text_file(folder_ / "e.json"))["tasks"];
   }
   static json without_speed(json result) {
@@ -144,7 +132,7 @@ TEST_F(TaskSweep, FindsThatAnIdentityLayerChangesNothing) {
 // Each removal is the model that `--drop` writes, and its change follows from the items' correctness.
 TEST_F(TaskSweep, ScoresARemovalAsThePrunedModel) {
   const json result = sweep("arc_easy");
-  call(add_prune, {"prune", at("model"), "--drop", "2", "--out", at("pruned")});
+  call({"prune", at("model"), "--drop", "2", "--out", at("pruned")});
   const json pruned = eval("pruned", "arc_easy")[0], &whole = result["tasks"][0],
              &task = result["removed"][1]["tasks"][0];
   for (const char* key :
@@ -228,11 +216,11 @@ TEST_F(TaskSweep, GoesOnFromWhatAnEarlierRunHasScored) {
 TEST_F(TaskSweep, StaysOutOfARunsFolderWithoutText) {
   const std::vector<std::string> tasks{"prune",       at("run"),  "--sweep", "--tasks", "piqa",
                                        "--eval-data", at("data"), "--limit", "5"};
-  call(add_prune, tasks);
+  call(tasks);
   EXPECT_FALSE(fs::exists(folder_ / "run/sweep.json"));
   std::vector<std::string> both = tasks;
   both.insert(both.end(), {"--text", at("text.txt"), "--seq", "16"});
-  call(add_prune, both);
+  call(both);
   const json kept = json::parse(read_text_file(folder_ / "run/sweep.json"));
   EXPECT_TRUE(kept["removed"][0]["delta_loss"].is_number());
   EXPECT_EQ(kept["removed"][0]["tasks"][0]["n"], 5);
@@ -243,15 +231,15 @@ TEST_F(TaskSweep, StandsOnThePageOfADiagnosis) {
   const std::vector<std::string> probe{"probe",  at("model"),  "--text",  at("text.txt"),
                                        "--seq",  "16",         "--level", "quick",
                                        "--html", at("p.html"), "--sweep", at("s.json")};
-  call(add_probe, probe);
+  call(probe);
   const std::string page = read_text_file(folder_ / "p.html");
   EXPECT_THAT(page, HasSubstr("What removing layers does to arc_easy"));
   EXPECT_THAT(page, HasSubstr("arc_easy (40 items, whole"));
   json more = json::parse(read_text_file(folder_ / "s.json"));
   more["removed"][3]["layers"] = {5};
   write_text_file(folder_ / "s.json", more.dump());
-  EXPECT_ERROR(call(add_probe, probe), ErrorCode::kFailed, "s.json: removes layer 5, but the model has 4");
-  EXPECT_ERROR(call(add_probe, {"probe", at("model"), "--text", at("text.txt"), "--sweep", at("s.json")}),
+  EXPECT_ERROR(call(probe), ErrorCode::kFailed, "s.json: removes layer 5, but the model has 4");
+  EXPECT_ERROR(call({"probe", at("model"), "--text", at("text.txt"), "--sweep", at("s.json")}),
                ErrorCode::kUsage, "--sweep goes with --html");
 }
 
@@ -264,11 +252,11 @@ TEST_F(TaskSweep, SaysWhatIsWrong) {
   EXPECT_ERROR(sweep("piqa", {"--batch-tokens", "0"}), ErrorCode::kUsage, "--batch-tokens");
   EXPECT_ERROR(sweep("piqa", {"--memory", "1000"}), ErrorCode::kUsage, "--memory 1000 B is too little");
   EXPECT_ERROR(sweep("piqa", {"--block", "4"}), ErrorCode::kUsage, "--block 4");
-  EXPECT_ERROR(call(add_prune, {"prune", at("model"), "--sweep", "--tasks", "piqa"}), ErrorCode::kUsage,
+  EXPECT_ERROR(call({"prune", at("model"), "--sweep", "--tasks", "piqa"}), ErrorCode::kUsage,
                "--eval-data is missing");
-  EXPECT_ERROR(call(add_prune, {"prune", at("model"), "--drop", "1", "--tasks", "piqa"}), ErrorCode::kUsage,
+  EXPECT_ERROR(call({"prune", at("model"), "--drop", "1", "--tasks", "piqa"}), ErrorCode::kUsage,
                "--tasks goes with --sweep");
-  EXPECT_ERROR(call(add_prune, {"prune", at("model"), "--sweep", "--limit", "3", "--text", at("text.txt")}),
+  EXPECT_ERROR(call({"prune", at("model"), "--sweep", "--limit", "3", "--text", at("text.txt")}),
                ErrorCode::kUsage, "--limit goes with --tasks");
 }
 
