@@ -19,9 +19,9 @@ const std::vector<Isa>& available_isas();
 
 /// Whether this processor's product of bf16 pairs (VDPBF16PS) is slower than its fp32 FMA. Intel's cores
 /// since Golden Cove, which leave bf16 to AMX, finish one of 512 bits every second cycle, and two FMAs in
-/// each (measured on Emerald Rapids: docs/performance.md); Cooper Lake and AMD's Zen 4 and 5 make bf16
-/// products at twice the rate of FMAs. Known by the processor's name, not by a measurement: the same machine
-/// must make the same bits in each run.
+/// each (measured on Emerald Rapids: docs/performance.md); AMD's Zen 5 makes bf16
+/// products at twice the rate of FMAs (the same), and Intel says so of Cooper Lake. Known by the processor's
+/// name, not by a measurement: the same machine must make the same bits in each run.
 bool slow_bf16_pairs();
 
 /// The fastest of `available` (rising order, not empty): the last, except that avx512_bf16 gives way to the
