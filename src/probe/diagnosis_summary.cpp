@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/layer_ranges.h"
 #include "probe/diagnosis.h"
 
 namespace fathom {
@@ -19,19 +20,6 @@ std::vector<double> values_of(const json& diagnosis, const char* key) {
     values.push_back(layer[key].get<double>());
   }
   return values;
-}
-
-// "3", "22-27", "4, 9-11" of 1-based layers.
-std::string ranges(const std::vector<size_t>& layers) {
-  std::string text;
-  for (size_t i = 0; i < layers.size();) {
-    size_t end = i;
-    while (end + 1 < layers.size() && layers[end + 1] == layers[end] + 1) ++end;
-    text += (text.empty() ? "" : ", ") + std::to_string(layers[i]);
-    if (end > i) text += "-" + std::to_string(layers[end]);
-    i = end + 1;
-  }
-  return text;
 }
 
 template <class Test>
@@ -73,7 +61,7 @@ void say_variance(const json& d, std::vector<std::string>& out) {
   if (!layers.empty())
     out.push_back(
         fmt::format("More than half of the variance after layer{} {} is that of the first token alone.",
-                    layers.size() > 1 ? "s" : "", ranges(layers)));
+                    layers.size() > 1 ? "s" : "", layer_ranges(layers)));
 }
 
 void say_angles(const json& d, std::vector<std::string>& out) {
@@ -85,7 +73,7 @@ void say_angles(const json& d, std::vector<std::string>& out) {
     out.push_back(fmt::format("Every layer turns the stream by {:.0f} degrees or more.", kDegrees));
   } else {
     out.push_back(fmt::format("Layer{} {} turn{} the stream by less than {:.0f} degrees{}.",
-                              small.size() > 1 ? "s" : "", ranges(small), small.size() > 1 ? "" : "s",
+                              small.size() > 1 ? "s" : "", layer_ranges(small), small.size() > 1 ? "" : "s",
                               kDegrees, small.size() > 1 ? " each" : ""));
   }
 }
@@ -101,7 +89,8 @@ void say_removal(const json& d, std::vector<std::string>& out) {
       fmt::format("The cheapest layer to remove is {} ({:+.4f} nats), the dearest {} ({:+.4f} nats).",
                   least - delta.begin() + 1, *least, most - delta.begin() + 1, *most));
   if (!cheap.empty())
-    out.push_back(fmt::format("Alone, each of these costs less than {} nats: {}.", kCheap, ranges(cheap)));
+    out.push_back(
+        fmt::format("Alone, each of these costs less than {} nats: {}.", kCheap, layer_ranges(cheap)));
   if (d.contains("effective_depth") && d["effective_depth"].is_number()) {
     out.push_back(fmt::format("Effective depth: {:.1f} of {} layers.", d["effective_depth"].get<double>(),
                               delta.size()));
@@ -115,7 +104,7 @@ void say_usefulness(const json& d, std::vector<std::string>& out) {
   if (useful.empty()) return;
   const auto linear = layers_where(useful, [](double u) { return u < 0.1; });
   out.push_back(fmt::format("{} of {} layers could be a linear map at less than a tenth of the loss{}.",
-                            linear.size(), useful.size(), linear.empty() ? "" : ": " + ranges(linear)));
+                            linear.size(), useful.size(), linear.empty() ? "" : ": " + layer_ranges(linear)));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/layer_ranges.h"
 #include "report/blocks.h"
 #include "report/format.h"
 #include "report/metric_definitions.h"

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/layer_ranges.h"
 #include "report/accuracy_blocks.h"
 #include "report/format.h"
 
@@ -142,18 +143,6 @@ std::vector<Removals> removals_of(const RunComparison& comparison) {
   std::stable_sort(out.begin(), out.end(),
                    [](const Removals& a, const Removals& b) { return a.run < b.run; });
   return out;
-}
-
-std::string layer_ranges(const std::vector<uint64_t>& layers) {
-  std::string text;
-  for (size_t i = 0; i < layers.size();) {
-    size_t end = i;
-    while (end + 1 < layers.size() && layers[end + 1] == layers[end] + 1) ++end;
-    text += (text.empty() ? "" : ", ") + std::to_string(layers[i]);
-    if (end > i) text += "-" + std::to_string(layers[end]);
-    i = end + 1;
-  }
-  return text;
 }
 
 double effective_depth_stderr(const std::vector<RemovalRecord>& removed) {

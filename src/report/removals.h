@@ -37,9 +37,6 @@ double effective_depth_stderr(const std::vector<RemovalRecord>& removed);
 /// "6.3 +- 0.2 of 30" and `unit`, or "no removal hurts".
 std::string effective_depth_text(const Removals& removals, const char* unit = " layers");
 
-/// "3", "22-27", "4, 9-11", of ascending layers.
-std::string layer_ranges(const std::vector<uint64_t>& layers);
-
 /// "+0.0862 +- 0.0110 nats".
 std::string price_text(double delta, double error);
 
