@@ -8,6 +8,8 @@
 #include "core/threads.h"
 #include "kernels/attention_dpbf16.h"
 #include "kernels/attention_plan.h"
+#include "kernels/attention_tiles.h"
+#include "kernels/gemm_tiles.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention.cpp"
@@ -53,11 +55,27 @@ float* scratch_of(size_t size) {
   return memory.data();
 }
 
-// With AMX, attention has no kernels on tiles yet; its processors make float products faster than those of
-// bf16 pairs.
+// Whether the tiles take it; a cap on the scores is left to the vector kernels.
+bool on_tiles(const AttentionShape& s) {
+  return active_isa() == Isa::kAmx && s.softcap == 0 && gemm_detail::amx_is_trusted();
+}
+
 bool pairs_pay() {
   const Isa isa = active_isa();
   return isa == Isa::kAvx512Bf16 || (isa > Isa::kAvx512Bf16 && !slow_bf16_pairs());
+}
+
+// Work on parts of a head, of `together` blocks of queries each.
+template <class Run>
+void for_each_part(const AttentionShape& s, size_t together, size_t scratch_size, const Run& run) {
+  const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
+  const size_t parts = (blocks + together - 1) / together;
+  parallel_for(s.B * s.NH * parts, [&](size_t i) {
+    const size_t first = i % parts * together;
+    run(ForwardPart{i / parts / s.NH, i / parts % s.NH, first * kAttentionBlock,
+                    std::min(together, blocks - first)},
+        scratch_of(scratch_size));
+  });
 }
 
 template <class W>
@@ -72,30 +90,36 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
   }
   auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
+    if (on_tiles(s)) {
+      for_each_part(s, kTileForwardQueries / kAttentionBlock, tile_forward_scratch_size(s.HS),
+                    [&](const ForwardPart& part, float* scratch) {
+                      amx_attention().forward(out, lse, q, k, v, s, part, scratch);
+                    });
+      return;
+    }
     if (pairs_pay()) run = &attention_forward_blocks_dpbf16;
   }
   const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
-  const size_t together = blocks > kForwardBlocks ? kForwardBlocks : 1;
-  const size_t parts = (blocks + together - 1) / together;
-  parallel_for(s.B * s.NH * parts, [&](size_t i) {
-    const size_t first = i % parts * together;
-    const ForwardPart part{i / parts / s.NH, i / parts % s.NH, first * kAttentionBlock,
-                           std::min(together, blocks - first)};
-    run(out, lse, q, k, v, s, part, scratch_of(forward_scratch_size(s.HS)));
-  });
+  for_each_part(s, blocks > kForwardBlocks ? kForwardBlocks : 1, forward_scratch_size(s.HS),
+                [&](const ForwardPart& part, float* scratch) { run(out, lse, q, k, v, s, part, scratch); });
 }
 
 template <class W>
 void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q, const W* k,
                    const W* v, const AttentionShape& s) {
   auto head = FATHOM_SIMD(backward_head_floats<W>);
+  size_t scratch_size = backward_scratch_size(s.Tq, s.HS);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (pairs_pay()) head = &attention_backward_head_dpbf16;
+    if (on_tiles(s)) {
+      head = amx_attention().backward;
+      scratch_size = tile_backward_scratch_size(s.Tq, s.HS);
+    } else if (pairs_pay())
+      head = &attention_backward_head_dpbf16;
   }
   // One head of keys and values is one piece of work: its dk and dv then add up in one place, in one order.
   parallel_for(s.B * s.NKV, [&](size_t i) {
     head(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV,
-         scratch_of(backward_scratch_size(s.Tq, s.HS)));
+         scratch_of(scratch_size));
   });
 }
 

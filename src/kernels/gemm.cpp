@@ -28,14 +28,16 @@ std::atomic<GemmBackend>& backend_slot() {
 
 bool use_onednn(Isa isa) {
   const GemmBackend backend = gemm_backend();
-  if (backend == GemmBackend::kAuto) {
-    static gemm_detail::TileTrust trust;
-    return isa == Isa::kAmx && !trust.allows(gemm_detail::amx_kernels());
-  }
+  if (backend == GemmBackend::kAuto) return isa == Isa::kAmx && !gemm_detail::amx_is_trusted();
   return backend == GemmBackend::kOneDnn && isa >= Isa::kAvx512Bf16;
 }
 
 }  // namespace
+
+bool gemm_detail::amx_is_trusted() {
+  static TileTrust trust;
+  return gemm_backend() != GemmBackend::kAuto || trust.allows(amx_kernels());
+}
 
 GemmBackend gemm_backend() { return backend_slot().load(std::memory_order_relaxed); }
 

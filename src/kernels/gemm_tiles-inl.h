@@ -8,42 +8,41 @@
 
 namespace fathom::gemm_detail {
 
-// What is done beside the products, cut into as many equal slices as there are steps.
+// What is done beside the products. The pending sums are stored in a few large slices: a call costs more than
+// a row.
 class BesideProducts {
  public:
-  BesideProducts(const TileBlock& block, StoreTile store)
-      : block_(block),
-        store_(store),
-        rows_(ceil_div(kStrip, block.steps)),
-        bytes_(ceil_div(kBlockSums * sizeof(float), block.steps)) {}
+  BesideProducts(const TileBlock& block, StoreSums store)
+      : block_(block), store_(store), rows_(ceil_div(kStrip, std::min(block.steps, kStoreSlices))) {}
 
   [[gnu::always_inline]] void slice(size_t step) const {
     if (block_.next_a != nullptr) {
       const std::byte* line = block_.next_a + step * block_.a_step;
-      for (size_t i = 0; i < kStrip; ++i, line += block_.a_stride) __builtin_prefetch(line);
+      for (size_t i = 0; i < kStrip; ++i, line += block_.a_stride) __builtin_prefetch(line, 0, 2);
     }
-    if (block_.next_sums != nullptr) {
-      const auto* sums = reinterpret_cast<const std::byte*>(block_.next_sums) + step * bytes_;
-      for (size_t byte = 0; byte < bytes_; byte += 64) __builtin_prefetch(sums + byte);
-    }
+    const std::byte* line = block_.next_b + step * block_.next_lines * 64;
+    for (size_t i = 0; i < block_.next_lines; ++i) __builtin_prefetch(line + i * 64, 0, 2);
     const size_t row = step * rows_;
-    if (block_.fetches_out && row < block_.rows)
-      prefetch(block_.out.at(row, 0), std::min(rows_, block_.rows - row), block_.cols);
+    if (row >= kStrip) return;
     const PendingStore& p = block_.pending;
     if (row < p.rows)
-      store_(p.sums + row * kStrip, kStrip, std::min(rows_, p.rows - row), p.cols, p.to.at(row, 0));
+      store_(p.sums + row * kStrip, std::min(rows_, p.rows - row), p.cols, p.to.at(row, 0));
+    if (block_.fetches_out && row < block_.rows)
+      prefetch_for_store(block_.out.at(row, 0), std::min(rows_, block_.rows - row), block_.cols);
   }
 
  private:
+  static constexpr size_t kStoreSlices = 4;
+
   const TileBlock& block_;
-  const StoreTile store_;
-  const size_t rows_, bytes_;
+  const StoreSums store_;
+  const size_t rows_;
 };
 
 // Registers 0 to 3 hold the sums (row-major), 4 and 5 A's tiles, 6 and 7 B's: four products for four loads,
 // the best ratio that eight registers allow. A block of 16 rows or columns leaves its second tile out.
 template <class Tiles, bool two_rows, bool two_cols>
-void multiply_tile_block(const TileBlock& block, StoreTile store) {
+void multiply_tile_block(const TileBlock& block, StoreSums store) {
   constexpr size_t kSumsStride = kStrip * sizeof(float), kTileBytes = kTileRows * kTileRowBytes;
   const BesideProducts beside(block, store);
   float *sums = block.sums, *lower_sums = sums + kTileRows * kStrip;
@@ -63,14 +62,14 @@ void multiply_tile_block(const TileBlock& block, StoreTile store) {
   const size_t steps = block.steps, a_stride = block.a_stride, a_step = block.a_step;
   for (size_t s = 0; s < steps; ++s) {
     Tiles::template load<6>(b, kTileRowBytes);
-    Tiles::template load<4>(a, a_stride);
+    Tiles::template load_streamed<4>(a, a_stride);
     Tiles::template dot<0, 4, 6>();
     if constexpr (two_cols) {
       Tiles::template load<7>(b + kTileBytes, kTileRowBytes);
       Tiles::template dot<1, 4, 7>();
     }
     if constexpr (two_rows) {
-      Tiles::template load<5>(a + kTileRows * a_stride, a_stride);
+      Tiles::template load_streamed<5>(a + kTileRows * a_stride, a_stride);
       Tiles::template dot<2, 5, 6>();
       if constexpr (two_cols) Tiles::template dot<3, 5, 7>();
     }
@@ -85,7 +84,7 @@ void multiply_tile_block(const TileBlock& block, StoreTile store) {
 }
 
 template <class Tiles>
-void multiply_tile_block(const TileBlock& block, StoreTile store) {
+void multiply_tile_block(const TileBlock& block, StoreSums store) {
   const bool two_rows = block.rows > kTileRows, two_cols = block.cols > kTileUnits;
   if (two_rows && two_cols) return multiply_tile_block<Tiles, true, true>(block, store);
   if (two_rows) return multiply_tile_block<Tiles, true, false>(block, store);

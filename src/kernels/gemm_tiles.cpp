@@ -1,15 +1,14 @@
-// The product on AMX tiles, by cache blocks. Figures of a Xeon with AMX at 3.0 GHz, measured: 3.1 TFLOP/s a
-// core at most (a product of tiles every 16 cycles); 2.6 where tiles are loaded from L1 (48 KiB) and L2
-// (2 MiB), 0.8 from beyond; rows of A that are a multiple of 4096 bytes apart are the slowest to load.
-//
-// A step of the inner loop is four products, 64 cycles, and four loads of 1 KiB. Hence:
-// - A and B are packed into whole tiles, in the order in which they are loaded.
-// - K is cut into blocks of 256, of which a panel of B takes 16 KiB: it stays in L1 while strip after strip
-// of
-//   A, 16 KiB each, comes from L2 at 32 bytes a cycle, and there is room for the sums of two blocks (4 KiB
-//   each). With 512 the panel and a strip, 64 KiB, would push each other out.
-// - Sums stay in L2 between blocks of K, in tiles: they are loaded into the registers and stored without
-//   passing the vector unit. Only after the last block do they go to C, while the next products run.
+// The product on AMX tiles, by cache blocks. Figures of a Xeon with AMX (Emerald Rapids, 48 KiB of L1, 2 MiB of
+// L2 a core), measured in cycles of a step of the inner loop, which is four products (64 cycles at the least) and
+// four loads of 1 KiB: 78 with random numbers and all tiles in L1 (with zeros 64: the clock falls with the power
+// that the numbers draw); 88 where B's tiles are in L1 and A's stream from L2, 107 where both come from L2,
+// 140 where in addition sums go to L2 and back every 16 steps; L3 gives 9 bytes a cycle. Hence:
+// - A and B are packed into whole tiles, in the order in which they are loaded (as rows of 64 bytes apart,
+//   A's tiles cost 10 cycles more), and A's are loaded with a hint that leaves them out of L1.
+// - K is cut into blocks of at most 512, of which a panel of B takes 32 KiB, which stay in L1 for a group of strips
+//   of A, whose sums (4 KiB each) stay there too: a group goes through all blocks of K, then its sums go to C.
+// - All of K for the rows of a tile of C, up to 1 MiB of A, stays in L2, and panel after panel of B passes by, asked
+//   for while the one before it is at work.
 //
 // Each sum is formed in the order of K, whatever the cutting of rows and columns: so that, unlike elsewhere,
 // that may follow the number of threads, and the bits are still the same.
@@ -22,16 +21,19 @@
 namespace fathom::gemm_detail {
 namespace {
 
-constexpr size_t kBlockDepth = 256;
+constexpr size_t kBlockDepth = 512;
+// Strips that go through the blocks of K together.
+constexpr size_t kGroup = 4;
 // Depth that is packed before the product runs where partial sums can live in a float C: 2048 rows of x, as
-// a weight gradient reads them, are packed at once.
+// a weight gradient reads them, are packed at once. Also the depth of A that is kept in L2; a product that is
+// deeper keeps its sums in memory from one such depth to the next.
 constexpr size_t kPackedDepth = 2048;
-// Bytes of B that are packed at once. Each thread reads a panel of them from L3 at 4 bytes a cycle or less;
-// A is packed anew for each such part, so that it must not be narrow.
+// Bytes of B that are packed at once. Each thread reads a panel of them from L3; A is packed anew for each
+// such part, so that it must not be narrow.
 constexpr size_t kPackedBytes = size_t{16} << 20;
-// The largest tile of C: its sums take 768 KiB of L2, and a block of its A 128 KiB; the rest is for what
-// passes through: panels of B, C.
-constexpr size_t kMostRows = 256, kMostColumns = 768;
+// The largest tile of C: the rows whose A stays in L2 (1 MiB), and as many columns as there are, but for a
+// product whose sums are kept in memory.
+constexpr size_t kMostRows = 256, kMostColumnsKept = 1024;
 // Tiles of C for each thread, so that the last to finish is not waited for long.
 constexpr size_t kTilesPerThread = 2;
 // A tile of C with fewer columns does not pack A by itself, if others need the same rows: packing a row of 64
@@ -39,7 +41,7 @@ constexpr size_t kTilesPerThread = 2;
 constexpr size_t kColumnsToPackFor = 512;
 // Up to so many columns A is not packed at all where its rows can be loaded as they are. Not where they are
 // a multiple of this many bytes apart: 32 of them would share a set or two of L1's 64.
-constexpr size_t kMostColumnsUnpacked = 512, kBadStride = 2048;
+constexpr size_t kMostColumnsUnpacked = 256, kBadStride = 2048;
 
 size_t steps_of(size_t k) { return ceil_div(k, kStepDepth); }
 
@@ -52,20 +54,6 @@ Scratch& scratch() {
   static thread_local Scratch s;
   return s;
 }
-
-// The tile registers, configured.
-class ConfiguredTiles {
- public:
-  explicit ConfiguredTiles(const TileKernels& kernels) : kernels_(kernels) {
-    kernels_.configure(kWholeTiles);
-  }
-  ~ConfiguredTiles() { kernels_.release(); }
-  ConfiguredTiles(const ConfiguredTiles&) = delete;
-  ConfiguredTiles& operator=(const ConfiguredTiles&) = delete;
-
- private:
-  const TileKernels& kernels_;
-};
 
 class TileProduct {
  public:
@@ -89,21 +77,17 @@ class TileProduct {
   }
 
  private:
-  // What is packed together: C's columns [n0, n0 + n), products over [k0, k0 + k), in blocks of K. Panel p of
-  // block i lies behind all of block i - 1; likewise strips of A, where they are packed here.
+  // What is packed together: C's columns [n0, n0 + n), products over [k0, k0 + k). Panels of B lie one behind the
+  // other, each over all of k; likewise strips of A, where they are packed here.
   struct Part {
     Part(size_t n0_, size_t n_, size_t k0_, size_t k_)
-        : n0(n0_), n(n_), k0(k0_), k(k_), blocks(k, kBlockDepth, kStepDepth) {}
+        : n0(n0_), n(n_), k0(k0_), k(k_), depths(k, kPackedDepth, kStepDepth) {}
     size_t n0, n, k0, k;
-    Cut blocks;
+    Cut depths;  // what a tile of C goes through one after the other
     const uint32_t* b = nullptr;
     const uint32_t* a = nullptr;  // null: each tile of C packs its own
 
-    size_t steps(size_t i) const { return steps_of(blocks.size(i)); }
-    // Where strip or panel `index` of `count` begins in block i, in units.
-    size_t offset(size_t i, size_t index, size_t count) const {
-      return (steps_of(blocks.begin(i)) * count + steps(i) * index) * kStepUnits;
-    }
+    size_t units() const { return steps_of(k) * kStepUnits; }  // of a whole strip or panel
   };
 
   struct Tile {
@@ -111,18 +95,20 @@ class TileProduct {
   };
 
   void run_part(Part part) {
-    const auto [rows, cols] = tiles_of_c(part.n);
+    const auto [rows, cols] = tiles_of_c(part);
     const size_t panels = ceil_div(part.n, kStrip), strips = ceil_div(M_, kStrip);
     const bool packs_a = !direct_a_ && cols.count() > 1 && cols.part < kColumnsToPackFor;
-    uint32_t* b = ensure(scratch().b, panels * steps_of(part.k) * kStepUnits);
-    uint32_t* a = packs_a ? ensure(scratch().a, strips * steps_of(part.k) * kStepUnits) : nullptr;
+    uint32_t* b = ensure(scratch().b, panels * part.units());
+    uint32_t* a = packs_a ? ensure(scratch().a, strips * part.units()) : nullptr;
     const size_t both = panels + (packs_a ? strips : 0);
-    parallel_for(part.blocks.count() * both, [&](size_t task) {
-      const size_t i = task / both, index = task % both;
+    const Cut pieces(part.k, kBlockDepth, kStepDepth);
+    parallel_for(both * pieces.count(), [&](size_t task) {
+      const size_t index = task / pieces.count(), i = task % pieces.count();
+      const size_t begin = pieces.begin(i), k = pieces.size(i), offset = steps_of(begin) * kStepUnits;
       if (index < panels)
-        pack_panel(b + part.offset(i, index, panels), part, i, index);
+        pack_panel(b + index * part.units() + offset, part, index, begin, k);
       else
-        pack_strip(a + part.offset(i, index - panels, strips), part, i, (index - panels) * kStrip);
+        pack_strip(a + (index - panels) * part.units() + offset, part.k0 + begin, k, (index - panels) * kStrip);
     });
     part.a = a;
     part.b = b;
@@ -134,8 +120,9 @@ class TileProduct {
 
   // As large as the caches allow, then halved until the threads have enough of them: rows first, which does
   // not make anybody pack A again; below two strips, each panel of B would no longer be loaded from L1.
-  std::pair<Cut, Cut> tiles_of_c(size_t n) const {
-    size_t rows = kMostRows, cols = kMostColumns;
+  std::pair<Cut, Cut> tiles_of_c(const Part& part) const {
+    const size_t n = part.n;
+    size_t rows = kMostRows, cols = part.depths.count() == 1 ? n : kMostColumnsKept;
     const size_t wanted = num_threads() > 1 ? kTilesPerThread * num_threads() : 1;
     const auto few = [&] { return ceil_div(M_, rows) * ceil_div(n, cols) < wanted; };
     for (const size_t least : {2 * kStrip, kStrip}) {
@@ -145,8 +132,8 @@ class TileProduct {
     return {Cut(M_, rows, kStrip), Cut(n, cols, kStrip)};
   }
 
-  void pack_panel(uint32_t* to, const Part& part, size_t i, size_t panel) const {
-    const size_t k0 = part.k0 + part.blocks.begin(i), k = part.blocks.size(i), n0 = part.n0 + panel * kStrip;
+  void pack_panel(uint32_t* to, const Part& part, size_t panel, size_t begin, size_t k) const {
+    const size_t k0 = part.k0 + begin, n0 = part.n0 + panel * kStrip;
     const size_t n = std::min(kStrip, part.n - panel * kStrip);
     if (b_.transposed)
       kernels_.packing.b_along(to, corner(b_, n0, k0), n, k);
@@ -154,8 +141,7 @@ class TileProduct {
       kernels_.packing.b_across(to, corner(b_, k0, n0), n, k);
   }
 
-  void pack_strip(uint32_t* to, const Part& part, size_t i, size_t row) const {
-    const size_t k0 = part.k0 + part.blocks.begin(i), k = part.blocks.size(i);
+  void pack_strip(uint32_t* to, size_t k0, size_t k, size_t row) const {
     const size_t rows = std::min(kStrip, M_ - row);
     if (a_.transposed)
       kernels_.packing.a_across(to, corner(a_, k0, row), rows, k);
@@ -163,93 +149,125 @@ class TileProduct {
       kernels_.packing.a_along(to, corner(a_, row, k0), rows, k);
   }
 
-  // Where the tiles of a strip are.
-  struct StripOfA {
-    const std::byte* data;
-    size_t stride, step;
-  };
-
   // Tiles that are loaded from A itself must be whole.
   bool loads_directly(size_t row) const {
     const size_t rows = std::min(kStrip, M_ - row);
     return direct_a_ && rows % kTileRows == 0;
   }
 
-  StripOfA strip_of_a(const Part& part, size_t i, const Tile& t, size_t s) const {
-    const size_t row = t.row + s * kStrip;
-    if (loads_directly(row)) {
-      const Source from = corner(a_, row, part.k0 + part.blocks.begin(i));
-      return {from.data, from.ld * dtype_size(from.dtype), kTileRowBytes};
-    }
-    const uint32_t* packed = part.a == nullptr ? scratch().tile_a.data() + s * part.steps(i) * kStepUnits
-                                               : part.a + part.offset(i, row / kStrip, ceil_div(M_, kStrip));
-    return {reinterpret_cast<const std::byte*>(packed), kTileRowBytes, kStepBytes};
-  }
+  // A tile of C at one of its depths.
+  struct Work {
+    const Part& part;
+    const Tile& tile;
+    size_t begin, k;  // from the part's first
+    bool first, last;
+    const uint32_t* packed_a;  // the tile's own
+  };
 
-  void pack_tile_a(const Part& part, size_t i, const Tile& t) const {
-    const size_t strips = ceil_div(t.rows, kStrip);
-    uint32_t* to = ensure(scratch().tile_a, strips * steps_of(kBlockDepth) * kStepUnits);
-    for (size_t s = 0; s < strips; ++s, to += part.steps(i) * kStepUnits) {
+  // Packs the strips of a tile that are neither packed by all nor loaded as they are.
+  const uint32_t* pack_tile_a(const Part& part, const Tile& t, size_t begin, size_t k) const {
+    if (part.a != nullptr) return nullptr;
+    const size_t strips = ceil_div(t.rows, kStrip), units = steps_of(k) * kStepUnits;
+    uint32_t* to = ensure(scratch().tile_a, strips * units);
+    for (size_t s = 0; s < strips; ++s) {
       const size_t row = t.row + s * kStrip;
-      if (!loads_directly(row)) pack_strip(to, part, i, row);
+      if (!loads_directly(row)) pack_strip(to + s * units, part.k0 + begin, k, row);
     }
+    return to;
   }
 
-  // A tile of C: over each block of K, each panel of B times all strips of A.
+  void set_strip_of_a(TileBlock& block, const Work& w, size_t s, size_t position) const {
+    const size_t row = w.tile.row + s * kStrip;
+    if (loads_directly(row)) {
+      const Source from = corner(a_, row, w.part.k0 + w.begin + position);
+      block.a = from.data;
+      block.a_stride = from.ld * dtype_size(from.dtype);
+      block.a_step = kTileRowBytes;
+      return;
+    }
+    const uint32_t* strip = w.packed_a != nullptr
+                                ? w.packed_a + s * steps_of(w.k) * kStepUnits
+                                : w.part.a + row / kStrip * w.part.units() + steps_of(w.begin) * kStepUnits;
+    block.a = reinterpret_cast<const std::byte*>(strip + steps_of(position) * kStepUnits);
+    block.a_stride = kTileRowBytes;
+    block.a_step = kStepBytes;
+  }
+
+  // A tile of C: panel by panel of B, a group of strips of A at a time, through all blocks of K.
   void multiply_tile(const Part& part, const Tile& t) const {
-    const ConfiguredTiles configured(kernels_);
+    const ConfiguredTiles configured(kernels_.configure, kernels_.release);
     const size_t strips = ceil_div(t.rows, kStrip), panels = ceil_div(t.columns, kStrip);
-    const size_t blocks = part.blocks.count();
-    float* sums = ensure(scratch().sums, (blocks == 1 ? 2 : strips * panels) * kBlockSums);
+    const size_t depths = part.depths.count();
+    // One more place than a group has strips: the last sums of the group before wait there for being stored.
+    float* sums = ensure(scratch().sums, (depths == 1 ? kGroup + 1 : strips * panels) * kBlockSums);
     PendingStore pending{};
-    for (size_t i = 0; i < blocks; ++i) {
-      if (part.a == nullptr) pack_tile_a(part, i, t);
-      for (size_t n = 0; n < strips * panels; ++n) {
-        const size_t p = n / strips, s = n % strips;
-        TileBlock block = block_of(part, i, t, p, s);
-        // With one block of K no sums are kept, and two places, in turn, stay in L1.
-        block.sums = sums + (blocks == 1 ? n % 2 : n) * kBlockSums;
-        if (block.adds && n + 1 < strips * panels) block.next_sums = block.sums + kBlockSums;
+    size_t place = 0;
+    for (size_t d = 0; d < depths; ++d) {
+      const size_t begin = part.depths.begin(d), k = part.depths.size(d);
+      const Work work{part, t, begin, k, d == 0, d + 1 == depths, pack_tile_a(part, t, begin, k)};
+      for (size_t p = 0; p < panels; ++p) {
+        for (size_t s = 0; s < strips; s += kGroup) {
+          const size_t group = std::min(kGroup, strips - s);
+          const auto sums_of = [&](size_t i) {
+            return sums + (depths == 1 ? (place + i) % (kGroup + 1) : p * strips + s + i) * kBlockSums;
+          };
+          multiply_group(work, p, s, group, sums_of, pending);
+          place += group;
+        }
+      }
+    }
+    if (pending.rows > 0) kernels_.packing.store(pending.sums, pending.rows, pending.cols, pending.to);
+  }
+
+  template <class SumsOf>
+  [[gnu::always_inline]] void multiply_group(const Work& w, size_t p, size_t first, size_t group,
+                                             const SumsOf& sums_of, PendingStore& pending) const {
+    const Tile& t = w.tile;
+    const size_t strips = ceil_div(t.rows, kStrip), panels = ceil_div(t.columns, kStrip);
+    const Cut blocks(w.k, kBlockDepth, kStepDepth);
+    const uint32_t* panel =
+        w.part.b + (t.column / kStrip + p) * w.part.units() + steps_of(w.begin) * kStepUnits;
+    TileBlock block{};
+    block.cols = std::min(kStrip, t.columns - p * kStrip);
+    for (size_t i = 0; i < blocks.count(); ++i) {
+      block.steps = steps_of(blocks.size(i));
+      block.b = panel + steps_of(blocks.begin(i)) * kStepUnits;
+      block.adds = i > 0 || !w.first;
+      for (size_t j = 0; j < group; ++j) {
+        const size_t s = first + j;
+        set_strip_of_a(block, w, s, blocks.begin(i));
+        block.rows = std::min(kStrip, t.rows - s * kStrip);
+        block.sums = sums_of(j);
+        // A itself comes from far away when the first panel meets it.
+        block.next_a = p == 0 && s + 1 < strips && loads_directly(t.row + (s + 1) * kStrip) &&
+                               loads_directly(t.row + s * kStrip)
+                           ? block.a + kStrip * block.a_stride
+                           : nullptr;
+        // The strips of a tile share the next panel's lines among them.
+        block.next_lines = p + 1 < panels ? ceil_div(kStepBytes / 64, strips) : 0;
+        block.next_b = reinterpret_cast<const std::byte*>(block.b + w.part.units()) +
+                       s * block.steps * block.next_lines * 64;
+        const bool done = w.last && i + 1 == blocks.count();
+        block.fetches_out = done;
+        if (done) block.out = out_of(w, s, p);
         block.pending = pending;
         kernels_.multiply(block, kernels_.packing.store);
         pending = {};
-        if (block.fetches_out) pending = {block.sums, block.rows, block.cols, block.out};
+        if (done) pending = {block.sums, block.rows, block.cols, block.out};
       }
     }
-    kernels_.packing.store(pending.sums, kStrip, pending.rows, pending.cols, pending.to);
   }
 
-  // Block i of strip s times panel p, but for its sums.
-  TileBlock block_of(const Part& part, size_t i, const Tile& t, size_t p, size_t s) const {
-    const size_t strips = ceil_div(t.rows, kStrip), panels = ceil_div(part.n, kStrip);
-    TileBlock block{};
-    block.rows = std::min(kStrip, t.rows - s * kStrip);
-    block.cols = std::min(kStrip, t.columns - p * kStrip);
-    block.steps = part.steps(i);
-    const StripOfA a = strip_of_a(part, i, t, s), next = strip_of_a(part, i, t, (s + 1) % strips);
-    block.a = a.data;
-    block.a_stride = a.stride;
-    block.a_step = a.step;
-    block.b = part.b + part.offset(i, t.column / kStrip + p, panels);
-    block.adds = i > 0;
-    if (strips > 1 && next.stride == a.stride) block.next_a = next.data;
-    prefetch_share(block.b + block.steps * kStepUnits, block.steps, s, strips);
-    block.fetches_out = i + 1 == part.blocks.count();
-    block.out = whole(c_, addend_).at(t.row + s * kStrip, part.n0 + t.column + p * kStrip);
-    if (part.k0 > 0) {  // partial sums are in C, and the addend with them
-      block.out.acc = static_cast<const float*>(block.out.out);
-      block.out.acc_ld = block.out.ld;
-      block.out.addend = nullptr;
+  // Where a block of sums goes, and what is added to it.
+  Store out_of(const Work& w, size_t s, size_t p) const {
+    Store out =
+        whole(c_, addend_).at(w.tile.row + s * kStrip, w.part.n0 + w.tile.column + p * kStrip);
+    if (w.part.k0 > 0) {  // partial sums are in C, and the addend with them
+      out.acc = static_cast<const float*>(out.out);
+      out.acc_ld = out.ld;
+      out.addend = nullptr;
     }
-    return block;
-  }
-
-  // Brings the next panel of B from L3 to L2, one share of it with each strip.
-  [[gnu::always_inline]] static void prefetch_share(const uint32_t* panel, size_t steps, size_t share,
-                                                    size_t shares) {
-    const size_t lines = steps * kStepBytes / 64, units_per_line = 16;
-    for (size_t l = share * lines / shares; l < (share + 1) * lines / shares; ++l)
-      __builtin_prefetch(panel + l * units_per_line, 0, 2);
+    return out;
   }
 
   const TileKernels& kernels_;

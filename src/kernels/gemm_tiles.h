@@ -38,6 +38,20 @@ static_assert(sizeof(TileConfig) == 64);
 constexpr TileConfig kWholeTiles{
     1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
+/// The tile registers, configured while it lives.
+class ConfiguredTiles {
+ public:
+  ConfiguredTiles(void (*configure)(const TileConfig&), void (*release)()) : release_(release) {
+    configure(kWholeTiles);
+  }
+  ~ConfiguredTiles() { release_(); }
+  ConfiguredTiles(const ConfiguredTiles&) = delete;
+  ConfiguredTiles& operator=(const ConfiguredTiles&) = delete;
+
+ private:
+  void (*release_)();
+};
+
 /// Sums that wait to be stored: (rows, cols) of a block.
 struct PendingStore {
   const float* sums;
@@ -46,8 +60,8 @@ struct PendingStore {
 };
 
 /// A strip of A times a panel of B over `steps` steps, and what is done beside: the tile unit works alone for
-/// 64 cycles a step, in which the core's other units store the sums of the block before this one and fetch
-/// what the next one reads.
+/// 64 cycles a step, in which the core's other units store the sums of a block that is done and ask for what
+/// later ones read.
 struct TileBlock {
   size_t rows, cols, steps;  ///< 1 <= rows, cols <= kStrip; steps >= 1.
   const std::byte* a;        ///< Rows of 64 bytes, a_stride apart; the next step's begin a_step further on.
@@ -56,15 +70,16 @@ struct TileBlock {
   float* sums;        ///< kBlockSums floats: where the sums go; they are added to what is there if `adds`.
   bool adds;
 
-  const std::byte* next_a;  ///< The next strip, laid out like this one, or null.
-  const float* next_sums;   ///< The next block's sums where it adds to them, or null.
-  bool fetches_out;         ///< Whether `out` will be stored next.
+  const std::byte* next_a;  ///< A strip that lies like this one and is in no near cache, or null.
+  const std::byte* next_b;  ///< What to ask for of a later panel of B: next_lines cache lines a step.
+  size_t next_lines;
+  bool fetches_out;  ///< Whether `out` will be stored next.
   Store out;
   PendingStore pending;
 };
 
-/// Stores a tile of sums (gemm_kernels.h).
-using StoreTile = void (*)(const float* tile, size_t tile_ld, size_t rows, size_t cols, const Store& store);
+/// Stores `rows` rows of a block's sums, `cols` <= kStrip of each (Store: gemm_kernels.h).
+using StoreSums = void (*)(const float* sums, size_t rows, size_t cols, const Store& store);
 
 /// Packs `extent` <= kStrip rows of A or columns of B, and k positions along K, into ceil(k / 32) steps;
 /// what is past `extent` or k is zero. Two forms read lines that run along K (line = row or column), two
@@ -72,13 +87,13 @@ using StoreTile = void (*)(const float* tile, size_t tile_ld, size_t rows, size_
 using PackTiles = void (*)(uint32_t* to, Source from, size_t extent, size_t k);
 struct TilePacking {
   PackTiles a_along, a_across, b_along, b_across;
-  StoreTile store;
+  StoreSums store;
 };
 
 struct TileKernels {
   void (*configure)(const TileConfig& config);
   void (*release)();
-  void (*multiply)(const TileBlock& block, StoreTile store);
+  void (*multiply)(const TileBlock& block, StoreSums store);
   TilePacking packing;
 };
 
@@ -107,5 +122,8 @@ class TileTrust {
   enum class State { kUnknown, kGood, kBad };
   std::atomic<State> state_{State::kUnknown};
 };
+
+/// Whether the real tiles agree with the reference, or are not checked because FATHOM_GEMM names a backend.
+bool amx_is_trusted();
 
 }  // namespace fathom::gemm_detail

@@ -161,6 +161,56 @@ void pack_b_across(uint32_t* to, Source from, size_t extent, size_t k) {
   }
 }
 
+// Rows of sums to C. Whole ones, of 32, in this way; others as gemm_avx512_bf16.cpp does.
+template <DType type, bool has_acc, bool has_addend>
+void store_whole_rows(const float* sums, size_t rows, const Store& s) {
+  constexpr size_t size = type == DType::kF32 ? 4 : 2, kLanes = 16;
+  const __m512 scale = _mm512_set1_ps(s.scale);
+  auto* out = static_cast<std::byte*>(s.out);
+  const auto* addend = static_cast<const std::byte*>(s.addend);
+  const float* acc = s.acc;
+  for (size_t i = 0; i < rows; ++i, sums += kStrip, out += s.ld * size) {
+    __m512 v[2];
+#pragma GCC unroll 2
+    for (size_t h = 0; h < 2; ++h) {
+      v[h] = _mm512_load_ps(sums + h * kLanes);
+      if constexpr (has_acc) v[h] = _mm512_add_ps(v[h], _mm512_loadu_ps(acc + h * kLanes));
+      if constexpr (has_addend) {
+        const std::byte* from = addend + h * kLanes * size;
+        __m512 a;
+        if constexpr (type == DType::kF32)
+          a = _mm512_loadu_ps(from);
+        else
+          a = _mm512_castsi512_ps(_mm512_slli_epi32(
+              _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16));
+        v[h] = _mm512_fmadd_ps(scale, a, v[h]);
+      }
+    }
+    if constexpr (type == DType::kF32) {
+      _mm512_storeu_ps(out, v[0]);
+      _mm512_storeu_ps(out + 64, v[1]);
+    } else {
+      _mm512_storeu_si512(out, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v[1], v[0])));
+    }
+    if constexpr (has_acc) acc += s.acc_ld;
+    if constexpr (has_addend) addend += s.addend_ld * size;
+  }
+}
+
+template <DType type>
+void store_whole_rows(const float* sums, size_t rows, const Store& s) {
+  if (s.acc == nullptr && s.addend == nullptr) return store_whole_rows<type, false, false>(sums, rows, s);
+  if (s.acc == nullptr) return store_whole_rows<type, false, true>(sums, rows, s);
+  if (s.addend == nullptr) return store_whole_rows<type, true, false>(sums, rows, s);
+  store_whole_rows<type, true, true>(sums, rows, s);
+}
+
+void store_sums(const float* sums, size_t rows, size_t cols, const Store& s) {
+  if (cols < kStrip) return bf16_kernels().store(sums, kStrip, rows, cols, s);
+  if (s.dtype == DType::kF32) return store_whole_rows<DType::kF32>(sums, rows, s);
+  store_whole_rows<DType::kBf16>(sums, rows, s);
+}
+
 // The same for both types of operands.
 template <PackTiles of_floats, PackTiles of_halves>
 void pack(uint32_t* to, Source from, size_t extent, size_t k) {
@@ -175,7 +225,7 @@ const TilePacking& avx512_tile_packing() {
   static const TilePacking packing{pack<pack_a_along<kF32>, pack_a_along<kBf16>>,
                                    pack<pack_a_across<kF32>, pack_a_across<kBf16>>,
                                    pack<pack_b_along<kF32>, pack_b_along<kBf16>>,
-                                   pack<pack_b_across<kF32>, pack_b_across<kBf16>>, bf16_kernels().store};
+                                   pack<pack_b_across<kF32>, pack_b_across<kBf16>>, store_sums};
   return packing;
 }
 

@@ -1,111 +1,13 @@
 // Tile registers and packing in plain C++: the reference of the AMX product, and the way in which its driver
 // is tested on other machines.
 
-#include <cmath>
 #include <cstring>
-#include <string>
 
-#include "core/error.h"
 #include "kernels/gemm_tiles-inl.h"
+#include "kernels/tiles_emulated.h"
 
 namespace fathom::gemm_detail {
 namespace {
-
-// What the instruction does with operands and results: denormals are zero.
-float flushed(float v) { return std::fpclassify(v) == FP_SUBNORMAL ? std::copysign(0.0f, v) : v; }
-
-// The processor raises a fault where this fails: always a mistake of the driver.
-void require(bool holds, const char* what) {
-  if (!holds) fail(std::string("emulated tiles: ") + what);
-}
-
-struct Tile {
-  alignas(64) std::byte bytes[kTileRows][kTileRowBytes];
-  size_t rows = 0, row_bytes = 0;
-
-  float sum(size_t row, size_t col) const {
-    float v;
-    std::memcpy(&v, bytes[row] + 4 * col, 4);
-    return v;
-  }
-  void set_sum(size_t row, size_t col, float v) { std::memcpy(bytes[row] + 4 * col, &v, 4); }
-  float half(size_t row, size_t col) const {
-    bf16 v;
-    std::memcpy(&v, bytes[row] + 2 * col, 2);
-    return flushed(static_cast<float>(v));
-  }
-};
-
-// A thread's registers. Rows and bytes past the configured ones are zero after every write, as the manual
-// says.
-struct EmulatedTiles {
-  static constexpr int kCount = 8;
-  static Tile& tile(int t) {
-    static thread_local Tile tiles[kCount];
-    return tiles[t];
-  }
-  static Tile& configured(int t) {
-    require(tile(t).rows != 0, "a tile is used that is not configured");
-    return tile(t);
-  }
-  static void clear(Tile& t) { std::memset(t.bytes, 0, sizeof(t.bytes)); }
-
-  static void configure(const TileConfig& config) {
-    require(config.palette == 1 && config.start_row == 0, "palette 1 and row 0 are the only ones in use");
-    for (uint8_t r : config.reserved) require(r == 0, "reserved bytes must be zero");
-    for (int t = 0; t < 16; ++t) {
-      const size_t rows = config.rows[t], row_bytes = config.row_bytes[t];
-      require(rows <= kTileRows && row_bytes <= kTileRowBytes, "a tile has up to 16 rows of 64 bytes");
-      require((rows == 0) == (row_bytes == 0), "a tile has rows and bytes, or neither");
-      require(t < kCount || rows == 0, "there are eight tiles");
-      if (t >= kCount) continue;
-      tile(t).rows = rows;
-      tile(t).row_bytes = row_bytes;
-      clear(tile(t));
-    }
-  }
-  static void release() {
-    for (int t = 0; t < kCount; ++t) tile(t).rows = tile(t).row_bytes = 0;
-  }
-  template <int T>
-  static void zero() {
-    clear(configured(T));
-  }
-  template <int T>
-  static void load(const void* data, size_t stride) {
-    Tile& t = configured(T);
-    clear(t);
-    for (size_t i = 0; i < t.rows; ++i)
-      std::memcpy(t.bytes[i], static_cast<const std::byte*>(data) + i * stride, t.row_bytes);
-  }
-  template <int T>
-  static void store(void* data, size_t stride) {
-    const Tile& t = configured(T);
-    for (size_t i = 0; i < t.rows; ++i)
-      std::memcpy(static_cast<std::byte*>(data) + i * stride, t.bytes[i], t.row_bytes);
-  }
-
-  // TDPBF16PS: the first and the second numbers of the pairs along K are summed apart, with one rounding a
-  // step (FMA); the two sums are added, and then what C held. Rounding is to the nearest, ties to even.
-  template <int C, int A, int B>
-  static void dot() {
-    static_assert(C != A && C != B && A != B);
-    Tile& c = configured(C);
-    const Tile &a = configured(A), &b = configured(B);
-    require(a.rows == c.rows && b.row_bytes == c.row_bytes && a.row_bytes == 4 * b.rows,
-            "the shapes of a product do not fit");
-    for (size_t i = 0; i < c.rows; ++i) {
-      for (size_t j = 0; j < c.row_bytes / 4; ++j) {
-        float even = 0.0f, odd = 0.0f;
-        for (size_t u = 0; u < b.rows; ++u) {
-          even = flushed(std::fma(a.half(i, 2 * u), b.half(u, 2 * j), even));
-          odd = flushed(std::fma(a.half(i, 2 * u + 1), b.half(u, 2 * j + 1), odd));
-        }
-        c.set_sum(i, j, flushed(flushed(c.sum(i, j)) + flushed(even + odd)));
-      }
-    }
-  }
-};
 
 uint16_t bits(const Source& from, size_t line, size_t position) {
   if (from.dtype == DType::kF32) {
@@ -138,9 +40,17 @@ TileKernels emulated_tile_kernels(const TilePacking& packing) {
   return {EmulatedTiles::configure, EmulatedTiles::release, multiply_tile_block<EmulatedTiles>, packing};
 }
 
+namespace {
+
+void store_sums(const float* sums, size_t rows, size_t cols, const Store& store) {
+  float_kernels(Isa::kScalar).store(sums, kStrip, rows, cols, store);
+}
+
+}  // namespace
+
 const TilePacking& plain_tile_packing() {
   static const TilePacking packing{pack<false, false>, pack<false, true>, pack<true, false>, pack<true, true>,
-                                   float_kernels(Isa::kScalar).store};
+                                   store_sums};
   return packing;
 }
 

@@ -1,6 +1,8 @@
 #include "kernels/attention.h"
 
+#include "core/buffer.h"
 #include "kernels/attention_plan.h"
+#include "kernels/attention_tiles.h"
 #include "kernels/kernel_testing.h"
 
 namespace fathom {
@@ -47,11 +49,52 @@ struct Result {
   std::vector<Stream<W>> lse;
 };
 
+// The passes as the drivers run them, on tiles in plain C++.
+void emulated_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
+                      const AttentionShape& s) {
+  Buffer<float> scratch(tile_forward_scratch_size(s.HS));
+  const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
+  constexpr size_t kTogether = kTileForwardQueries / kAttentionBlock;
+  for (size_t i = 0; i < s.B * s.NH; ++i) {
+    for (size_t first = 0; first < blocks; first += kTogether) {
+      const ForwardPart part{i / s.NH, i % s.NH, first * kAttentionBlock, std::min(kTogether, blocks - first)};
+      emulated_attention().forward(out, lse, q, k, v, s, part, scratch.data());
+    }
+  }
+}
+
+void emulated_backward(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out, const float* lse,
+                       const bf16* q, const bf16* k, const bf16* v, const AttentionShape& s) {
+  Buffer<float> scratch(tile_backward_scratch_size(s.Tq, s.HS));
+  for (size_t i = 0; i < s.B * s.NKV; ++i)
+    emulated_attention().backward(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV,
+                                  scratch.data());
+}
+
+bool emulates = false;  // whether bf16's fast passes are the emulated ones
+
+template <class W>
+auto fast_forward() {
+  auto run = &attention_forward<W>;
+  if constexpr (std::is_same_v<W, bf16>) {
+    if (emulates) run = &emulated_forward;
+  }
+  return run;
+}
+template <class W>
+auto fast_backward() {
+  auto run = &attention_backward<W>;
+  if constexpr (std::is_same_v<W, bf16>) {
+    if (emulates) run = &emulated_backward;
+  }
+  return run;
+}
+
 template <class W>
 void forward(Result<W>& r, const Problem<W>& p, bool reference) {
   r.out.assign(p.B * p.T * p.NH * p.HS, W(Stream<W>(0)));
   r.lse.assign(p.B * p.NH * p.T, 0);
-  const auto run = reference ? &attention_forward_ref<W> : &attention_forward<W>;
+  const auto run = reference ? &attention_forward_ref<W> : fast_forward<W>();
   run(r.out.data(), r.lse.data(), p.qkv.data(), p.k(), p.v(), p.shape());
 }
 
@@ -62,7 +105,7 @@ void backward(Result<W>& r, const Problem<W>& p, bool reference) {
   W* dq = r.dqkv.data();
   W* dk = dq + p.NH * p.HS;
   W* dv = dk + p.NKV * p.HS;
-  const auto run = reference ? &attention_backward_ref<W> : &attention_backward<W>;
+  const auto run = reference ? &attention_backward_ref<W> : fast_backward<W>();
   run(dq, dk, dv, p.dout.data(), r.out.data(), r.lse.data(), p.qkv.data(), p.k(), p.v(), p.shape());
 }
 
@@ -101,6 +144,7 @@ TEST(Attention, MatchesReferenceAtOddLengths) {
       check(Problem<float>(2, T, 2, 1, 16));
       check(Problem<bf16>(2, T, 2, 1, 16));
     }
+    check(Problem<bf16>(1, 600, 2, 1, 64));
   });
 }
 
@@ -186,7 +230,7 @@ void check_cache(size_t q_start, size_t Tq, bool windowed, double softcap) {
   std::vector<W> out(B * Tq * NH * HS), out_ref = out;
   std::vector<float> lse(B * NH * Tq), lse_ref = lse;
   attention_forward_ref(out_ref.data(), lse_ref.data(), q.data(), k.data(), v.data(), s);
-  attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), s);
+  fast_forward<W>()(out.data(), lse.data(), q.data(), k.data(), v.data(), s);
   const double score = 16 * 44 * kFloatUnit;
   expect_close(lse, lse_ref, 4 * kFloatUnit, score, "lse");
   expect_close(out, out_ref, storage_step<W>(), 6 * score + (std::is_same_v<W, bf16> ? 0x1p-8 * 2 : 0),
@@ -206,6 +250,36 @@ TEST(Attention, DecodesFromACache) {
       }
     }
   });
+}
+
+// The kernels on tiles, on tiles in plain C++, wherever there is AVX-512: on real ones they run above.
+class EmulatedAttention : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto& have = available_isas();
+    if (std::find(have.begin(), have.end(), Isa::kAvx512Bf16) == have.end())
+      GTEST_SKIP() << "this machine lacks avx512_bf16";
+    emulates = true;
+  }
+  void TearDown() override { emulates = false; }
+};
+
+TEST_F(EmulatedAttention, MatchesReference) {
+  for (size_t T : {1u, 31u, 33u, 127u, 129u, 260u}) check(Problem<bf16>(2, T, 2, 1, 40));
+  for (size_t HS : {8u, 32u, 64u, 128u}) check(Problem<bf16>(1, 70, 1, 1, HS));
+  check(Problem<bf16>(1, 600, 1, 1, 8));  // more queries than share the packing of keys
+  for (int kind : {0, 1, 2}) check(masked_problem<bf16>(kind));
+  Problem<bf16> scaled(1, 131, 4, 2, 24);
+  scaled.scale = 0.3;
+  check(scaled);
+}
+
+TEST_F(EmulatedAttention, ReadsFromACache) {
+  for (size_t q_start : {0u, 1u, 63u, 128u, 257u}) {
+    for (size_t Tq : {5u, 66u}) {
+      for (bool windowed : {false, true}) check_cache<bf16>(q_start, Tq, windowed, 0.0);
+    }
+  }
 }
 
 class AttentionCap : public ::testing::TestWithParam<double> {};

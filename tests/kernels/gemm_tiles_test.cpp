@@ -210,7 +210,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, GemmTiles, ::testing::Values(Way::kPlain, Way::kA
                          [](const auto& info) { return name_of(info.param); });
 
 // Faults that a processor could have, or we: each must be seen.
-void multiply_with_a_wrong_sum(const TileBlock& block, StoreTile store) {
+void multiply_with_a_wrong_sum(const TileBlock& block, StoreSums store) {
   emulated_tile_kernels(plain_tile_packing()).multiply(block, store);
   if (block.rows == kStrip) block.sums[(kStrip - 1) * kStrip] += 0.01f;
 }

@@ -1,0 +1,127 @@
+#pragma once
+// What both passes of attention on tiles share. To be included where AVX-512 is in force (see
+// gemm_avx512_bf16.cpp), after everything else.
+
+#include <immintrin.h>
+
+#include "kernels/attention_tiles.h"
+#include "kernels/gemm_tiles.h"
+
+namespace fathom {
+namespace {
+
+using gemm_detail::kStepBytes;
+using gemm_detail::kStepDepth;
+using gemm_detail::kStepUnits;
+using gemm_detail::Source;
+
+constexpr size_t kLanes = 16;
+/// Stands for minus infinity where a difference of two of them must be 0.
+constexpr float kLowest = -1e30f;
+constexpr float kLog2e = 0x1.715476p+0f, kLn2 = 0x1.62e43p-1f;
+
+/// Hands out consecutive pieces of scratch memory, each aligned to a cache line.
+struct TileScratch {
+  float* next;
+  float* take(size_t n) {
+    float* piece = next;
+    next += n;
+    return piece;
+  }
+  /// Room for packed strips or panels: `count` steps.
+  uint32_t* take_steps(size_t count) { return reinterpret_cast<uint32_t*>(take(count * kStepUnits)); }
+};
+
+/// 2^(x - 1/2): the exponent's half comes off in the polynomial, so that the whole part of x is its floor,
+/// which is what both instructions around it work with. Interpolates at Chebyshev nodes; relative error
+/// 3.5e-6 (bf16, to which the result is rounded: 2e-3). Far below 0 it becomes 0; NaN stays NaN.
+[[gnu::always_inline]] inline __m512 exp2_less_half(__m512 x) {
+  const __m512 f = _mm512_reduce_ps(x, 0x01);  // x - floor(x)
+  __m512 p = _mm512_set1_ps(0x1.3cbf6p-7f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.2bbd32p-5f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.5de168p-3f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.f5c418p-2f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.6a0a3ap-1f));
+  return _mm512_scalef_ps(p, x);
+}
+
+/// Lanes i with first <= column + i < last.
+inline __mmask16 visible_lanes(size_t column, size_t first, size_t last) {
+  const auto below = [column](size_t n) -> uint32_t {
+    return n <= column ? 0 : n >= column + kLanes ? 0xffffu : (1u << (n - column)) - 1u;
+  };
+  return static_cast<__mmask16>(below(last) & ~below(first));
+}
+
+/// Two neighbours of a row as 32 bf16: what a row of a tile of A holds.
+[[gnu::always_inline]] inline void store_along(uint32_t* to, __m512 left, __m512 right) {
+  _mm512_store_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(right, left)));
+}
+
+/// Two rows as 16 pairs: what a row of a tile of B holds.
+[[gnu::always_inline]] inline void store_across(uint32_t* to, __m512 upper, __m512 lower) {
+  alignas(64) static constexpr uint16_t kInterleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                           11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const auto rows = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(lower, upper));
+  _mm512_store_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kInterleave), rows));
+}
+
+/// c (32, 32), rows ld floats apart, = or += a strip of A times a panel of B, `steps` steps of each.
+template <class Tiles, bool adds>
+[[gnu::always_inline]] inline void multiply_strip(float* c, size_t ld, const uint32_t* a, const uint32_t* b,
+                                                  size_t steps) {
+  const size_t stride = ld * sizeof(float);
+  constexpr size_t kTileUnits = kStepUnits / 2, kRowBytes = gemm_detail::kTileRowBytes;
+  float* const lower = c + gemm_detail::kTileRows * ld;
+  if constexpr (adds) {
+    Tiles::template load<0>(c, stride);
+    Tiles::template load<1>(c + kLanes, stride);
+    Tiles::template load<2>(lower, stride);
+    Tiles::template load<3>(lower + kLanes, stride);
+  } else {
+    Tiles::template zero<0>();
+    Tiles::template zero<1>();
+    Tiles::template zero<2>();
+    Tiles::template zero<3>();
+  }
+  for (size_t s = 0; s < steps; ++s, a += kStepUnits, b += kStepUnits) {
+    Tiles::template load<6>(b, kRowBytes);
+    Tiles::template load<4>(a, kRowBytes);
+    Tiles::template dot<0, 4, 6>();
+    Tiles::template load<7>(b + kTileUnits, kRowBytes);
+    Tiles::template dot<1, 4, 7>();
+    Tiles::template load<5>(a + kTileUnits, kRowBytes);
+    Tiles::template dot<2, 5, 6>();
+    Tiles::template dot<3, 5, 7>();
+  }
+  Tiles::template store<0>(c, stride);
+  Tiles::template store<1>(c + kLanes, stride);
+  Tiles::template store<2>(lower, stride);
+  Tiles::template store<3>(lower + kLanes, stride);
+}
+
+inline Source rows_of(const bf16* from, size_t stride) {
+  return {reinterpret_cast<const std::byte*>(from), DType::kBf16, stride};
+}
+
+/// Packs `lines` lines of HS numbers as strips or panels of 32 lines, the summed dimension along the lines:
+/// HSp / 32 steps each. Lines up to the next multiple of 32 are zero.
+inline void pack_lines(uint32_t* to, gemm_detail::PackTiles pack, const bf16* from, size_t stride, size_t lines,
+                       size_t HS) {
+  const size_t steps = (HS + kStepDepth - 1) / kStepDepth;
+  for (size_t l = 0; l < lines; l += kTileStrip, to += steps * kStepUnits)
+    pack(to, rows_of(from + l * stride, stride), lines - l < kTileStrip ? lines - l : kTileStrip, HS);
+}
+
+/// Packs them with the lines as the summed dimension: HSp / 32 strips or panels of 32 positions, each of
+/// ceil(lines / 32) steps.
+inline void pack_positions(uint32_t* to, gemm_detail::PackTiles pack, const bf16* from, size_t stride,
+                           size_t lines, size_t HS) {
+  const size_t steps = (lines + kStepDepth - 1) / kStepDepth;
+  for (size_t i = 0; i < HS; i += kTileStrip, to += steps * kStepUnits)
+    pack(to, rows_of(from + i, stride), HS - i < kTileStrip ? HS - i : kTileStrip, lines);
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,55 @@
+#pragma once
+// Attention's blocks on AMX tiles: bf16 operands, sums in fp32; probabilities and their gradients are rounded
+// to bf16 where a product reads them. Vector code is AVX-512's, so that avx512_bf16 is needed beside tiles.
+
+#include <cstddef>
+
+#include "core/types.h"
+#include "kernels/attention.h"
+#include "kernels/attention_plan.h"
+
+namespace fathom {
+
+/// Queries that share one packing of the keys in a forward: 16 strips of 32, whose running state (8 KiB each
+/// at a head size of 64) stays in the second-level cache beside a block of keys.
+constexpr size_t kTileForwardQueries = 512;
+
+/// Strips of queries or keys, and what head sizes are padded to: two tiles.
+constexpr size_t kTileStrip = 32;
+/// Keys of a block (and queries, backward): so many products run between a load and a store of running sums
+/// that these hide behind them, and the scores of a strip (16 KiB) stay in the first-level cache.
+constexpr size_t kTileBlock = 128;
+
+/// Floats of scratch that a forward on tiles needs, whatever the number of keys.
+constexpr size_t tile_forward_scratch_size(size_t HS) {
+  const size_t HSp = round_up(HS, kTileStrip);
+  return kTileBlock * HSp                                                       // keys and values, bf16
+         + kTileStrip * kTileBlock * 3 / 2                                      // scores, probabilities
+         + kTileForwardQueries * (HSp / 2 + HSp + kTileStrip / 2 + 1);          // queries, sums
+}
+
+/// Floats of scratch that a backward on tiles over one key/value head needs: keys twice and values in bf16,
+/// two gradients, and the blocks. Linear in T.
+constexpr size_t tile_backward_scratch_size(size_t T, size_t HS) {
+  const size_t HSp = round_up(HS, kTileStrip);
+  return round_up(T, kTileBlock) * HSp * 7 / 2 + kTileBlock * (4 * HSp / 2 + HSp + 2) +
+         kTileStrip * kTileBlock * 3 + kTileBlock * kTileBlock / 2;
+}
+
+/// The passes for one implementation of tile registers. No softcap.
+struct TileAttention {
+  /// Queries [part.t0, part.t0 + 64 part.blocks) of one head; part.t0 a multiple of kTileStrip, at most
+  /// kTileForwardQueries of them. What a query computes does not depend on the others.
+  void (*forward)(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
+                  const AttentionShape& shape, const ForwardPart& part, float* scratch);
+  /// One key/value head with the query heads that read it.
+  void (*backward)(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out, const float* lse,
+                   const bf16* q, const bf16* k, const bf16* v, const AttentionShape& shape, size_t b, size_t g,
+                   float* scratch);
+};
+
+/// On the real registers (needs amx), and on emulated ones (needs avx512_bf16), for tests.
+const TileAttention& amx_attention();
+const TileAttention& emulated_attention();
+
+}  // namespace fathom
