@@ -52,13 +52,4 @@ inline Store whole(const MatrixOut& c, const Addend& addend) {
   }
 }
 
-/// The same, asking for the lines to be written.
-[[gnu::always_inline]] inline void prefetch_for_store(const Store& s, size_t rows, size_t cols) {
-  const size_t size = dtype_size(s.dtype);
-  for (size_t i = 0; i < rows; ++i) {
-    for (size_t byte = 0; byte < cols * size; byte += 64)
-      __builtin_prefetch(static_cast<std::byte*>(s.out) + i * s.ld * size + byte, 1);
-  }
-}
-
 }  // namespace fathom::gemm_detail

@@ -8,43 +8,20 @@
 
 namespace fathom::gemm_detail {
 
-// What is done beside the products. The pending sums are stored in a few large slices: a call costs more than
-// a row.
-class BesideProducts {
- public:
-  BesideProducts(const TileBlock& block, StoreSums store)
-      : block_(block), store_(store), rows_(ceil_div(kStrip, std::min(block.steps, kStoreSlices))) {}
-
-  [[gnu::always_inline]] void slice(size_t step) const {
-    if (block_.next_a != nullptr) {
-      const std::byte* line = block_.next_a + step * block_.a_step;
-      for (size_t i = 0; i < kStrip; ++i, line += block_.a_stride) __builtin_prefetch(line, 0, 2);
-    }
-    const std::byte* line = block_.next_b + step * block_.next_lines * 64;
-    for (size_t i = 0; i < block_.next_lines; ++i) __builtin_prefetch(line + i * 64, 0, 2);
-    const size_t row = step * rows_;
-    if (row >= kStrip) return;
-    const PendingStore& p = block_.pending;
-    if (row < p.rows)
-      store_(p.sums + row * kStrip, std::min(rows_, p.rows - row), p.cols, p.to.at(row, 0));
-    if (block_.fetches_out && row < block_.rows)
-      prefetch_for_store(block_.out.at(row, 0), std::min(rows_, block_.rows - row), block_.cols);
-  }
-
- private:
-  static constexpr size_t kStoreSlices = 4;
-
-  const TileBlock& block_;
-  const StoreSums store_;
-  const size_t rows_;
-};
+template <int for_writing, int locality>
+[[gnu::always_inline]] inline void prefetch_step(const Ahead& ahead, size_t step) {
+  const std::byte* from = ahead.from + step * ahead.step;
+  __builtin_prefetch(from, for_writing, locality);
+  __builtin_prefetch(from + ahead.line, for_writing, locality);
+  __builtin_prefetch(from + ahead.other, for_writing, locality);
+  __builtin_prefetch(from + ahead.other + ahead.line, for_writing, locality);
+}
 
 // Registers 0 to 3 hold the sums (row-major), 4 and 5 A's tiles, 6 and 7 B's: four products for four loads,
 // the best ratio that eight registers allow. A block of 16 rows or columns leaves its second tile out.
 template <class Tiles, bool two_rows, bool two_cols>
 void multiply_tile_block(const TileBlock& block, StoreSums store) {
   constexpr size_t kSumsStride = kStrip * sizeof(float), kTileBytes = kTileRows * kTileRowBytes;
-  const BesideProducts beside(block, store);
   float *sums = block.sums, *lower_sums = sums + kTileRows * kStrip;
   if (block.adds) {
     Tiles::template load<0>(sums, kSumsStride);
@@ -60,6 +37,7 @@ void multiply_tile_block(const TileBlock& block, StoreSums store) {
   const std::byte* a = block.a;
   const auto* b = reinterpret_cast<const std::byte*>(block.b);
   const size_t steps = block.steps, a_stride = block.a_stride, a_step = block.a_step;
+  const Ahead next_b = block.next_b, next_out = block.next_out;
   for (size_t s = 0; s < steps; ++s) {
     Tiles::template load<6>(b, kTileRowBytes);
     Tiles::template load_streamed<4>(a, a_stride);
@@ -73,7 +51,8 @@ void multiply_tile_block(const TileBlock& block, StoreSums store) {
       Tiles::template dot<2, 5, 6>();
       if constexpr (two_cols) Tiles::template dot<3, 5, 7>();
     }
-    beside.slice(s);
+    prefetch_step<0, 2>(next_b, s);
+    prefetch_step<1, 3>(next_out, s);
     a += a_step;
     b += kStepBytes;
   }
@@ -81,6 +60,7 @@ void multiply_tile_block(const TileBlock& block, StoreSums store) {
   if constexpr (two_cols) Tiles::template store<1>(sums + kTileUnits, kSumsStride);
   if constexpr (two_rows) Tiles::template store<2>(lower_sums, kSumsStride);
   if constexpr (two_rows && two_cols) Tiles::template store<3>(lower_sums + kTileUnits, kSumsStride);
+  if (block.done) store(sums, block.rows, block.cols, block.out);
 }
 
 template <class Tiles>

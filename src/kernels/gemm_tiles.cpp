@@ -8,7 +8,8 @@
 // - K is cut into blocks of at most 512, of which a panel of B takes 32 KiB, which stay in L1 for a group of strips
 //   of A, whose sums (4 KiB each) stay there too: a group goes through all blocks of K, then its sums go to C.
 // - All of K for the rows of a tile of C, up to 1 MiB of A, stays in L2, and panel after panel of B passes by, asked
-//   for while the one before it is at work.
+//   for while the one before it is at work. (The other way round, with B in L2 and A passing by, was no faster where
+//   all of K of enough columns fits, and slower where not.)
 //
 // Each sum is formed in the order of K, whatever the cutting of rows and columns: so that, unlike elsewhere,
 // that may follow the number of threads, and the bits are still the same.
@@ -22,32 +23,31 @@ namespace fathom::gemm_detail {
 namespace {
 
 constexpr size_t kBlockDepth = 512;
-// Strips that go through the blocks of K together.
-constexpr size_t kGroup = 4;
+// Strips that go through the blocks of K together: with four, what L1 holds of B would be loaded half as often, and
+// that was not to be seen.
+constexpr size_t kGroup = 2;
 // Depth that is packed before the product runs where partial sums can live in a float C: 2048 rows of x, as
-// a weight gradient reads them, are packed at once. Also the depth of A that is kept in L2; a product that is
-// deeper keeps its sums in memory from one such depth to the next.
+// a weight gradient reads them, are packed at once. A product that is deeper and has a bf16 C keeps its sums in
+// memory from one such depth to the next.
 constexpr size_t kPackedDepth = 2048;
-// Bytes of B that are packed at once. Each thread reads a panel of them from L3; A is packed anew for each
-// such part, so that it must not be narrow.
-constexpr size_t kPackedBytes = size_t{16} << 20;
-// The largest tile of C: the rows whose A stays in L2 (1 MiB), and as many columns as there are, but for a
-// product whose sums are kept in memory.
-constexpr size_t kMostRows = 256, kMostColumnsKept = 1024;
-// Tiles of C for each thread, so that the last to finish is not waited for long.
-constexpr size_t kTilesPerThread = 2;
-// A tile of C with fewer columns does not pack A by itself, if others need the same rows: packing a row of 64
-// bytes takes 2 (rows of A) to 5 cycles (columns), its products columns / 16.
-constexpr size_t kColumnsToPackFor = 512;
+// Panels of B that are packed together: 512 bytes or more of a line that runs across K.
+constexpr size_t kPanelsTogether = 8;
+// Bytes of B that are packed at once; A is packed anew for each such part.
+constexpr size_t kPackedBytes = size_t{32} << 20;
+// Bytes of A that stay in L2 while a tile of C is made.
+constexpr size_t kBytesInL2 = size_t{1} << 20;
+// Tiles of C for each thread, so that the last to finish is not waited for long, and their fewest columns, below
+// which packing A would weigh more.
+constexpr size_t kTilesPerThread = 2, kFewestColumns = 256;
 // Up to so many columns A is not packed at all where its rows can be loaded as they are. Not where they are
 // a multiple of this many bytes apart: 32 of them would share a set or two of L1's 64.
 constexpr size_t kMostColumnsUnpacked = 256, kBadStride = 2048;
 
 size_t steps_of(size_t k) { return ceil_div(k, kStepDepth); }
 
-// Scratch of one thread: all of what is packed together; what a tile of C packs; its sums.
+// Scratch of one thread: all of B that is packed together; strips of A that are at work; sums.
 struct Scratch {
-  Buffer<uint32_t> b, a, tile_a;
+  Buffer<uint32_t> b, a;
   Buffer<float> sums;
 };
 Scratch& scratch() {
@@ -85,7 +85,6 @@ class TileProduct {
     size_t n0, n, k0, k;
     Cut depths;  // what a tile of C goes through one after the other
     const uint32_t* b = nullptr;
-    const uint32_t* a = nullptr;  // null: each tile of C packs its own
 
     size_t units() const { return steps_of(k) * kStepUnits; }  // of a whole strip or panel
   };
@@ -96,21 +95,13 @@ class TileProduct {
 
   void run_part(Part part) {
     const auto [rows, cols] = tiles_of_c(part);
-    const size_t panels = ceil_div(part.n, kStrip), strips = ceil_div(M_, kStrip);
-    const bool packs_a = !direct_a_ && cols.count() > 1 && cols.part < kColumnsToPackFor;
+    const size_t panels = ceil_div(part.n, kStrip);
     uint32_t* b = ensure(scratch().b, panels * part.units());
-    uint32_t* a = packs_a ? ensure(scratch().a, strips * part.units()) : nullptr;
-    const size_t both = panels + (packs_a ? strips : 0);
-    const Cut pieces(part.k, kBlockDepth, kStepDepth);
-    parallel_for(both * pieces.count(), [&](size_t task) {
-      const size_t index = task / pieces.count(), i = task % pieces.count();
-      const size_t begin = pieces.begin(i), k = pieces.size(i), offset = steps_of(begin) * kStepUnits;
-      if (index < panels)
-        pack_panel(b + index * part.units() + offset, part, index, begin, k);
-      else
-        pack_strip(a + (index - panels) * part.units() + offset, part.k0 + begin, k, (index - panels) * kStrip);
+    const Cut pieces(part.k, kBlockDepth, kStepDepth), groups(panels, kPanelsTogether, 1);
+    parallel_for(groups.count() * pieces.count(), [&](size_t task) {
+      const size_t g = task / pieces.count(), i = task % pieces.count();
+      pack_panels(b, part, groups.begin(g), groups.size(g), pieces.begin(i), pieces.size(i));
     });
-    part.a = a;
     part.b = b;
     parallel_for(rows.count() * cols.count(), [&, &rows = rows, &cols = cols](size_t task) {
       const size_t r = task / cols.count(), s = task % cols.count();
@@ -118,144 +109,166 @@ class TileProduct {
     });
   }
 
-  // As large as the caches allow, then halved until the threads have enough of them: rows first, which does
-  // not make anybody pack A again; below two strips, each panel of B would no longer be loaded from L1.
+  // As the cache allows, then halved until the threads have enough of them: rows first, which does not make
+  // anybody pack A again.
   std::pair<Cut, Cut> tiles_of_c(const Part& part) const {
-    const size_t n = part.n;
-    size_t rows = kMostRows, cols = part.depths.count() == 1 ? n : kMostColumnsKept;
+    size_t rows = std::max(kGroup * kStrip, kBytesInL2 / (2 * part.depths.part)), cols = part.n;
     const size_t wanted = num_threads() > 1 ? kTilesPerThread * num_threads() : 1;
-    const auto few = [&] { return ceil_div(M_, rows) * ceil_div(n, cols) < wanted; };
-    for (const size_t least : {2 * kStrip, kStrip}) {
-      while (few() && rows > least) rows = std::max(least, rows / 2);
-      while (few() && cols > least) cols = std::max(least, cols / 2);
+    const auto few = [&] { return ceil_div(M_, rows) * ceil_div(part.n, cols) < wanted; };
+    while (few() && rows > kGroup * kStrip) rows = std::max(kGroup * kStrip, rows / 2);
+    while (few() && cols > kFewestColumns) cols = std::max(kFewestColumns, cols / 2);
+    return {Cut(M_, rows, kGroup * kStrip), Cut(part.n, cols, kStrip)};
+  }
+
+  // Lines that run across K are packed step by step for all strips or panels: a line is then read on, not in
+  // pieces of 64 bytes.
+  template <class Pack>
+  static void pack_across(size_t count, size_t k, const Pack& pack) {
+    for (size_t position = 0; position < k; position += kStepDepth) {
+      for (size_t i = 0; i < count; ++i) pack(i, position, std::min(kStepDepth, k - position));
     }
-    return {Cut(M_, rows, kStrip), Cut(n, cols, kStrip)};
   }
 
-  void pack_panel(uint32_t* to, const Part& part, size_t panel, size_t begin, size_t k) const {
-    const size_t k0 = part.k0 + begin, n0 = part.n0 + panel * kStrip;
-    const size_t n = std::min(kStrip, part.n - panel * kStrip);
-    if (b_.transposed)
-      kernels_.packing.b_along(to, corner(b_, n0, k0), n, k);
-    else
-      kernels_.packing.b_across(to, corner(b_, k0, n0), n, k);
-  }
-
-  void pack_strip(uint32_t* to, size_t k0, size_t k, size_t row) const {
-    const size_t rows = std::min(kStrip, M_ - row);
-    if (a_.transposed)
-      kernels_.packing.a_across(to, corner(a_, k0, row), rows, k);
-    else
-      kernels_.packing.a_along(to, corner(a_, row, k0), rows, k);
+  // Panels [first, first + count) of a part at positions [begin, begin + k).
+  void pack_panels(uint32_t* b, const Part& part, size_t first, size_t count, size_t begin, size_t k) const {
+    const auto to = [&](size_t i) { return b + (first + i) * part.units() + steps_of(begin) * kStepUnits; };
+    const auto column = [&](size_t i) { return (first + i) * kStrip; };
+    if (!b_.transposed) {
+      return pack_across(count, k, [&](size_t i, size_t at, size_t n) {
+        kernels_.packing.b_across(to(i) + steps_of(at) * kStepUnits,
+                                  corner(b_, part.k0 + begin + at, part.n0 + column(i)),
+                                  std::min(kStrip, part.n - column(i)), n);
+      });
+    }
+    for (size_t i = 0; i < count; ++i)
+      kernels_.packing.b_along(to(i), corner(b_, part.n0 + column(i), part.k0 + begin),
+                               std::min(kStrip, part.n - column(i)), k);
   }
 
   // Tiles that are loaded from A itself must be whole.
   bool loads_directly(size_t row) const {
-    const size_t rows = std::min(kStrip, M_ - row);
-    return direct_a_ && rows % kTileRows == 0;
+    return direct_a_ && row < M_ && std::min(kStrip, M_ - row) % kTileRows == 0;
   }
 
   // A tile of C at one of its depths.
   struct Work {
+    Work(const Part& part_, const Tile& tile_, size_t depth, float* sums_)
+        : part(part_),
+          tile(tile_),
+          begin(part.depths.begin(depth)),
+          k(part.depths.size(depth)),
+          first(depth == 0),
+          last(depth + 1 == part.depths.count()),
+          strips(ceil_div(tile.rows, kStrip)),
+          panels(ceil_div(tile.columns, kStrip)),
+          steps(steps_of(k)),
+          block_steps(steps_of(Cut(k, kBlockDepth, kStepDepth).part)),
+          sums(sums_) {}
+
     const Part& part;
     const Tile& tile;
     size_t begin, k;  // from the part's first
     bool first, last;
-    const uint32_t* packed_a;  // the tile's own
+    size_t strips, panels, steps, block_steps;
+    float* sums;
+
+    // Where the sums of a block lie: those of a group for its time, or each in its own place.
+    float* sums_of(size_t p, size_t s) const {
+      return sums + (first && last ? s % kGroup : p * strips + s) * kBlockSums;
+    }
   };
 
-  // Packs the strips of a tile that are neither packed by all nor loaded as they are.
-  const uint32_t* pack_tile_a(const Part& part, const Tile& t, size_t begin, size_t k) const {
-    if (part.a != nullptr) return nullptr;
-    const size_t strips = ceil_div(t.rows, kStrip), units = steps_of(k) * kStepUnits;
-    uint32_t* to = ensure(scratch().tile_a, strips * units);
-    for (size_t s = 0; s < strips; ++s) {
-      const size_t row = t.row + s * kStrip;
-      if (!loads_directly(row)) pack_strip(to + s * units, part.k0 + begin, k, row);
+  // Packs the strips of a tile that are not loaded as they are.
+  void pack_strips(const Work& w) const {
+    const size_t units = w.steps * kStepUnits, k0 = w.part.k0 + w.begin;
+    uint32_t* to = ensure(scratch().a, w.strips * units);
+    const auto row = [&](size_t s) { return w.tile.row + s * kStrip; };
+    const auto rows = [&](size_t s) { return std::min(kStrip, M_ - row(s)); };
+    if (a_.transposed) {
+      return pack_across(w.strips, w.k, [&](size_t s, size_t at, size_t n) {
+        kernels_.packing.a_across(to + s * units + steps_of(at) * kStepUnits, corner(a_, k0 + at, row(s)), rows(s),
+                                  n);
+      });
     }
-    return to;
+    for (size_t s = 0; s < w.strips; ++s) {
+      if (!loads_directly(row(s)))
+        kernels_.packing.a_along(to + s * units, corner(a_, row(s), k0), rows(s), w.k);
+    }
   }
 
-  void set_strip_of_a(TileBlock& block, const Work& w, size_t s, size_t position) const {
+  struct StripOfA {
+    const std::byte* data;
+    size_t stride, step;
+  };
+
+  // Strip s of a tile from a step of the depth on.
+  StripOfA strip_of_a(const Work& w, size_t s, size_t step) const {
     const size_t row = w.tile.row + s * kStrip;
     if (loads_directly(row)) {
-      const Source from = corner(a_, row, w.part.k0 + w.begin + position);
-      block.a = from.data;
-      block.a_stride = from.ld * dtype_size(from.dtype);
-      block.a_step = kTileRowBytes;
-      return;
+      const Source from = corner(a_, row, w.part.k0 + w.begin + step * kStepDepth);
+      return {from.data, from.ld * dtype_size(from.dtype), kTileRowBytes};
     }
-    const uint32_t* strip = w.packed_a != nullptr
-                                ? w.packed_a + s * steps_of(w.k) * kStepUnits
-                                : w.part.a + row / kStrip * w.part.units() + steps_of(w.begin) * kStepUnits;
-    block.a = reinterpret_cast<const std::byte*>(strip + steps_of(position) * kStepUnits);
-    block.a_stride = kTileRowBytes;
-    block.a_step = kStepBytes;
+    const uint32_t* strip = scratch().a.data() + (s * w.steps + step) * kStepUnits;
+    return {reinterpret_cast<const std::byte*>(strip), kTileRowBytes, kStepBytes};
   }
 
-  // A tile of C: panel by panel of B, a group of strips of A at a time, through all blocks of K.
+  // A tile of C: panel by panel of B, a group of strips of A at a time.
   void multiply_tile(const Part& part, const Tile& t) const {
     const ConfiguredTiles configured(kernels_.configure, kernels_.release);
-    const size_t strips = ceil_div(t.rows, kStrip), panels = ceil_div(t.columns, kStrip);
     const size_t depths = part.depths.count();
-    // One more place than a group has strips: the last sums of the group before wait there for being stored.
-    float* sums = ensure(scratch().sums, (depths == 1 ? kGroup + 1 : strips * panels) * kBlockSums);
-    PendingStore pending{};
-    size_t place = 0;
+    const size_t kept = depths == 1 ? kGroup : ceil_div(t.rows, kStrip) * ceil_div(t.columns, kStrip);
+    float* sums = ensure(scratch().sums, kept * kBlockSums);
     for (size_t d = 0; d < depths; ++d) {
-      const size_t begin = part.depths.begin(d), k = part.depths.size(d);
-      const Work work{part, t, begin, k, d == 0, d + 1 == depths, pack_tile_a(part, t, begin, k)};
-      for (size_t p = 0; p < panels; ++p) {
-        for (size_t s = 0; s < strips; s += kGroup) {
-          const size_t group = std::min(kGroup, strips - s);
-          const auto sums_of = [&](size_t i) {
-            return sums + (depths == 1 ? (place + i) % (kGroup + 1) : p * strips + s + i) * kBlockSums;
-          };
-          multiply_group(work, p, s, group, sums_of, pending);
-          place += group;
-        }
+      const Work work(part, t, d, sums);
+      pack_strips(work);
+      for (size_t p = 0; p < work.panels; ++p) {
+        for (size_t s = 0; s < work.strips; s += kGroup)
+          multiply_group(work, p, s, std::min(kGroup, work.strips - s));
       }
     }
-    if (pending.rows > 0) kernels_.packing.store(pending.sums, pending.rows, pending.cols, pending.to);
   }
 
-  template <class SumsOf>
-  [[gnu::always_inline]] void multiply_group(const Work& w, size_t p, size_t first, size_t group,
-                                             const SumsOf& sums_of, PendingStore& pending) const {
-    const Tile& t = w.tile;
-    const size_t strips = ceil_div(t.rows, kStrip), panels = ceil_div(t.columns, kStrip);
-    const Cut blocks(w.k, kBlockDepth, kStepDepth);
+  void multiply_group(const Work& w, size_t p, size_t first, size_t group) const {
     const uint32_t* panel =
-        w.part.b + (t.column / kStrip + p) * w.part.units() + steps_of(w.begin) * kStepUnits;
+        w.part.b + (w.tile.column / kStrip + p) * w.part.units() + steps_of(w.begin) * kStepUnits;
     TileBlock block{};
-    block.cols = std::min(kStrip, t.columns - p * kStrip);
-    for (size_t i = 0; i < blocks.count(); ++i) {
-      block.steps = steps_of(blocks.size(i));
-      block.b = panel + steps_of(blocks.begin(i)) * kStepUnits;
-      block.adds = i > 0 || !w.first;
+    block.cols = std::min(kStrip, w.tile.columns - p * kStrip);
+    for (size_t step = 0; step < w.steps; step += block.steps) {
+      block.steps = std::min(w.block_steps, w.steps - step);
+      block.b = panel + step * kStepUnits;
+      block.adds = step > 0 || !w.first;
+      block.done = w.last && step + block.steps == w.steps;
       for (size_t j = 0; j < group; ++j) {
         const size_t s = first + j;
-        set_strip_of_a(block, w, s, blocks.begin(i));
-        block.rows = std::min(kStrip, t.rows - s * kStrip);
-        block.sums = sums_of(j);
-        // A itself comes from far away when the first panel meets it.
-        block.next_a = p == 0 && s + 1 < strips && loads_directly(t.row + (s + 1) * kStrip) &&
-                               loads_directly(t.row + s * kStrip)
-                           ? block.a + kStrip * block.a_stride
-                           : nullptr;
-        // The strips of a tile share the next panel's lines among them.
-        block.next_lines = p + 1 < panels ? ceil_div(kStepBytes / 64, strips) : 0;
-        block.next_b = reinterpret_cast<const std::byte*>(block.b + w.part.units()) +
-                       s * block.steps * block.next_lines * 64;
-        const bool done = w.last && i + 1 == blocks.count();
-        block.fetches_out = done;
-        if (done) block.out = out_of(w, s, p);
-        block.pending = pending;
+        const StripOfA a = strip_of_a(w, s, step);
+        block.a = a.data;
+        block.a_stride = a.stride;
+        block.a_step = a.step;
+        block.rows = std::min(kStrip, w.tile.rows - s * kStrip);
+        block.sums = w.sums_of(p, s);
+        block.out = out_of(w, s, p);
+        block.next_b = block.next_out = {reinterpret_cast<const std::byte*>(block.sums), 0, 0, 0};
+        if (w.last && step < kStrip / kRowsAhead) block.next_out = rows_ahead(block.out, step);
+        if (p + 1 < w.panels) block.next_b = share_of_next_panel(w, block, s);
         kernels_.multiply(block, kernels_.packing.store);
-        pending = {};
-        if (done) pending = {block.sums, block.rows, block.cols, block.out};
       }
     }
+  }
+
+  // The strips of a tile share in asking for the next panel's lines.
+  static Ahead share_of_next_panel(const Work& w, const TileBlock& block, size_t s) {
+    const size_t lines = ceil_div(kStepBytes / kLine, w.strips);
+    const auto* panel = reinterpret_cast<const std::byte*>(block.b + w.part.units());
+    return {panel + s * lines * block.steps * kLine, lines > 1 ? kLine : 0, lines > 2 ? 2 * kLine : 0,
+            lines * kLine};
+  }
+
+  // Its rows of C come from far away too: two of them, or their two lines each, in each step.
+  static constexpr size_t kRowsAhead = 2, kLine = 64;
+  static Ahead rows_ahead(const Store& out, size_t step) {
+    const size_t row = out.ld * dtype_size(out.dtype);
+    return {static_cast<const std::byte*>(out.out) + step * kRowsAhead * row, row,
+            out.dtype == DType::kF32 ? kLine : size_t{0}, kRowsAhead * row};
   }
 
   // Where a block of sums goes, and what is added to it.

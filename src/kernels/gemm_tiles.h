@@ -52,16 +52,15 @@ class ConfiguredTiles {
   void (*release_)();
 };
 
-/// Sums that wait to be stored: (rows, cols) of a block.
-struct PendingStore {
-  const float* sums;
-  size_t rows, cols;  ///< rows 0: nothing waits.
-  Store to;
+/// Cache lines to ask for beside the products: in each step four of them, at `from`, `other` further on, `line`
+/// after each of these two; the next step's begin `step` further on. Where there is nothing to ask for, one line
+/// again and again: a test in the loop would cost more.
+struct Ahead {
+  const std::byte* from;
+  size_t line, other, step;
 };
 
-/// A strip of A times a panel of B over `steps` steps, and what is done beside: the tile unit works alone for
-/// 64 cycles a step, in which the core's other units store the sums of a block that is done and ask for what
-/// later ones read.
+/// A strip of A times a panel of B over `steps` steps.
 struct TileBlock {
   size_t rows, cols, steps;  ///< 1 <= rows, cols <= kStrip; steps >= 1.
   const std::byte* a;        ///< Rows of 64 bytes, a_stride apart; the next step's begin a_step further on.
@@ -69,13 +68,9 @@ struct TileBlock {
   const uint32_t* b;  ///< Packed.
   float* sums;        ///< kBlockSums floats: where the sums go; they are added to what is there if `adds`.
   bool adds;
-
-  const std::byte* next_a;  ///< A strip that lies like this one and is in no near cache, or null.
-  const std::byte* next_b;  ///< What to ask for of a later panel of B: next_lines cache lines a step.
-  size_t next_lines;
-  bool fetches_out;  ///< Whether `out` will be stored next.
+  bool done;  ///< Whether the sums are then stored to `out`.
   Store out;
-  PendingStore pending;
+  Ahead next_b, next_out;  ///< Of B, to be read into L2; of C, to be written.
 };
 
 /// Stores `rows` rows of a block's sums, `cols` <= kStrip of each (Store: gemm_kernels.h).
