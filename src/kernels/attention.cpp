@@ -91,7 +91,7 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
   auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
     if (on_tiles(s)) {
-      for_each_part(s, kTileForwardQueries / kAttentionBlock, tile_forward_scratch_size(s.HS),
+      for_each_part(s, kTileForwardQueries / kAttentionBlock, tile_forward_scratch_size(s.Tk, s.HS),
                     [&](const ForwardPart& part, float* scratch) {
                       amx_attention().forward(out, lse, q, k, v, s, part, scratch);
                     });

@@ -67,8 +67,17 @@ inline __mmask16 visible_lanes(size_t column, size_t first, size_t last) {
   _mm512_store_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kInterleave), rows));
 }
 
-/// c (32, 32), rows ld floats apart, = or += a strip of A times a panel of B, `steps` steps of each.
-template <class Tiles, bool adds>
+template <class Tiles, int T, bool streams>
+[[gnu::always_inline]] inline void load_b(const uint32_t* b) {
+  if constexpr (streams)
+    Tiles::template load_streamed<T>(b, gemm_detail::kTileRowBytes);
+  else
+    Tiles::template load<T>(b, gemm_detail::kTileRowBytes);
+}
+
+/// c (32, 32), rows ld floats apart, = or += a strip of A times a panel of B, `steps` steps of each. B is read from
+/// the second-level cache if `streams_b`.
+template <class Tiles, bool adds, bool streams_b = false>
 [[gnu::always_inline]] inline void multiply_strip(float* c, size_t ld, const uint32_t* a, const uint32_t* b,
                                                   size_t steps) {
   const size_t stride = ld * sizeof(float);
@@ -86,10 +95,10 @@ template <class Tiles, bool adds>
     Tiles::template zero<3>();
   }
   for (size_t s = 0; s < steps; ++s, a += kStepUnits, b += kStepUnits) {
-    Tiles::template load<6>(b, kRowBytes);
+    load_b<Tiles, 6, streams_b>(b);
     Tiles::template load<4>(a, kRowBytes);
     Tiles::template dot<0, 4, 6>();
-    Tiles::template load<7>(b + kTileUnits, kRowBytes);
+    load_b<Tiles, 7, streams_b>(b + kTileUnits);
     Tiles::template dot<1, 4, 7>();
     Tiles::template load<5>(a + kTileUnits, kRowBytes);
     Tiles::template dot<2, 5, 6>();

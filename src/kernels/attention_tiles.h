@@ -10,9 +10,8 @@
 
 namespace fathom {
 
-/// Queries that share one packing of the keys in a forward: 16 strips of 32, whose running state (8 KiB each
-/// at a head size of 64) stays in the second-level cache beside a block of keys.
-constexpr size_t kTileForwardQueries = 512;
+/// Queries of a piece of a forward's work: each piece packs the keys that it sees.
+constexpr size_t kTileForwardQueries = 1024;
 
 /// Strips of queries or keys, and what head sizes are padded to: two tiles.
 constexpr size_t kTileStrip = 32;
@@ -20,12 +19,12 @@ constexpr size_t kTileStrip = 32;
 /// that these hide behind them, and the scores of a strip (16 KiB) stay in the first-level cache.
 constexpr size_t kTileBlock = 128;
 
-/// Floats of scratch that a forward on tiles needs, whatever the number of keys.
-constexpr size_t tile_forward_scratch_size(size_t HS) {
+/// Floats of scratch that a forward on tiles needs: keys and values in bf16, and one strip of queries.
+constexpr size_t tile_forward_scratch_size(size_t T, size_t HS) {
   const size_t HSp = round_up(HS, kTileStrip);
-  return kTileBlock * HSp                                                       // keys and values, bf16
-         + kTileStrip * kTileBlock * 3 / 2                                      // scores, probabilities
-         + kTileForwardQueries * (HSp / 2 + HSp + kTileStrip / 2 + 1);          // queries, sums
+  return round_up(T, kTileBlock) * HSp                             // keys and values, bf16
+         + kTileStrip * kTileBlock * 3 / 2                         // scores, probabilities
+         + kTileStrip * (HSp / 2 + HSp + kTileStrip / 2 + 1);      // queries, sums
 }
 
 /// Floats of scratch that a backward on tiles over one key/value head needs: keys twice and values in bf16,
@@ -33,7 +32,7 @@ constexpr size_t tile_forward_scratch_size(size_t HS) {
 constexpr size_t tile_backward_scratch_size(size_t T, size_t HS) {
   const size_t HSp = round_up(HS, kTileStrip);
   return round_up(T, kTileBlock) * HSp * 7 / 2 + kTileBlock * (4 * HSp / 2 + HSp + 2) +
-         kTileStrip * kTileBlock * 3 + kTileBlock * kTileBlock / 2;
+         4 * kTileStrip * kTileStrip + kTileStrip * kTileBlock + kTileBlock * kTileBlock / 2;
 }
 
 /// The passes for one implementation of tile registers. No softcap.

@@ -24,7 +24,7 @@ struct TileQueries {
   float* dq;      ///< (HSp, 128), transposed.
   float* lse2;    ///< lse in units of log 2, less 1/2; for padding so high that probabilities are 0.
   float* delta;   ///< scale sum_i dout_i out_i = scale sum_j p_j dp_j.
-  float *scores, *dp;        ///< (32, 128)
+  float *scores, *dp;        ///< (32, 32), twice each: one is read while the next is made.
   uint32_t *p, *ds;          ///< Strips of A along the queries.
   uint32_t* ds_across;       ///< Panels of B along the keys: panel n at n * 4 steps.
   alignas(64) int32_t first_key[kTileBlock];
@@ -64,40 +64,48 @@ inline void load_queries(TileQueries& block, const bf16* q, const bf16* dout, co
 }
 
 /// p = 2^(factor scores - lse2) and ds = p (scale dp - delta), 0 where not visible, for one strip of keys, the
-/// first of which is `key`, and the queries from panel `begin` on.
+/// first of which is `key`, and panel n of the queries.
 template <bool masked>
-void probabilities_and_gradients(const TileQueries& block, size_t strip, size_t key, size_t begin, float factor,
-                                 float scale) {
+void probabilities_and_gradients(const TileQueries& block, const float* scores, const float* dp, size_t strip,
+                                 size_t key, size_t n, float factor, float scale) {
   constexpr size_t kTileUnits = kStepUnits / 2, kStrips = kTileBlock / kTileStrip;
   const __m512 vfactor = _mm512_set1_ps(factor), vscale = _mm512_set1_ps(scale);
-  for (size_t n = begin; n < block.panels; ++n) {
-    uint32_t* across = block.ds_across + (n * kStrips + strip) * kStepUnits;
-    for (size_t r = 0; r < kTileStrip; r += 2, across += kLanes) {
-      __m512 p[2][2], ds[2][2];  // [row][half of the panel]
+  uint32_t* across = block.ds_across + (n * kStrips + strip) * kStepUnits;
+  __m512 lse2[2], delta[2];
 #pragma GCC unroll 2
-      for (size_t x = 0; x < 2; ++x) {
-#pragma GCC unroll 2
-        for (size_t y = 0; y < 2; ++y) {
-          const size_t column = n * kTileStrip + y * kLanes, at = (r + x) * kTileBlock + column;
-          const __m512 lse2 = _mm512_load_ps(block.lse2 + column), delta = _mm512_load_ps(block.delta + column);
-          p[x][y] = exp2_less_half(_mm512_fmsub_ps(vfactor, _mm512_load_ps(block.scores + at), lse2));
-          ds[x][y] = _mm512_mul_ps(p[x][y], _mm512_fmsub_ps(vscale, _mm512_load_ps(block.dp + at), delta));
-          if constexpr (masked) {
-            const size_t j = key + r + x;
-            __mmask16 see = visible_lanes(block.t0 + column, j, ~size_t{0});
-            see = _mm512_mask_cmple_epi32_mask(see, _mm512_load_si512(block.first_key + column),
-                                               _mm512_set1_epi32(static_cast<int32_t>(j)));
-            p[x][y] = _mm512_maskz_mov_ps(see, p[x][y]);
-            ds[x][y] = _mm512_maskz_mov_ps(see, ds[x][y]);
-          }
-        }
-        store_along(block.p + n * kStepUnits + (r + x) * kLanes, p[x][0], p[x][1]);
-        store_along(block.ds + n * kStepUnits + (r + x) * kLanes, ds[x][0], ds[x][1]);
-      }
-      store_across(across, ds[0][0], ds[1][0]);
-      store_across(across + kTileUnits, ds[0][1], ds[1][1]);
-    }
+  for (size_t y = 0; y < 2; ++y) {
+    lse2[y] = _mm512_load_ps(block.lse2 + n * kTileStrip + y * kLanes);
+    delta[y] = _mm512_load_ps(block.delta + n * kTileStrip + y * kLanes);
   }
+  for (size_t r = 0; r < kTileStrip; r += 2, across += kLanes) {
+    __m512 p[2][2], ds[2][2];  // [row][half of the panel]
+#pragma GCC unroll 2
+    for (size_t x = 0; x < 2; ++x) {
+#pragma GCC unroll 2
+      for (size_t y = 0; y < 2; ++y) {
+        const size_t at = (r + x) * kTileStrip + y * kLanes;
+        p[x][y] = exp2_less_half(_mm512_fmsub_ps(vfactor, _mm512_load_ps(scores + at), lse2[y]));
+        ds[x][y] = _mm512_mul_ps(p[x][y], _mm512_fmsub_ps(vscale, _mm512_load_ps(dp + at), delta[y]));
+        if constexpr (masked) {
+          const size_t j = key + r + x, column = n * kTileStrip + y * kLanes;
+          __mmask16 see = visible_lanes(block.t0 + column, j, ~size_t{0});
+          see = _mm512_mask_cmple_epi32_mask(see, _mm512_load_si512(block.first_key + column),
+                                             _mm512_set1_epi32(static_cast<int32_t>(j)));
+          p[x][y] = _mm512_maskz_mov_ps(see, p[x][y]);
+          ds[x][y] = _mm512_maskz_mov_ps(see, ds[x][y]);
+        }
+      }
+      store_along(block.p + n * kStepUnits + (r + x) * kLanes, p[x][0], p[x][1]);
+      store_along(block.ds + n * kStepUnits + (r + x) * kLanes, ds[x][0], ds[x][1]);
+    }
+    store_across(across, ds[0][0], ds[1][0]);
+    store_across(across + kTileUnits, ds[0][1], ds[1][1]);
+  }
+}
+
+/// Brings (32, HSp) sums near, which the products after these add to.
+inline void prefetch_sums(const float* sums, size_t HSp) {
+  for (size_t i = 0; i < kTileStrip * HSp; i += kLanes) __builtin_prefetch(sums + i, 1);
 }
 
 /// dq (rows, HS) of a block from its transpose: packing across rounds and transposes.
@@ -129,17 +137,23 @@ void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, s
   const size_t strips = diagonal ? block.panels : kStrips;
   for (size_t i = first_strip; i < strips; ++i) {
     const size_t key = j0 + i * kTileStrip, begin = diagonal ? i : 0, at = key / kTileStrip * steps * kStepUnits;
+    const auto multiply_panel = [&](size_t n) {
+      const size_t panel = n * steps * kStepUnits, half = n % 2 * kTileStrip * kTileStrip;
+      multiply_strip<Tiles, false, true>(block.scores + half, kTileStrip, head.k_lines + at, block.q_lines + panel,
+                                         steps);
+      multiply_strip<Tiles, false, true>(block.dp + half, kTileStrip, head.v_lines + at, block.dout_lines + panel,
+                                         steps);
+    };
+    multiply_panel(begin);
+    prefetch_sums(head.dv + key * HSp, HSp);
+    prefetch_sums(head.dk + key * HSp, HSp);
     for (size_t n = begin; n < block.panels; ++n) {
-      const size_t column = n * kTileStrip, panel = n * steps * kStepUnits;
-      multiply_strip<Tiles, false>(block.scores + column, kTileBlock, head.k_lines + at, block.q_lines + panel,
-                                   steps);
-      multiply_strip<Tiles, false>(block.dp + column, kTileBlock, head.v_lines + at, block.dout_lines + panel,
-                                   steps);
+      if (n + 1 < block.panels) multiply_panel(n + 1);
+      const size_t half = n % 2 * kTileStrip * kTileStrip;
+      const auto pass = block.masked || (diagonal && n == i) ? probabilities_and_gradients<true>
+                                                             : probabilities_and_gradients<false>;
+      pass(block, block.scores + half, block.dp + half, i, key, n, factor, scale);
     }
-    if (diagonal || block.masked)
-      probabilities_and_gradients<true>(block, i, key, begin, factor, scale);
-    else
-      probabilities_and_gradients<false>(block, i, key, begin, factor, scale);
     const auto multiply = fresh_keys ? multiply_strip<Tiles, false> : multiply_strip<Tiles, true>;
     for (size_t n = 0; n < steps; ++n) {
       const size_t to = key * HSp + n * kTileStrip, panel = (n * block.panels + begin) * kStepUnits;
@@ -183,8 +197,8 @@ void backward_on_tiles(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf1
   block.dq = memory.take(kTileBlock * HSp);
   block.lse2 = memory.take(kTileBlock);
   block.delta = memory.take(kTileBlock);
-  block.scores = memory.take(kTileStrip * kTileBlock);
-  block.dp = memory.take(kTileStrip * kTileBlock);
+  block.scores = memory.take(2 * kTileStrip * kTileStrip);
+  block.dp = memory.take(2 * kTileStrip * kTileStrip);
   block.p = memory.take_steps(kStrips);
   block.ds = memory.take_steps(kStrips);
   block.ds_across = memory.take_steps(kStrips * kStrips);
@@ -205,12 +219,7 @@ void backward_on_tiles(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf1
       block.t0 = t0;
       load_queries(block, q + q_at, dout + o_at, out + o_at, lse + (b * s.NH + h) * T + t0, first_key, s, rows,
                    scale);
-      size_t first = 0;
-      if (first_key != nullptr) {
-        int32_t lowest = first_key[0];
-        for (size_t r = 1; r < rows; ++r) lowest = first_key[r] < lowest ? first_key[r] : lowest;
-        first = static_cast<size_t>(lowest) / kTileStrip * kTileStrip;
-      }
+      const size_t first = first_key_of(first_key, rows) / kTileStrip * kTileStrip;
       const size_t first_block = first / kTileBlock * kTileBlock;
       for (size_t j0 = first_block; j0 < t0 + rows; j0 += kTileBlock) {
         const size_t first_strip = j0 < first ? (first - j0) / kTileStrip : 0;

@@ -52,7 +52,7 @@ struct Result {
 // The passes as the drivers run them, on tiles in plain C++.
 void emulated_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
                       const AttentionShape& s) {
-  Buffer<float> scratch(tile_forward_scratch_size(s.HS));
+  Buffer<float> scratch(tile_forward_scratch_size(s.Tk, s.HS));
   const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
   constexpr size_t kTogether = kTileForwardQueries / kAttentionBlock;
   for (size_t i = 0; i < s.B * s.NH; ++i) {
