@@ -115,7 +115,7 @@ void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W
                double softcap) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
-  const size_t chunk = std::min(rows, kHeadChunkRows);
+  const size_t chunk = std::min(rows, head_chunk_rows(V));
   S* logits = logits_scratch<S>(chunk * V);
   for (size_t r0 = 0; r0 < rows; r0 += chunk) {
     const size_t n = std::min(chunk, rows - r0);

@@ -13,10 +13,17 @@ namespace fathom {
 /// A target that is not scored (padding): its nll is 0 and it has no gradient.
 constexpr int32_t kIgnoredTarget = -1;
 
-/// Rows of logits made at a time. Large enough that the products run at full speed and that dhead (V x C,
-/// read and written once a chunk) costs little beside them; small enough for memory: 32000 x 256 floats are
-/// 31 MiB.
+/// Rows of logits made at a time, at the least, and what their number is a multiple of.
 constexpr size_t kHeadChunkRows = 256;
+
+/// Rows of logits made at a time: 256, 512 or 1024, as many as 128 MiB hold. Each chunk packs the head (V x C) for
+/// its products, and reads and writes the head's gradient, so that on AMX four chunks of 256 rows took twice the
+/// time of one of 1024.
+constexpr size_t head_chunk_rows(size_t V) {
+  size_t rows = 4 * kHeadChunkRows;
+  while (rows > kHeadChunkRows && rows * V > (size_t{32} << 20)) rows /= 2;
+  return rows;
+}
 
 /// nll (rows) = -log softmax(x head^T)[target], in nats.
 /// Shapes: x (rows, C); head (V, C); targets (rows), in [0, V) or kIgnoredTarget. Where softcap is not 0, the

@@ -33,9 +33,9 @@ constexpr size_t kPackedDepth = 2048;
 // Panels of B that are packed together: 512 bytes or more of a line that runs across K.
 constexpr size_t kPanelsTogether = 8;
 // Bytes of B that are packed at once; A is packed anew for each such part.
-constexpr size_t kPackedBytes = size_t{32} << 20;
+constexpr size_t kPackedBytes = kTilesMostShared;
 // Bytes of A that stay in L2 while a tile of C is made.
-constexpr size_t kBytesInL2 = size_t{1} << 20;
+constexpr size_t kBytesInL2 = kTilesThread;
 // Tiles of C for each thread, so that the last to finish is not waited for long, and their fewest columns, below
 // which packing A would weigh more.
 constexpr size_t kTilesPerThread = 2, kFewestColumns = 256;

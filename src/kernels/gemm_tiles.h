@@ -100,6 +100,9 @@ TileKernels emulated_tile_kernels(const TilePacking& packing);
 const TilePacking& avx512_tile_packing();
 const TilePacking& plain_tile_packing();
 
+/// Scratch: all threads share what is packed of B, at the most so much; each packs so much of A.
+constexpr size_t kTilesMostShared = size_t{32} << 20, kTilesThread = size_t{1} << 20;
+
 /// The product under kBf16; M, N, K > 0; arguments as for gemm.
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend);

@@ -4,8 +4,10 @@
 
 #include "core/threads.h"
 #include "kernels/attention_plan.h"
+#include "kernels/attention_tiles.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
 
 namespace fathom {
@@ -17,9 +19,10 @@ constexpr size_t kPackedUnits = 1024, kMostPacked = size_t{8} << 20;
 constexpr size_t kGemmThread = (104 * 528 + 48 * 512 + 96 * 1024) * sizeof(float);
 
 size_t gemm_shared(const KernelSizes& s) {
-  if (s.compute == DType::kBf16 && active_isa() == Isa::kAmx && gemm_backend() != GemmBackend::kOwn) {
-    // oneDNN reads bf16: the largest float operand is converted as a whole.
-    return sizeof(bf16) * std::max(std::min(s.rows, kHeadChunkRows) * s.widest, s.rows * s.C);
+  if (s.compute == DType::kBf16 && active_isa() == Isa::kAmx) {
+    if (gemm_backend() == GemmBackend::kOneDnn || !gemm_detail::amx_is_trusted())  // oneDNN reads bf16: the largest float operand is converted as a whole
+      return sizeof(bf16) * std::max(std::min(s.rows, head_chunk_rows(s.widest)) * s.widest, s.rows * s.C);
+    return std::min(gemm_detail::kTilesMostShared, s.widest * std::max(s.C, s.rows) * sizeof(bf16));
   }
   const size_t per_unit = s.compute == DType::kBf16 ? 2 : 1;
   const size_t depth = std::min(kPackedUnits, std::max(s.C, s.rows) / per_unit + 1);
@@ -31,8 +34,9 @@ size_t gemm_shared(const KernelSizes& s) {
 size_t kernel_scratch_bytes(const KernelSizes& s) {
   if (s.compute == DType::kF64 || active_isa() == Isa::kScalar) return 0;
   const size_t attention =
-      sizeof(float) * std::max(forward_scratch_size(s.HS), backward_scratch_size(s.T, s.HS));
-  return gemm_shared(s) + num_threads() * (kGemmThread + attention);
+      sizeof(float) * std::max({forward_scratch_size(s.HS), backward_scratch_size(s.T, s.HS),
+                                tile_forward_scratch_size(s.T, s.HS)});
+  return gemm_shared(s) + num_threads() * (std::max(kGemmThread, gemm_detail::kTilesThread) + attention);
 }
 
 }  // namespace fathom

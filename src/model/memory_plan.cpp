@@ -30,7 +30,7 @@ MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const Memo
   plan.optimizer = 2 * n * (options.bf16_state ? sizeof(bf16) : sizeof(S));
   plan.activations =
       Transformer<W>::training_bytes(config, rows, {.recompute = options.recompute}, first_layer);
-  plan.logits = std::min(rows, kHeadChunkRows) * config.vocab_size * sizeof(S);
+  plan.logits = std::min(rows, head_chunk_rows(config.vocab_size)) * config.vocab_size * sizeof(S);
   if (options.evaluates) plan.evaluation = Transformer<W>::inference_bytes(config, rows);
   const size_t rope = T * config.head_dim * sizeof(S);
   const size_t ids = (std::max(options.step_sequences, B) + (options.evaluates ? B : 0)) * T * kBytesPerToken;
