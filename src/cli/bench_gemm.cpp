@@ -122,28 +122,42 @@ json measure(const Product& p, DType dtype, double peak, size_t rows) {
   };
   multiply({});
   check(p, a, b, c, c_type);
+  const double before = loaded_flops(dtype, num_threads());
   const Timing t = time_calls([&] { multiply(p.accumulates ? Addend{c.out().data, p.N, 1.0} : Addend{}); });
   const double operations =
       2.0 * static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K);
   json result = report_rate(fmt::format("{:<26} {:>6} x {:<6} x {:<6}", p.name, p.M, p.N, p.K), t, operations,
                             static_cast<double>(rows), peak);
-  result.update({{"name", p.name}, {"M", p.M}, {"N", p.N}, {"K", p.K}});
+  // What the machine had to give while this was measured.
+  const double loaded = 0.5 * (before + loaded_flops(dtype, num_threads()));
+  result.update({{"name", p.name},
+                 {"M", p.M},
+                 {"N", p.N},
+                 {"K", p.K},
+                 {"loaded_tflops", loaded / 1e12},
+                 {"fraction_of_loaded", operations / t.median_s / loaded}});
   return result;
 }
 
-// The geometric mean and the least of the fractions of the peak.
+double geometric_mean(const json& results, const char* key) {
+  double logs = 0;
+  for (const json& r : results) logs += std::log(r[key].get<double>());
+  return std::exp(logs / static_cast<double>(results.size()));
+}
+
+// The geometric mean and the least of the fractions of the peak; the mean of those of products from L1.
 void summarize(json& result) {
-  double logs = 0, least = INFINITY;
-  for (const json& r : result["results"]) {
-    const double fraction = r["fraction_of_peak"];
-    logs += std::log(fraction);
-    least = std::min(least, fraction);
-  }
-  const double mean = std::exp(logs / static_cast<double>(result["results"].size()));
+  const json& results = result["results"];
+  double least = INFINITY;
+  for (const json& r : results) least = std::min(least, r["fraction_of_peak"].get<double>());
+  const double mean = geometric_mean(results, "fraction_of_peak");
+  const double loaded = geometric_mean(results, "fraction_of_loaded");
   result["geomean_fraction_of_peak"] = mean;
   result["least_fraction_of_peak"] = least;
-  fmt::print("{} products: geometric mean {:.0f}% of peak, least {:.0f}%\n", result["results"].size(),
-             100 * mean, 100 * least);
+  result["geomean_fraction_of_loaded"] = loaded;
+  fmt::print("{} products: geometric mean {:.0f}% of peak, least {:.0f}%; {:.0f}% of what products with operands from L1 "
+             "reached beside each\n",
+             results.size(), 100 * mean, 100 * least, 100 * loaded);
 }
 
 void run(const Common& common, const Settings& settings) {

@@ -4,6 +4,7 @@
 
 #include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
+#include "kernels/tiles_amx.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/peak.cpp"
@@ -48,7 +49,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #if defined(__x86_64__)
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16")
 #include <immintrin.h>
 
 namespace fathom::gemm_detail {
@@ -71,23 +72,46 @@ double spin_bf16(size_t steps) {
   return 2.0 * 32 * static_cast<double>(kSums) * static_cast<double>(steps);
 }
 
-// 16 rows of 64 bytes in every tile: 16 x 16 sums of 32 products each.
-double spin_amx(size_t steps) {
-  // Not _tile_loadconfig: g++ 12's tells the compiler of the first eight bytes only.
-  asm volatile("ldtilecfg %0" : : "m"(kWholeTiles));
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  for (size_t s = 0; s < steps; ++s) {
-    _tile_dpbf16ps(0, 4, 5);
-    _tile_dpbf16ps(1, 4, 5);
-    _tile_dpbf16ps(2, 4, 5);
-    _tile_dpbf16ps(3, 4, 5);
+// Operands as a model has them: numbers of both signs between 1/2 and 1. With zeros the units would draw less
+// power, and on a machine that is short of it reach more than with numbers that anyone multiplies.
+struct alignas(64) Operands {
+  uint16_t bits[4][kTileRows * kStepDepth];
+
+  Operands() {
+    uint32_t state = 1;
+    for (auto& tile : bits) {
+      for (uint16_t& v : tile) {
+        state = state * 1664525u + 1013904223u;
+        v = static_cast<uint16_t>(0x3f00u | (state >> 31 << 15) | (state >> 20 & 0x7fu));
+      }
+    }
   }
-  _tile_release();
+};
+
+// 16 rows of 64 bytes in every tile: 16 x 16 sums of 32 products each. Two tiles of A and two of B, as in gemm's
+// loop; loaded once, or in each step.
+template <bool loads>
+double spin_amx(size_t steps) {
+  static const Operands operands;
+  const ConfiguredTiles configured(AmxTiles::configure, AmxTiles::release);
+  AmxTiles::zero<0>();
+  AmxTiles::zero<1>();
+  AmxTiles::zero<2>();
+  AmxTiles::zero<3>();
+  const auto load = [] {
+    AmxTiles::load<4>(operands.bits[0], kTileRowBytes);
+    AmxTiles::load<5>(operands.bits[1], kTileRowBytes);
+    AmxTiles::load<6>(operands.bits[2], kTileRowBytes);
+    AmxTiles::load<7>(operands.bits[3], kTileRowBytes);
+  };
+  load();
+  for (size_t s = 0; s < steps; ++s) {
+    if constexpr (loads) load();
+    AmxTiles::dot<0, 4, 6>();
+    AmxTiles::dot<1, 4, 7>();
+    AmxTiles::dot<2, 5, 6>();
+    AmxTiles::dot<3, 5, 7>();
+  }
   return 4.0 * 2 * 16 * 16 * 32 * static_cast<double>(steps);
 }
 
@@ -102,7 +126,7 @@ double spin_products(DType compute, size_t steps) {
   using namespace gemm_detail;
   const Isa isa = active_isa();
 #if defined(__x86_64__)
-  if (compute == DType::kBf16 && isa == Isa::kAmx) return spin_amx(steps);
+  if (compute == DType::kBf16 && isa == Isa::kAmx) return spin_amx<false>(steps);
   if (compute == DType::kBf16 && isa >= Isa::kAvx512Bf16) return spin_bf16(steps);
 #endif
 #if HWY_TARGETS & HWY_AVX3
@@ -112,6 +136,13 @@ double spin_products(DType compute, size_t steps) {
   if (isa >= Isa::kAvx2) return N_AVX2::kSpinFloats(steps);
 #endif
   return HWY_STATIC_DISPATCH(kSpinFloats)(steps);
+}
+
+double spin_loaded_products(DType compute, size_t steps) {
+#if defined(__x86_64__)
+  if (compute == DType::kBf16 && active_isa() == Isa::kAmx) return gemm_detail::spin_amx<true>(steps);
+#endif
+  return spin_products(compute, steps);
 }
 
 }  // namespace fathom
