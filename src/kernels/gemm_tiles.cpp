@@ -36,6 +36,10 @@ constexpr size_t kPanelsTogether = 8;
 constexpr size_t kPackedBytes = kTilesMostShared;
 // Bytes of A that stay in L2 while a tile of C is made.
 constexpr size_t kBytesInL2 = kTilesThread;
+// A larger C without an addend is written past the caches, none of which would keep it until it is read: an ordinary
+// store to a line that is not near fetches it first, and a fetch from L3 or memory (150 to 250 cycles, sixteen at a
+// time) is what the tiles of A and B wait behind. A quarter less time for gate_up of llama-130m.
+constexpr size_t kMostCached = size_t{1} << 20;
 // Tiles of C for each thread, so that the last to finish is not waited for long, and their fewest columns, below
 // which packing A would weigh more.
 constexpr size_t kTilesPerThread = 2, kFewestColumns = 256;
@@ -60,6 +64,8 @@ class TileProduct {
   TileProduct(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
               Addend addend)
       : kernels_(kernels), M_(M), N_(N), K_(K), a_(a), b_(b), c_(c), addend_(addend) {
+    streams_ = M * N * dtype_size(c.dtype) > kMostCached && addend.data == nullptr;
+    store_ = streams_ ? kernels.packing.stream : kernels.packing.store;
     const size_t stride = a.ld * dtype_size(a.dtype);
     direct_a_ = a.dtype == DType::kBf16 && !a.transposed && N <= kMostColumnsUnpacked &&
                 K % kStepDepth == 0 && stride % kTileRowBytes == 0 && stride % kBadStride != 0 &&
@@ -120,12 +126,22 @@ class TileProduct {
     return {Cut(M_, rows, kGroup * kStrip), Cut(part.n, cols, kStrip)};
   }
 
-  // Lines that run across K are packed step by step for all strips or panels: a line is then read on, not in
-  // pieces of 64 bytes.
-  template <class Pack>
-  static void pack_across(size_t count, size_t k, const Pack& pack) {
-    for (size_t position = 0; position < k; position += kStepDepth) {
-      for (size_t i = 0; i < count; ++i) pack(i, position, std::min(kStepDepth, k - position));
+  // Lines that run across K, k of them from `from` on, are packed step by step for all strips or panels, `extent`
+  // positions in all: a line is then read on, not in pieces of 64 bytes. The next step's lines begin on other pages,
+  // where no prefetcher of the hardware looks for them.
+  template <class ToOf>
+  static void pack_across(PackTiles pack, Source from, size_t extent, size_t k, const ToOf& to_of) {
+    for (size_t at = 0; at < k; at += kStepDepth) {
+      for (size_t i = 0; i * kStrip < extent; ++i) {
+        const size_t width = std::min(kStrip, extent - i * kStrip);
+        for (size_t l = at + kStepDepth; l < std::min(k, at + 2 * kStepDepth); ++l) {
+          const std::byte* line = from.at(l, i * kStrip);
+          __builtin_prefetch(line);
+          if (from.dtype == DType::kF32) __builtin_prefetch(line + 64);
+        }
+        pack(to_of(i) + steps_of(at) * kStepUnits, {from.at(at, i * kStrip), from.dtype, from.ld}, width,
+             std::min(kStepDepth, k - at));
+      }
     }
   }
 
@@ -134,11 +150,8 @@ class TileProduct {
     const auto to = [&](size_t i) { return b + (first + i) * part.units() + steps_of(begin) * kStepUnits; };
     const auto column = [&](size_t i) { return (first + i) * kStrip; };
     if (!b_.transposed) {
-      return pack_across(count, k, [&](size_t i, size_t at, size_t n) {
-        kernels_.packing.b_across(to(i) + steps_of(at) * kStepUnits,
-                                  corner(b_, part.k0 + begin + at, part.n0 + column(i)),
-                                  std::min(kStrip, part.n - column(i)), n);
-      });
+      return pack_across(kernels_.packing.b_across, corner(b_, part.k0 + begin, part.n0 + column(0)),
+                         std::min(count * kStrip, part.n - column(0)), k, to);
     }
     for (size_t i = 0; i < count; ++i)
       kernels_.packing.b_along(to(i), corner(b_, part.n0 + column(i), part.k0 + begin),
@@ -185,10 +198,9 @@ class TileProduct {
     const auto row = [&](size_t s) { return w.tile.row + s * kStrip; };
     const auto rows = [&](size_t s) { return std::min(kStrip, M_ - row(s)); };
     if (a_.transposed) {
-      return pack_across(w.strips, w.k, [&](size_t s, size_t at, size_t n) {
-        kernels_.packing.a_across(to + s * units + steps_of(at) * kStepUnits, corner(a_, k0 + at, row(s)), rows(s),
-                                  n);
-      });
+      return pack_across(kernels_.packing.a_across, corner(a_, k0, row(0)),
+                         std::min(w.strips * kStrip, M_ - row(0)), w.k,
+                         [&](size_t s) { return to + s * units; });
     }
     for (size_t s = 0; s < w.strips; ++s) {
       if (!loads_directly(row(s)))
@@ -226,6 +238,7 @@ class TileProduct {
           multiply_group(work, p, s, std::min(kGroup, work.strips - s));
       }
     }
+    if (streams_) kernels_.packing.fence();
   }
 
   void multiply_group(const Work& w, size_t p, size_t first, size_t group) const {
@@ -248,9 +261,9 @@ class TileProduct {
         block.sums = w.sums_of(p, s);
         block.out = out_of(w, s, p);
         block.next_b = block.next_out = {reinterpret_cast<const std::byte*>(block.sums), 0, 0, 0};
-        if (w.last && step < kStrip / kRowsAhead) block.next_out = rows_ahead(block.out, step);
+        if (w.last && !streams_ && step < kStrip / kRowsAhead) block.next_out = rows_ahead(block.out, step);
         if (p + 1 < w.panels) block.next_b = share_of_next_panel(w, block, s);
-        kernels_.multiply(block, kernels_.packing.store);
+        kernels_.multiply(block, store_);
       }
     }
   }
@@ -289,6 +302,8 @@ class TileProduct {
   const MatrixOut c_;
   const Addend addend_;
   bool direct_a_;  // whether A's rows are loaded as they are
+  bool streams_;   // whether C is written past the caches
+  StoreSums store_;
 };
 
 }  // namespace

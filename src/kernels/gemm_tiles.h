@@ -83,6 +83,8 @@ using PackTiles = void (*)(uint32_t* to, Source from, size_t extent, size_t k);
 struct TilePacking {
   PackTiles a_along, a_across, b_along, b_across;
   StoreSums store;
+  StoreSums stream;  ///< The same past the caches, where C's rows allow it; to be followed by `fence`.
+  void (*fence)();   ///< Makes what was streamed visible to other threads.
 };
 
 struct TileKernels {

@@ -95,15 +95,6 @@ void pack_b_along(uint32_t* to, Source from, size_t extent, size_t k) {
   }
 }
 
-// The next step's lines begin on other pages, where no prefetcher of the hardware looks for them.
-void prefetch_lines(const Source& from, size_t p, size_t k) {
-  const size_t end = p + 2 * kStepDepth < k ? p + 2 * kStepDepth : k;
-  for (size_t l = p + kStepDepth; l < end; ++l) {
-    for (size_t byte = 0; byte < kStrip * dtype_size(from.dtype); byte += 64)
-      _mm_prefetch(from.at(l, 0) + byte, _MM_HINT_T0);
-  }
-}
-
 // to (32 positions, 32 lines) <- the transpose of 32 staged lines of 32 bf16: within each 128-bit lane eight
 // lines' pairs are formed, then pairs of pairs, then rows of eight.
 void transpose_halves_32x32(uint32_t* to, const Staged& staged) {
@@ -138,7 +129,6 @@ template <DType type>
 void pack_a_across(uint32_t* to, Source from, size_t extent, size_t k) {
   Staged staged;
   for (size_t p = 0; p < k; p += kStepDepth, to += kStepUnits) {
-    prefetch_lines(from, p, k);
     staged.load<type>({from.at(p, 0), type, from.ld}, k - p, 0, extent);
     transpose_halves_32x32(to, staged);
   }
@@ -150,7 +140,6 @@ template <DType type>
 void pack_b_across(uint32_t* to, Source from, size_t extent, size_t k) {
   const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
   for (size_t p = 0; p < k; p += kStepDepth, to += kStepUnits) {
-    prefetch_lines(from, p, k);
     for (size_t u = 0; u < kTileRows; ++u) {
       const size_t line = p + 2 * u;
       const __m512i even = _mm512_permutexvar_epi64(order, load_line<type>(from, line, k, 0, extent));
@@ -161,8 +150,16 @@ void pack_b_across(uint32_t* to, Source from, size_t extent, size_t k) {
   }
 }
 
+template <bool streams>
+void put(std::byte* to, __m512i v) {
+  if constexpr (streams)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), v);
+  else
+    _mm512_storeu_si512(to, v);
+}
+
 // Rows of sums to C. Whole ones, of 32, in this way; others as gemm_avx512_bf16.cpp does.
-template <DType type, bool has_acc, bool has_addend>
+template <DType type, bool streams, bool has_acc, bool has_addend>
 void store_whole_rows(const float* sums, size_t rows, const Store& s) {
   constexpr size_t size = type == DType::kF32 ? 4 : 2, kLanes = 16;
   const __m512 scale = _mm512_set1_ps(s.scale);
@@ -187,10 +184,10 @@ void store_whole_rows(const float* sums, size_t rows, const Store& s) {
       }
     }
     if constexpr (type == DType::kF32) {
-      _mm512_storeu_ps(out, v[0]);
-      _mm512_storeu_ps(out + 64, v[1]);
+      put<streams>(out, _mm512_castps_si512(v[0]));
+      put<streams>(out + 64, _mm512_castps_si512(v[1]));
     } else {
-      _mm512_storeu_si512(out, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v[1], v[0])));
+      put<streams>(out, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v[1], v[0])));
     }
     if constexpr (has_acc) acc += s.acc_ld;
     if constexpr (has_addend) addend += s.addend_ld * size;
@@ -199,10 +196,10 @@ void store_whole_rows(const float* sums, size_t rows, const Store& s) {
 
 template <DType type>
 void store_whole_rows(const float* sums, size_t rows, const Store& s) {
-  if (s.acc == nullptr && s.addend == nullptr) return store_whole_rows<type, false, false>(sums, rows, s);
-  if (s.acc == nullptr) return store_whole_rows<type, false, true>(sums, rows, s);
-  if (s.addend == nullptr) return store_whole_rows<type, true, false>(sums, rows, s);
-  store_whole_rows<type, true, true>(sums, rows, s);
+  if (s.acc == nullptr && s.addend == nullptr) return store_whole_rows<type, false, false, false>(sums, rows, s);
+  if (s.acc == nullptr) return store_whole_rows<type, false, false, true>(sums, rows, s);
+  if (s.addend == nullptr) return store_whole_rows<type, false, true, false>(sums, rows, s);
+  store_whole_rows<type, false, true, true>(sums, rows, s);
 }
 
 void store_sums(const float* sums, size_t rows, size_t cols, const Store& s) {
@@ -210,6 +207,17 @@ void store_sums(const float* sums, size_t rows, size_t cols, const Store& s) {
   if (s.dtype == DType::kF32) return store_whole_rows<DType::kF32>(sums, rows, s);
   store_whole_rows<DType::kBf16>(sums, rows, s);
 }
+
+// Only whole lines that are not read first are worth it.
+void stream_sums(const float* sums, size_t rows, size_t cols, const Store& s) {
+  const auto address = reinterpret_cast<uintptr_t>(s.out) | s.ld * dtype_size(s.dtype);
+  if (cols < kStrip || address % 64 != 0 || s.acc != nullptr || s.addend != nullptr)
+    return store_sums(sums, rows, cols, s);
+  if (s.dtype == DType::kF32) return store_whole_rows<DType::kF32, true, false, false>(sums, rows, s);
+  store_whole_rows<DType::kBf16, true, false, false>(sums, rows, s);
+}
+
+void fence() { _mm_sfence(); }
 
 // The same for both types of operands.
 template <PackTiles of_floats, PackTiles of_halves>
@@ -225,7 +233,9 @@ const TilePacking& avx512_tile_packing() {
   static const TilePacking packing{pack<pack_a_along<kF32>, pack_a_along<kBf16>>,
                                    pack<pack_a_across<kF32>, pack_a_across<kBf16>>,
                                    pack<pack_b_along<kF32>, pack_b_along<kBf16>>,
-                                   pack<pack_b_across<kF32>, pack_b_across<kBf16>>, store_sums};
+                                   pack<pack_b_across<kF32>, pack_b_across<kBf16>>, store_sums,
+                                   stream_sums,
+                                   fence};
   return packing;
 }
 

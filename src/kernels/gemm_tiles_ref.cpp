@@ -50,7 +50,7 @@ void store_sums(const float* sums, size_t rows, size_t cols, const Store& store)
 
 const TilePacking& plain_tile_packing() {
   static const TilePacking packing{pack<false, false>, pack<false, true>, pack<true, false>, pack<true, true>,
-                                   store_sums};
+                                   store_sums, store_sums, [] {}};
   return packing;
 }
 
