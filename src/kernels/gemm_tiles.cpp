@@ -176,6 +176,8 @@ class TileProduct {
           panels(ceil_div(tile.columns, kStrip)),
           steps(steps_of(k)),
           block_steps(steps_of(Cut(k, kBlockDepth, kStepDepth).part)),
+          units(part.units()),
+          lines_a_step(ceil_div(kStepBytes / 64, strips)),
           sums(sums_) {}
 
     const Part& part;
@@ -183,6 +185,7 @@ class TileProduct {
     size_t begin, k;  // from the part's first
     bool first, last;
     size_t strips, panels, steps, block_steps;
+    size_t units, lines_a_step;  // of a panel; of the next panel, to be asked for
     float* sums;
 
     // Where the sums of a block lie: those of a group for its time, or each in its own place.
@@ -230,21 +233,24 @@ class TileProduct {
     const size_t depths = part.depths.count();
     const size_t kept = depths == 1 ? kGroup : ceil_div(t.rows, kStrip) * ceil_div(t.columns, kStrip);
     float* sums = ensure(scratch().sums, kept * kBlockSums);
+    TileBlock block{};
+    block.out = out_of(part);
     for (size_t d = 0; d < depths; ++d) {
       const Work work(part, t, d, sums);
       pack_strips(work);
       for (size_t p = 0; p < work.panels; ++p) {
         for (size_t s = 0; s < work.strips; s += kGroup)
-          multiply_group(work, p, s, std::min(kGroup, work.strips - s));
+          multiply_group(block, work, p, s, std::min(kGroup, work.strips - s));
       }
     }
     if (streams_) kernels_.packing.fence();
   }
 
-  void multiply_group(const Work& w, size_t p, size_t first, size_t group) const {
+  // `block` is made once for a tile and changed field by field: a copy of what was just written in pieces waits until
+  // all stores before it, those of tiles too, have left the core. That took a sixth of the time.
+  void multiply_group(TileBlock& block, const Work& w, size_t p, size_t first, size_t group) const {
     const uint32_t* panel =
         w.part.b + (w.tile.column / kStrip + p) * w.part.units() + steps_of(w.begin) * kStepUnits;
-    TileBlock block{};
     block.cols = std::min(kStrip, w.tile.columns - p * kStrip);
     for (size_t step = 0; step < w.steps; step += block.steps) {
       block.steps = std::min(w.block_steps, w.steps - step);
@@ -259,41 +265,58 @@ class TileProduct {
         block.a_step = a.step;
         block.rows = std::min(kStrip, w.tile.rows - s * kStrip);
         block.sums = w.sums_of(p, s);
-        block.out = out_of(w, s, p);
-        block.next_b = block.next_out = {reinterpret_cast<const std::byte*>(block.sums), 0, 0, 0};
-        if (w.last && !streams_ && step < kStrip / kRowsAhead) block.next_out = rows_ahead(block.out, step);
-        if (p + 1 < w.panels) block.next_b = share_of_next_panel(w, block, s);
+        move_out(block.out, w, s, p);
+        if (p + 1 < w.panels)
+          ask_for_next_panel(block.next_b, w, block, s);
+        else
+          block.next_b.ask_for_nothing(block.sums);
+        if (w.last && !streams_ && step < kStrip / kRowsAhead)
+          ask_for_rows(block.next_out, block.out, step);
+        else
+          block.next_out.ask_for_nothing(block.sums);
         kernels_.multiply(block, store_);
       }
     }
   }
 
   // The strips of a tile share in asking for the next panel's lines.
-  static Ahead share_of_next_panel(const Work& w, const TileBlock& block, size_t s) {
-    const size_t lines = ceil_div(kStepBytes / kLine, w.strips);
-    const auto* panel = reinterpret_cast<const std::byte*>(block.b + w.part.units());
-    return {panel + s * lines * block.steps * kLine, lines > 1 ? kLine : 0, lines > 2 ? 2 * kLine : 0,
-            lines * kLine};
+  static void ask_for_next_panel(Ahead& ahead, const Work& w, const TileBlock& block, size_t s) {
+    const size_t lines = w.lines_a_step;
+    ahead.from = reinterpret_cast<const std::byte*>(block.b + w.units) + s * lines * block.steps * kLine;
+    ahead.line = lines > 1 ? kLine : 0;
+    ahead.other = lines > 2 ? 2 * kLine : 0;
+    ahead.step = lines * kLine;
   }
 
-  // Its rows of C come from far away too: two of them, or their two lines each, in each step.
+  // A block's rows of C come from far away too: two of them, or their two lines each, in each step.
   static constexpr size_t kRowsAhead = 2, kLine = 64;
-  static Ahead rows_ahead(const Store& out, size_t step) {
+  static void ask_for_rows(Ahead& ahead, const Store& out, size_t step) {
     const size_t row = out.ld * dtype_size(out.dtype);
-    return {static_cast<const std::byte*>(out.out) + step * kRowsAhead * row, row,
-            out.dtype == DType::kF32 ? kLine : size_t{0}, kRowsAhead * row};
+    ahead.from = static_cast<const std::byte*>(out.out) + step * kRowsAhead * row;
+    ahead.line = row;
+    ahead.other = out.dtype == DType::kF32 ? kLine : 0;
+    ahead.step = kRowsAhead * row;
   }
 
-  // Where a block of sums goes, and what is added to it.
-  Store out_of(const Work& w, size_t s, size_t p) const {
-    Store out =
-        whole(c_, addend_).at(w.tile.row + s * kStrip, w.part.n0 + w.tile.column + p * kStrip);
-    if (w.part.k0 > 0) {  // partial sums are in C, and the addend with them
+  // What is the same for all blocks of a tile.
+  Store out_of(const Part& part) const {
+    Store out = whole(c_, addend_);
+    if (part.k0 > 0) {  // partial sums are in C, and the addend with them
       out.acc = static_cast<const float*>(out.out);
       out.acc_ld = out.ld;
       out.addend = nullptr;
     }
     return out;
+  }
+
+  // Where a block of sums goes, and what is added to it.
+  void move_out(Store& out, const Work& w, size_t s, size_t p) const {
+    const size_t row = w.tile.row + s * kStrip, column = w.part.n0 + w.tile.column + p * kStrip;
+    const size_t size = dtype_size(c_.dtype);
+    out.out = static_cast<std::byte*>(c_.data) + (row * c_.ld + column) * size;
+    if (out.acc != nullptr) out.acc = static_cast<const float*>(out.out);
+    if (out.addend != nullptr)
+      out.addend = static_cast<const std::byte*>(addend_.data) + (row * addend_.ld + column) * size;
   }
 
   const TileKernels& kernels_;

@@ -58,6 +58,11 @@ class ConfiguredTiles {
 struct Ahead {
   const std::byte* from;
   size_t line, other, step;
+
+  void ask_for_nothing(const void* near) {
+    from = static_cast<const std::byte*>(near);
+    line = other = step = 0;
+  }
 };
 
 /// A strip of A times a panel of B over `steps` steps.
