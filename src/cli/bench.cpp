@@ -58,8 +58,8 @@ std::vector<double> spin_rates(double (*spin)(DType, size_t), DType compute, siz
 
 }  // namespace
 
-double peak_flops(DType compute, size_t threads) {
-  return spin_rates(spin_products, compute, threads, 40).back();
+double peak_flops(DType compute, size_t threads, int samples) {
+  return spin_rates(spin_products, compute, threads, samples).back();
 }
 
 double loaded_flops(DType compute, size_t threads) {
@@ -74,11 +74,20 @@ nlohmann::json report_rate(const std::string& name, const Timing& t, double flop
              flops / 1e9, 100 * flops / peak, 100 * best / peak, 100 * t.spread());
   return {{"name", name},
           {"tflops", flops / 1e12},
+          {"best_tflops", best / 1e12},
           {"fraction_of_peak", flops / peak},
           {"best_fraction_of_peak", best / peak},
           {"tokens_per_second", tokens / t.median_s},
           {"seconds", t.median_s},
           {"spread", t.spread()}};
+}
+
+void settle_peak(nlohmann::json& result, double peak) {
+  result["peak_tflops"] = peak / 1e12;
+  for (nlohmann::json& r : result["results"]) {
+    r["fraction_of_peak"] = r["tflops"].get<double>() * 1e12 / peak;
+    r["best_fraction_of_peak"] = r["best_tflops"].get<double>() * 1e12 / peak;
+  }
 }
 
 nlohmann::json bench_result(double peak) {

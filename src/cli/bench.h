@@ -35,17 +35,21 @@ double time_once(const std::function<void()>& fn);
 Timing time_calls(const std::function<void()>& fn, int samples = 5, double sample_s = 0.02);
 
 /// Operations a second of products on registers alone (kernels/peak.h), on `threads` threads of the pool; the
-/// best of 40 samples of 5 ms, since other load can only lower it.
-double peak_flops(DType compute, size_t threads);
+/// best of `samples` of 5 ms, since other load can only lower it. On a shared machine even that may be low
+/// for seconds: where a run takes longer, ask again on the way and take the highest.
+double peak_flops(DType compute, size_t threads, int samples = 40);
 
-/// The same with operands from the first-level cache; the median of 5 samples of 5 ms, to be taken close to what it
-/// is compared with: on a shared machine this moves from second to second.
+/// The same with operands from the first-level cache; the median of 5 samples of 5 ms, to be taken close to
+/// what it is compared with: on a shared machine this moves from second to second.
 double loaded_flops(DType compute, size_t threads);
 
-/// Prints one line of results and returns it for "results": {"name", "tflops", "fraction_of_peak",
-/// "best_fraction_of_peak", "tokens_per_second", "seconds", "spread"}.
+/// Prints one line of results and returns it for "results": {"name", "tflops", "best_tflops",
+/// "fraction_of_peak", "best_fraction_of_peak", "tokens_per_second", "seconds", "spread"}.
 nlohmann::json report_rate(const std::string& name, const Timing& timing, double flop, double tokens,
                            double peak);
+
+/// Restates all fractions of a result as those of the highest peak that was seen in its run.
+void settle_peak(nlohmann::json& result, double peak);
 
 /// The result's frame: {"isa", "peak_tflops", "threads", "results": []}.
 nlohmann::json bench_result(double peak);

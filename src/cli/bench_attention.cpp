@@ -141,10 +141,11 @@ void Problem<W>::check() {
 }
 
 template <class W>
-void measure(json& results, const Settings& s, size_t T, size_t HS, double peak) {
+void measure(json& results, const Settings& s, size_t T, size_t HS, double& peak) {
   Problem<W> problem(s, T, HS);
   problem.check();
   const auto add = [&](const char* pass, int products, const std::function<void()>& fn) {
+    peak = std::max(peak, peak_flops(dtype_of<W>(), num_threads(), 5));
     json r = report_rate(fmt::format("attention {} HS {} T {}", pass, HS, T), time_calls(fn),
                          products * problem.product_flop(), problem.tokens(), peak);
     r.update({{"head_size", HS}, {"seq", T}});
@@ -165,7 +166,7 @@ void run(const Common& common, Settings s) {
     if (HS % 8 != 0) usage_error(fmt::format("--head-sizes {}: must be a multiple of 8", HS));
   }
   const DType dtype = parse_dtype(s.dtype);
-  const double peak = peak_flops(dtype, num_threads());
+  double peak = peak_flops(dtype, num_threads());
   json result = bench_result(peak);
   result["dtype"] = s.dtype;
   fmt::print("{} on {}, {} threads: peak {:.1f} GFLOP/s\n", s.dtype, isa_name(active_isa()), num_threads(),
@@ -174,6 +175,7 @@ void run(const Common& common, Settings s) {
     for (size_t T : s.seqs)
       with_dtype(dtype, [&]<class W>() { measure<W>(result["results"], s, T, HS, peak); });
   }
+  settle_peak(result, peak);
   write_result(common, result);
 }
 

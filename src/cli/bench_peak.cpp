@@ -54,7 +54,8 @@ void run(const Common& common) {
     report(results, "fp32" + suffix, peak_flops(DType::kF32, threads), "tflops", "GFLOP/s");
     report(results, "bf16" + suffix, threads == all ? peak : peak_flops(DType::kBf16, threads), "tflops",
            "GFLOP/s");
-    report(results, "bf16, operands from L1" + suffix, loaded_flops(DType::kBf16, threads), "tflops", "GFLOP/s");
+    report(results, "bf16, operands from L1" + suffix, loaded_flops(DType::kBf16, threads), "tflops",
+           "GFLOP/s");
     measure_memory(results, threads > 1, suffix);
     if (all == 1) break;
   }

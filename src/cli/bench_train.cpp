@@ -71,8 +71,9 @@ void print_memory(const MemoryUse& memory, nlohmann::json& result) {
 // many steps again are profiled; the rate stays that of the steps that were not.
 void measure(const Settings& s, const std::string& name, double tokens, double flops,
              const std::function<void()>& step, const MemoryUse* memory = nullptr) {
+  const double before = peak_flops(parse_dtype(s.dtype), num_threads());
   const Timing t = time_calls(step, static_cast<int>(s.steps), 0.0);
-  const double peak = peak_flops(parse_dtype(s.dtype), num_threads());
+  const double peak = std::max(before, peak_flops(parse_dtype(s.dtype), num_threads()));
   const double rate = tokens / t.median_s;
   fmt::print(
       "{}: {:.0f} tokens/s (median of {}, spread {:.0f}%), {:.1f} GFLOP/s, {:.1f}% of the {} peak of {:.1f} "

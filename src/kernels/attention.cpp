@@ -118,8 +118,7 @@ void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
   }
   // One head of keys and values is one piece of work: its dk and dv then add up in one place, in one order.
   parallel_for(s.B * s.NKV, [&](size_t i) {
-    head(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV,
-         scratch_of(scratch_size));
+    head(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV, scratch_of(scratch_size));
   });
 }
 

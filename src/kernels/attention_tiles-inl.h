@@ -75,8 +75,8 @@ template <class Tiles, int T, bool streams>
     Tiles::template load<T>(b, gemm_detail::kTileRowBytes);
 }
 
-/// c (32, 32), rows ld floats apart, = or += a strip of A times a panel of B, `steps` steps of each. B is read from
-/// the second-level cache if `streams_b`.
+/// c (32, 32), rows ld floats apart, = or += a strip of A times a panel of B, `steps` steps of each. B is
+/// read from the second-level cache if `streams_b`.
 template <class Tiles, bool adds, bool streams_b = false>
 [[gnu::always_inline]] inline void multiply_strip(float* c, size_t ld, const uint32_t* a, const uint32_t* b,
                                                   size_t steps) {
@@ -116,8 +116,8 @@ inline Source rows_of(const bf16* from, size_t stride) {
 
 /// Packs `lines` lines of HS numbers as strips or panels of 32 lines, the summed dimension along the lines:
 /// HSp / 32 steps each. Lines up to the next multiple of 32 are zero.
-inline void pack_lines(uint32_t* to, gemm_detail::PackTiles pack, const bf16* from, size_t stride, size_t lines,
-                       size_t HS) {
+inline void pack_lines(uint32_t* to, gemm_detail::PackTiles pack, const bf16* from, size_t stride,
+                       size_t lines, size_t HS) {
   const size_t steps = (HS + kStepDepth - 1) / kStepDepth;
   for (size_t l = 0; l < lines; l += kTileStrip, to += steps * kStepUnits)
     pack(to, rows_of(from + l * stride, stride), lines - l < kTileStrip ? lines - l : kTileStrip, HS);

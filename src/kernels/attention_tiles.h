@@ -22,9 +22,9 @@ constexpr size_t kTileBlock = 128;
 /// Floats of scratch that a forward on tiles needs: keys and values in bf16, and one strip of queries.
 constexpr size_t tile_forward_scratch_size(size_t T, size_t HS) {
   const size_t HSp = round_up(HS, kTileStrip);
-  return round_up(T, kTileBlock) * HSp                             // keys and values, bf16
-         + kTileStrip * kTileBlock * 3 / 2                         // scores, probabilities
-         + kTileStrip * (HSp / 2 + HSp + kTileStrip / 2 + 1);      // queries, sums
+  return round_up(T, kTileBlock) * HSp                         // keys and values, bf16
+         + kTileStrip * kTileBlock * 3 / 2                     // scores, probabilities
+         + kTileStrip * (HSp / 2 + HSp + kTileStrip / 2 + 1);  // queries, sums
 }
 
 /// Floats of scratch that a backward on tiles over one key/value head needs: keys twice and values in bf16,
@@ -43,8 +43,8 @@ struct TileAttention {
                   const AttentionShape& shape, const ForwardPart& part, float* scratch);
   /// One key/value head with the query heads that read it.
   void (*backward)(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out, const float* lse,
-                   const bf16* q, const bf16* k, const bf16* v, const AttentionShape& shape, size_t b, size_t g,
-                   float* scratch);
+                   const bf16* q, const bf16* k, const bf16* v, const AttentionShape& shape, size_t b,
+                   size_t g, float* scratch);
 };
 
 /// On the real registers (needs amx), and on emulated ones (needs avx512_bf16), for tests.

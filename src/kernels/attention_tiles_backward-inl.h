@@ -1,9 +1,9 @@
 #pragma once
 // Attention on tiles, backward: one key/value head, with the query heads that read it (Dao et al. 2022,
 // arXiv:2205.14135, algorithm 4). Scores are made transposed, keys down and queries across: a row of their
-// probabilities is then a row of A for the sums over queries (dk, dv), two rows are a row of B for the sums over
-// keys (dq, transposed), and what belongs to a query (lse, delta) lies in lanes. Nothing 16-bit is transposed
-// but the operands, once.
+// probabilities is then a row of A for the sums over queries (dk, dv), two rows are a row of B for the sums
+// over keys (dq, transposed), and what belongs to a query (lse, delta) lies in lanes. Nothing 16-bit is
+// transposed but the operands, once.
 
 #include "kernels/attention_tiles_forward-inl.h"
 
@@ -21,20 +21,21 @@ struct TileKeys {
 struct TileQueries {
   uint32_t *q_lines, *dout_lines;          ///< Panels of B: scores; gradient of the probabilities.
   uint32_t *q_positions, *dout_positions;  ///< Panels of B along the queries: dk, dv.
-  float* dq;      ///< (HSp, 128), transposed.
-  float* lse2;    ///< lse in units of log 2, less 1/2; for padding so high that probabilities are 0.
-  float* delta;   ///< scale sum_i dout_i out_i = scale sum_j p_j dp_j.
-  float *scores, *dp;        ///< (32, 32), twice each: one is read while the next is made.
-  uint32_t *p, *ds;          ///< Strips of A along the queries.
-  uint32_t* ds_across;       ///< Panels of B along the keys: panel n at n * 4 steps.
+  float* dq;                               ///< (HSp, 128), transposed.
+  float* lse2;          ///< lse in units of log 2, less 1/2; for padding so high that probabilities are 0.
+  float* delta;         ///< scale sum_i dout_i out_i = scale sum_j p_j dp_j.
+  float *scores, *dp;   ///< (32, 32), twice each: one is read while the next is made.
+  uint32_t *p, *ds;     ///< Strips of A along the queries.
+  uint32_t* ds_across;  ///< Panels of B along the keys: panel n at n * 4 steps.
   alignas(64) int32_t first_key[kTileBlock];
   size_t t0, rows, panels;
   bool masked;  ///< Whether first_key counts.
 };
 
 /// Loads block [t0, t0 + 128) of the queries of head h.
-inline void load_queries(TileQueries& block, const bf16* q, const bf16* dout, const bf16* out, const float* lse,
-                         const int32_t* first_key, const AttentionShape& s, size_t rows, float scale) {
+inline void load_queries(TileQueries& block, const bf16* q, const bf16* dout, const bf16* out,
+                         const float* lse, const int32_t* first_key, const AttentionShape& s, size_t rows,
+                         float scale) {
   const gemm_detail::TilePacking& packing = gemm_detail::avx512_tile_packing();
   const size_t out_stride = s.NH * s.HS;
   block.rows = rows;
@@ -63,8 +64,8 @@ inline void load_queries(TileQueries& block, const bf16* q, const bf16* dout, co
   }
 }
 
-/// p = 2^(factor scores - lse2) and ds = p (scale dp - delta), 0 where not visible, for one strip of keys, the
-/// first of which is `key`, and panel n of the queries.
+/// p = 2^(factor scores - lse2) and ds = p (scale dp - delta), 0 where not visible, for one strip of keys,
+/// the first of which is `key`, and panel n of the queries.
 template <bool masked>
 void probabilities_and_gradients(const TileQueries& block, const float* scores, const float* dp, size_t strip,
                                  size_t key, size_t n, float factor, float scale) {
@@ -125,9 +126,9 @@ inline void write_dq(bf16* dq, const TileQueries& block, size_t stride, size_t H
   }
 }
 
-/// The five products of a block of queries with the keys [j0, j0 + 128); strips before `first_strip` of them are
-/// seen by no query. `fresh_keys`: whether dk and dv of this block of keys are not yet written; `fresh_queries`:
-/// whether dq is not.
+/// The five products of a block of queries with the keys [j0, j0 + 128); strips before `first_strip` of them
+/// are seen by no query. `fresh_keys`: whether dk and dv of this block of keys are not yet written;
+/// `fresh_queries`: whether dq is not.
 template <class Tiles>
 void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, size_t first_strip, size_t T,
                     size_t HSp, float factor, float scale, bool fresh_keys, bool fresh_queries) {
@@ -136,13 +137,14 @@ void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, s
   const bool diagonal = j0 == block.t0;
   const size_t strips = diagonal ? block.panels : kStrips;
   for (size_t i = first_strip; i < strips; ++i) {
-    const size_t key = j0 + i * kTileStrip, begin = diagonal ? i : 0, at = key / kTileStrip * steps * kStepUnits;
+    const size_t key = j0 + i * kTileStrip, begin = diagonal ? i : 0,
+                 at = key / kTileStrip * steps * kStepUnits;
     const auto multiply_panel = [&](size_t n) {
       const size_t panel = n * steps * kStepUnits, half = n % 2 * kTileStrip * kTileStrip;
-      multiply_strip<Tiles, false, true>(block.scores + half, kTileStrip, head.k_lines + at, block.q_lines + panel,
-                                         steps);
-      multiply_strip<Tiles, false, true>(block.dp + half, kTileStrip, head.v_lines + at, block.dout_lines + panel,
-                                         steps);
+      multiply_strip<Tiles, false, true>(block.scores + half, kTileStrip, head.k_lines + at,
+                                         block.q_lines + panel, steps);
+      multiply_strip<Tiles, false, true>(block.dp + half, kTileStrip, head.v_lines + at,
+                                         block.dout_lines + panel, steps);
     };
     multiply_panel(begin);
     prefetch_sums(head.dv + key * HSp, HSp);
@@ -159,7 +161,8 @@ void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, s
       const size_t to = key * HSp + n * kTileStrip, panel = (n * block.panels + begin) * kStepUnits;
       multiply(head.dv + to, HSp, block.p + begin * kStepUnits, block.dout_positions + panel,
                block.panels - begin);
-      multiply(head.dk + to, HSp, block.ds + begin * kStepUnits, block.q_positions + panel, block.panels - begin);
+      multiply(head.dk + to, HSp, block.ds + begin * kStepUnits, block.q_positions + panel,
+               block.panels - begin);
     }
   }
   const auto multiply = fresh_queries ? multiply_strip<Tiles, false> : multiply_strip<Tiles, true>;
@@ -176,19 +179,20 @@ void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, s
 
 template <class Tiles>
 void backward_on_tiles(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out, const float* lse,
-                       const bf16* q, const bf16* k, const bf16* v, const AttentionShape& s, size_t b, size_t g,
-                       float* scratch) {
+                       const bf16* q, const bf16* k, const bf16* v, const AttentionShape& s, size_t b,
+                       size_t g, float* scratch) {
   const gemm_detail::ConfiguredTiles configured(Tiles::configure, Tiles::release);
   const gemm_detail::TilePacking& packing = gemm_detail::avx512_tile_packing();
   constexpr size_t kStrips = kTileBlock / kTileStrip;
-  const size_t T = s.Tq, HS = s.HS, HSp = round_up(HS, kTileStrip), steps = HSp / kStepDepth, group = s.NH / s.NKV;
+  const size_t T = s.Tq, HS = s.HS, HSp = round_up(HS, kTileStrip), steps = HSp / kStepDepth,
+               group = s.NH / s.NKV;
   const size_t all = round_up(T, kTileBlock);
   const auto scale = static_cast<float>(s.score_scale());
 
   TileScratch memory{scratch};
   const size_t key_steps = all / kTileStrip * steps, query_steps = kStrips * steps;
-  const TileKeys head{memory.take_steps(key_steps), memory.take_steps(key_steps), memory.take_steps(key_steps),
-                      memory.take(all * HSp), memory.take(all * HSp)};
+  const TileKeys head{memory.take_steps(key_steps), memory.take_steps(key_steps),
+                      memory.take_steps(key_steps), memory.take(all * HSp), memory.take(all * HSp)};
   TileQueries block;
   block.q_lines = memory.take_steps(query_steps);
   block.dout_lines = memory.take_steps(query_steps);
@@ -217,8 +221,8 @@ void backward_on_tiles(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf1
       const size_t q_at = (b * T + t0) * s.q_stride + h * HS, o_at = (b * T + t0) * s.NH * HS + h * HS;
       const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * T + t0;
       block.t0 = t0;
-      load_queries(block, q + q_at, dout + o_at, out + o_at, lse + (b * s.NH + h) * T + t0, first_key, s, rows,
-                   scale);
+      load_queries(block, q + q_at, dout + o_at, out + o_at, lse + (b * s.NH + h) * T + t0, first_key, s,
+                   rows, scale);
       const size_t first = first_key_of(first_key, rows) / kTileStrip * kTileStrip;
       const size_t first_block = first / kTileBlock * kTileBlock;
       for (size_t j0 = first_block; j0 < t0 + rows; j0 += kTileBlock) {

@@ -1,8 +1,9 @@
 #pragma once
-// Attention on tiles, forward: strips of 32 queries against blocks of 128 keys, with the running sums of Milakov
-// & Gimelshein 2018 (arXiv:1805.02867). The number that is taken off a row's scores before they are exponents is
-// not their maximum but stays while the maximum is at most 8 (bits) above it: sums are then seldom scaled anew, and
-// the maximum need not be known before the exponentials, which are made again where it was above.
+// Attention on tiles, forward: strips of 32 queries against blocks of 128 keys, with the running sums of
+// Milakov & Gimelshein 2018 (arXiv:1805.02867). The number that is taken off a row's scores before they are
+// exponents is not their maximum but stays while the maximum is at most 8 (bits) above it: sums are then
+// seldom scaled anew, and the maximum need not be known before the exponentials, which are made again where
+// it was above.
 
 #include "kernels/attention_tiles-inl.h"
 
@@ -31,8 +32,8 @@ struct StripState {
 };
 
 /// Makes `strip` that of the queries [t0, t0 + rows).
-inline void load_strip(StripState& strip, const bf16* q, const AttentionShape& s, size_t b, size_t h, size_t t0,
-                       size_t rows, size_t HSp) {
+inline void load_strip(StripState& strip, const bf16* q, const AttentionShape& s, size_t b, size_t h,
+                       size_t t0, size_t rows, size_t HSp) {
   strip.t0 = t0;
   strip.rows = rows;
   pack_lines(strip.q, gemm_detail::avx512_tile_packing().a_along, q + (b * s.Tq + t0) * s.q_stride + h * s.HS,
@@ -47,7 +48,8 @@ inline void load_strip(StripState& strip, const bf16* q, const AttentionShape& s
 
 /// The visible scores of a row, [first, last): the largest, lane by lane.
 template <bool masked>
-[[gnu::always_inline]] inline __m512 row_maxima(const float* scores, size_t first, size_t last, size_t columns) {
+[[gnu::always_inline]] inline __m512 row_maxima(const float* scores, size_t first, size_t last,
+                                                size_t columns) {
   __m512 most = _mm512_set1_ps(kLowest);
   for (size_t c = 0; c < columns; c += kLanes) {
     const __m512 score = _mm512_load_ps(scores + c);
@@ -70,8 +72,9 @@ inline void move_shift(const StripState& strip, size_t r, float highest, size_t 
 
 /// p of a row as a row of a strip of A, their sum, and the largest exponent, lane by lane.
 template <bool masked>
-[[gnu::always_inline]] inline __m512 exponentiate_row(uint32_t* p, __m512* sum, const float* scores, float shift,
-                                                      float factor, size_t first, size_t last, size_t columns) {
+[[gnu::always_inline]] inline __m512 exponentiate_row(uint32_t* p, __m512* sum, const float* scores,
+                                                      float shift, float factor, size_t first, size_t last,
+                                                      size_t columns) {
   const __m512 vfactor = _mm512_set1_ps(factor), base = _mm512_set1_ps(0.5f - shift);
   __m512 total = _mm512_setzero_ps(), most = _mm512_set1_ps(kLowest);
   for (size_t c = 0; c < columns; c += 2 * kLanes, p += kStepUnits) {
@@ -80,7 +83,8 @@ template <bool masked>
     for (size_t x = 0; x < 2; ++x) {
       __m512 exponent = _mm512_fmadd_ps(_mm512_load_ps(scores + c + x * kLanes), vfactor, base);
       if constexpr (masked)
-        exponent = _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), visible_lanes(c + x * kLanes, first, last), exponent);
+        exponent =
+            _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), visible_lanes(c + x * kLanes, first, last), exponent);
       most = _mm512_max_ps(most, exponent);
       e[x] = exp2_less_half(exponent);
     }
@@ -93,11 +97,12 @@ template <bool masked>
 
 /// One row of scores: the shift, where it must move; p; the sum.
 template <bool masked>
-[[gnu::always_inline]] inline void softmax_row(uint32_t* p, const float* scores, const StripState& strip, size_t r,
-                                               float factor, size_t first, size_t last, size_t columns,
-                                               size_t HSp) {
+[[gnu::always_inline]] inline void softmax_row(uint32_t* p, const float* scores, const StripState& strip,
+                                               size_t r, float factor, size_t first, size_t last,
+                                               size_t columns, size_t HSp) {
   const auto move = [&] {
-    move_shift(strip, r, factor * _mm512_reduce_max_ps(row_maxima<masked>(scores, first, last, columns)), HSp);
+    move_shift(strip, r, factor * _mm512_reduce_max_ps(row_maxima<masked>(scores, first, last, columns)),
+               HSp);
   };
   if (strip.shift[r] == kLowest) move();
   __m512 sum;
@@ -136,7 +141,8 @@ inline void softmax_strip(uint32_t* p, const float* scores, const StripState& st
 inline void write_halves(bf16* to, const float* from, float factor, size_t HS) {
   const __m512 vfactor = _mm512_set1_ps(factor);
   for (size_t i = 0; i < HS; i += kLanes) {
-    const auto half = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_mul_ps(vfactor, _mm512_load_ps(from + i))));
+    const auto half =
+        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_mul_ps(vfactor, _mm512_load_ps(from + i))));
     const auto mask = static_cast<__mmask16>(HS - i >= kLanes ? 0xffffu : (1u << (HS - i)) - 1u);
     _mm256_mask_storeu_epi16(to + i, mask, half);
   }
@@ -194,7 +200,8 @@ void forward_on_tiles(bf16* out, float* lse, const bf16* q, const bf16* k, const
       const size_t t = t0 + r;
       const float sum = _mm512_reduce_add_ps(_mm512_load_ps(strip.sum + r * kLanes));
       lse[(part.b * s.NH + part.h) * s.Tq + t] = strip.shift[r] * kLn2 + __builtin_logf(sum);
-      write_halves(out + (part.b * s.Tq + t) * s.NH * HS + part.h * HS, strip.sum_v + r * HSp, 1.0f / sum, HS);
+      write_halves(out + (part.b * s.Tq + t) * s.NH * HS + part.h * HS, strip.sum_v + r * HSp, 1.0f / sum,
+                   HS);
     }
   }
 }

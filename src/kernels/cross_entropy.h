@@ -16,9 +16,9 @@ constexpr int32_t kIgnoredTarget = -1;
 /// Rows of logits made at a time, at the least, and what their number is a multiple of.
 constexpr size_t kHeadChunkRows = 256;
 
-/// Rows of logits made at a time: 256, 512 or 1024, as many as 128 MiB hold. Each chunk packs the head (V x C) for
-/// its products, and reads and writes the head's gradient, so that on AMX four chunks of 256 rows took twice the
-/// time of one of 1024.
+/// Rows of logits made at a time: 256, 512 or 1024, as many as 128 MiB hold. Each chunk packs the head (V x
+/// C) for its products, and reads and writes the head's gradient, so that on AMX four chunks of 256 rows took
+/// twice the time of one of 1024.
 constexpr size_t head_chunk_rows(size_t V) {
   size_t rows = 4 * kHeadChunkRows;
   while (rows > kHeadChunkRows && rows * V > (size_t{32} << 20)) rows /= 2;

@@ -1,15 +1,19 @@
-// The product on AMX tiles, by cache blocks. Figures of a Xeon with AMX (Emerald Rapids, 48 KiB of L1, 2 MiB of
-// L2 a core), measured in cycles of a step of the inner loop, which is four products (64 cycles at the least) and
-// four loads of 1 KiB: 78 with random numbers and all tiles in L1 (with zeros 64: the clock falls with the power
-// that the numbers draw); 88 where B's tiles are in L1 and A's stream from L2, 107 where both come from L2,
-// 140 where in addition sums go to L2 and back every 16 steps; L3 gives 9 bytes a cycle. Hence:
-// - A and B are packed into whole tiles, in the order in which they are loaded (as rows of 64 bytes apart,
-//   A's tiles cost 10 cycles more), and A's are loaded with a hint that leaves them out of L1.
-// - K is cut into blocks of at most 512, of which a panel of B takes 32 KiB, which stay in L1 for a group of strips
-//   of A, whose sums (4 KiB each) stay there too: a group goes through all blocks of K, then its sums go to C.
-// - All of K for the rows of a tile of C, up to 1 MiB of A, stays in L2, and panel after panel of B passes by, asked
-//   for while the one before it is at work. (The other way round, with B in L2 and A passing by, was no faster where
-//   all of K of enough columns fits, and slower where not.)
+// The product on AMX tiles, by cache blocks. Figures of a Xeon with AMX (Emerald Rapids, 48 KiB of L1 and 2
+// MiB of L2 a core), in cycles of a step of the inner loop, which is four products (64 cycles at the least)
+// and four loads of 1 KiB: 78 with random numbers and all tiles in L1 (with zeros 64: the clock falls with
+// the power that numbers draw); 88 where B's tiles are in L1 and A's stream from L2; 107 where both come from
+// L2; 140 where sums go to L2 and back every 16 steps. L3 gives 9 bytes a cycle. Hence:
+//
+// A and B are packed into whole tiles, in the order in which they are loaded (A's rows as they are would cost
+// 10 cycles more), and A's tiles are loaded with a hint that leaves them out of L1.
+//
+// K is cut into blocks of at most 512, of which a panel of B takes 32 KiB. They stay in L1 for a group of
+// strips of A, whose sums (4 KiB each) are near too: a group goes through all blocks of K, then its sums go
+// to C.
+//
+// The rows of a tile of C, over all of K up to 1 MiB of A, stay in L2, and panel after panel of B passes by,
+// asked for while the one before it is at work. (The other way round, with B in L2 and A passing by, was no
+// faster where all of K of enough columns fits, and slower where not.)
 //
 // Each sum is formed in the order of K, whatever the cutting of rows and columns: so that, unlike elsewhere,
 // that may follow the number of threads, and the bits are still the same.
@@ -23,25 +27,26 @@ namespace fathom::gemm_detail {
 namespace {
 
 constexpr size_t kBlockDepth = 512;
-// Strips that go through the blocks of K together, with sums in L1: what L1 holds of B is loaded from L2 once for
-// these. (With two, 3% slower.)
+// Strips that go through the blocks of K together, with sums in L1: what L1 holds of B is loaded from L2 once
+// for these. (With two, 3% slower.)
 constexpr size_t kGroup = 4;
 // Depth that is packed before the product runs where partial sums can live in a float C: 2048 rows of x, as
-// a weight gradient reads them, are packed at once. A product that is deeper and has a bf16 C keeps its sums in
-// memory from one such depth to the next.
-constexpr size_t kPackedDepth = 2048;
+// a weight gradient reads them, are packed at once. A product that is deeper and has a bf16 C keeps its sums
+// in memory from one such depth to the next.
+constexpr size_t kPackedDepth = kTilesDepth;
 // Panels of B that are packed together: 512 bytes or more of a line that runs across K.
 constexpr size_t kPanelsTogether = 8;
 // Bytes of B that are packed at once; A is packed anew for each such part.
 constexpr size_t kPackedBytes = kTilesMostShared;
 // Bytes of A that stay in L2 while a tile of C is made.
 constexpr size_t kBytesInL2 = kTilesThread;
-// A larger C without an addend is written past the caches, none of which would keep it until it is read: an ordinary
-// store to a line that is not near fetches it first, and a fetch from L3 or memory (150 to 250 cycles, sixteen at a
-// time) is what the tiles of A and B wait behind. A quarter less time for gate_up of llama-130m.
+// A larger C without an addend is written past the caches, none of which would keep it until it is read: an
+// ordinary store to a line that is not near fetches it first, and a fetch from L3 or memory (150 to 250
+// cycles, sixteen at a time) is what the tiles of A and B wait behind. A quarter less time for gate_up of
+// llama-130m.
 constexpr size_t kMostCached = size_t{1} << 20;
-// Tiles of C for each thread, so that the last to finish is not waited for long, and their fewest columns, below
-// which packing A would weigh more.
+// Tiles of C for each thread, so that the last to finish is not waited for long, and their fewest columns,
+// below which packing A would weigh more.
 constexpr size_t kTilesPerThread = 2, kFewestColumns = 256;
 // Up to so many columns A is not packed at all where its rows can be loaded as they are. Not where they are
 // a multiple of this many bytes apart: 32 of them would share a set or two of L1's 64.
@@ -83,8 +88,8 @@ class TileProduct {
   }
 
  private:
-  // What is packed together: C's columns [n0, n0 + n), products over [k0, k0 + k). Panels of B lie one behind the
-  // other, each over all of k; likewise strips of A, where they are packed here.
+  // What is packed together: C's columns [n0, n0 + n), products over [k0, k0 + k). Panels of B lie one behind
+  // the other, each over all of k.
   struct Part {
     Part(size_t n0_, size_t n_, size_t k0_, size_t k_)
         : n0(n0_), n(n_), k0(k0_), k(k_), depths(k, kPackedDepth, kStepDepth) {}
@@ -92,7 +97,7 @@ class TileProduct {
     Cut depths;  // what a tile of C goes through one after the other
     const uint32_t* b = nullptr;
 
-    size_t units() const { return steps_of(k) * kStepUnits; }  // of a whole strip or panel
+    size_t units() const { return steps_of(k) * kStepUnits; }  // of a panel
   };
 
   struct Tile {
@@ -126,9 +131,9 @@ class TileProduct {
     return {Cut(M_, rows, kGroup * kStrip), Cut(part.n, cols, kStrip)};
   }
 
-  // Lines that run across K, k of them from `from` on, are packed step by step for all strips or panels, `extent`
-  // positions in all: a line is then read on, not in pieces of 64 bytes. The next step's lines begin on other pages,
-  // where no prefetcher of the hardware looks for them.
+  // Lines that run across K, k of them from `from` on, are packed step by step for all strips or panels,
+  // `extent` positions in all: a line is then read on, not in pieces of 64 bytes. The next step's lines begin
+  // on other pages, where no prefetcher of the hardware looks for them.
   template <class ToOf>
   static void pack_across(PackTiles pack, Source from, size_t extent, size_t k, const ToOf& to_of) {
     for (size_t at = 0; at < k; at += kStepDepth) {
@@ -246,11 +251,12 @@ class TileProduct {
     if (streams_) kernels_.packing.fence();
   }
 
-  // `block` is made once for a tile and changed field by field: a copy of what was just written in pieces waits until
-  // all stores before it, those of tiles too, have left the core. That took a sixth of the time.
+  // `block` is made once for a tile and changed field by field: a copy of what was just written in pieces
+  // waits until all stores before it, those of tiles too, have left the core.
   void multiply_group(TileBlock& block, const Work& w, size_t p, size_t first, size_t group) const {
     const uint32_t* panel =
         w.part.b + (w.tile.column / kStrip + p) * w.part.units() + steps_of(w.begin) * kStepUnits;
+    const bool reads_c = !streams_ || block.out.acc != nullptr;
     block.cols = std::min(kStrip, w.tile.columns - p * kStrip);
     for (size_t step = 0; step < w.steps; step += block.steps) {
       block.steps = std::min(w.block_steps, w.steps - step);
@@ -270,7 +276,7 @@ class TileProduct {
           ask_for_next_panel(block.next_b, w, block, s);
         else
           block.next_b.ask_for_nothing(block.sums);
-        if (w.last && !streams_ && step < kStrip / kRowsAhead)
+        if (w.last && reads_c && step < kStrip / kRowsAhead)
           ask_for_rows(block.next_out, block.out, step);
         else
           block.next_out.ask_for_nothing(block.sums);

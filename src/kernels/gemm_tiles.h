@@ -52,9 +52,9 @@ class ConfiguredTiles {
   void (*release_)();
 };
 
-/// Cache lines to ask for beside the products: in each step four of them, at `from`, `other` further on, `line`
-/// after each of these two; the next step's begin `step` further on. Where there is nothing to ask for, one line
-/// again and again: a test in the loop would cost more.
+/// Cache lines to ask for beside the products: in each step four of them, at `from`, `other` further on,
+/// `line` after each of these two; the next step's begin `step` further on. Where there is nothing to ask
+/// for, one line again and again: a test in the loop would cost more.
 struct Ahead {
   const std::byte* from;
   size_t line, other, step;
@@ -107,8 +107,9 @@ TileKernels emulated_tile_kernels(const TilePacking& packing);
 const TilePacking& avx512_tile_packing();
 const TilePacking& plain_tile_packing();
 
-/// Scratch: all threads share what is packed of B, at the most so much; each packs so much of A.
-constexpr size_t kTilesMostShared = size_t{32} << 20, kTilesThread = size_t{1} << 20;
+/// Scratch: all threads share what is packed of B, at the most so much, and so deep where C is float; each
+/// packs so much of A.
+constexpr size_t kTilesMostShared = size_t{32} << 20, kTilesDepth = 2048, kTilesThread = size_t{1} << 20;
 
 /// The product under kBf16; M, N, K > 0; arguments as for gemm.
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,

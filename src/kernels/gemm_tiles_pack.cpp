@@ -196,7 +196,8 @@ void store_whole_rows(const float* sums, size_t rows, const Store& s) {
 
 template <DType type>
 void store_whole_rows(const float* sums, size_t rows, const Store& s) {
-  if (s.acc == nullptr && s.addend == nullptr) return store_whole_rows<type, false, false, false>(sums, rows, s);
+  if (s.acc == nullptr && s.addend == nullptr)
+    return store_whole_rows<type, false, false, false>(sums, rows, s);
   if (s.acc == nullptr) return store_whole_rows<type, false, false, true>(sums, rows, s);
   if (s.addend == nullptr) return store_whole_rows<type, false, true, false>(sums, rows, s);
   store_whole_rows<type, false, true, true>(sums, rows, s);
@@ -233,7 +234,8 @@ const TilePacking& avx512_tile_packing() {
   static const TilePacking packing{pack<pack_a_along<kF32>, pack_a_along<kBf16>>,
                                    pack<pack_a_across<kF32>, pack_a_across<kBf16>>,
                                    pack<pack_b_along<kF32>, pack_b_along<kBf16>>,
-                                   pack<pack_b_across<kF32>, pack_b_across<kBf16>>, store_sums,
+                                   pack<pack_b_across<kF32>, pack_b_across<kBf16>>,
+                                   store_sums,
                                    stream_sums,
                                    fence};
   return packing;

@@ -49,8 +49,13 @@ void store_sums(const float* sums, size_t rows, size_t cols, const Store& store)
 }  // namespace
 
 const TilePacking& plain_tile_packing() {
-  static const TilePacking packing{pack<false, false>, pack<false, true>, pack<true, false>, pack<true, true>,
-                                   store_sums, store_sums, [] {}};
+  static const TilePacking packing{pack<false, false>,
+                                   pack<false, true>,
+                                   pack<true, false>,
+                                   pack<true, true>,
+                                   store_sums,
+                                   store_sums,
+                                   [] {}};
   return packing;
 }
 

@@ -88,8 +88,8 @@ struct alignas(64) Operands {
   }
 };
 
-// 16 rows of 64 bytes in every tile: 16 x 16 sums of 32 products each. Two tiles of A and two of B, as in gemm's
-// loop; loaded once, or in each step.
+// 16 rows of 64 bytes in every tile: 16 x 16 sums of 32 products each. Two tiles of A and two of B, as in
+// gemm's loop; loaded once, or in each step.
 template <bool loads>
 double spin_amx(size_t steps) {
   static const Operands operands;

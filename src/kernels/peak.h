@@ -12,8 +12,9 @@ namespace fathom {
 /// floating point operations done (2 a product and sum): divided by the seconds taken, the peak of one core.
 double spin_products(DType compute, size_t steps);
 
-/// The same with operands that are loaded from the first-level cache in each step, where that makes a difference:
-/// on AMX, as in gemm's own inner loop. What a product could reach if nothing came from further away.
+/// The same with operands that are loaded from the first-level cache in each step, where that makes a
+/// difference: on AMX, as in gemm's own inner loop. What a product could reach if nothing came from further
+/// away.
 double spin_loaded_products(DType compute, size_t steps);
 
 }  // namespace fathom

@@ -20,9 +20,14 @@ constexpr size_t kGemmThread = (104 * 528 + 48 * 512 + 96 * 1024) * sizeof(float
 
 size_t gemm_shared(const KernelSizes& s) {
   if (s.compute == DType::kBf16 && active_isa() == Isa::kAmx) {
-    if (gemm_backend() == GemmBackend::kOneDnn || !gemm_detail::amx_is_trusted())  // oneDNN reads bf16: the largest float operand is converted as a whole
+    if (gemm_backend() == GemmBackend::kOneDnn ||
+        !gemm_detail::amx_is_trusted())  // oneDNN reads bf16: the largest float operand is converted as a
+                                         // whole
       return sizeof(bf16) * std::max(std::min(s.rows, head_chunk_rows(s.widest)) * s.widest, s.rows * s.C);
-    return std::min(gemm_detail::kTilesMostShared, s.widest * std::max(s.C, s.rows) * sizeof(bf16));
+    // The weights, or, for their gradient, what they were multiplied with.
+    const size_t weights = s.widest * s.C,
+                 inputs = std::min(s.rows, gemm_detail::kTilesDepth) * std::max(s.C, s.F);
+    return std::min(gemm_detail::kTilesMostShared, std::max(weights, inputs) * sizeof(bf16));
   }
   const size_t per_unit = s.compute == DType::kBf16 ? 2 : 1;
   const size_t depth = std::min(kPackedUnits, std::max(s.C, s.rows) / per_unit + 1);

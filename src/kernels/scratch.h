@@ -9,10 +9,10 @@ namespace fathom {
 
 /// The sizes of a training step that scratch memory depends on.
 struct KernelSizes {
-  DType compute;     ///< type of the products
-  size_t T, HS;      ///< sequence and head
-  size_t C, widest;  ///< hidden size; the most columns of a product: 2F or the vocabulary
-  size_t rows;       ///< of a micro-batch
+  DType compute;        ///< type of the products
+  size_t T, HS;         ///< sequence and head
+  size_t C, F, widest;  ///< hidden size; of the MLP; the most columns of a product: 2F or the vocabulary
+  size_t rows;          ///< of a micro-batch
 };
 
 /// Bytes, at most, with the threads and the instruction set in force. 0 for double, whose references keep

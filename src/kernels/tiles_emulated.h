@@ -1,6 +1,6 @@
 #pragma once
-// Tile registers in plain C++, bit by bit as the manual has them: the reference of what is written for AMX, and
-// the way in which it is tested on other machines. For test code and gemm_tiles_ref.cpp.
+// Tile registers in plain C++, bit by bit as the manual has them: the reference of what is written for AMX,
+// and the way in which it is tested on other machines. For test code and gemm_tiles_ref.cpp.
 
 #include <cmath>
 #include <cstddef>

@@ -39,6 +39,7 @@ MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const Memo
                                        .T = T,
                                        .HS = config.head_dim,
                                        .C = config.hidden_size,
+                                       .F = config.intermediate_size,
                                        .widest = std::max(2 * config.intermediate_size, config.vocab_size),
                                        .rows = rows}) +
                  rope + ids + losses;

@@ -57,7 +57,8 @@ void emulated_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const
   constexpr size_t kTogether = kTileForwardQueries / kAttentionBlock;
   for (size_t i = 0; i < s.B * s.NH; ++i) {
     for (size_t first = 0; first < blocks; first += kTogether) {
-      const ForwardPart part{i / s.NH, i % s.NH, first * kAttentionBlock, std::min(kTogether, blocks - first)};
+      const ForwardPart part{i / s.NH, i % s.NH, first * kAttentionBlock,
+                             std::min(kTogether, blocks - first)};
       emulated_attention().forward(out, lse, q, k, v, s, part, scratch.data());
     }
   }
