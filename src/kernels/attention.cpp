@@ -78,6 +78,36 @@ void for_each_part(const AttentionShape& s, size_t together, size_t scratch_size
   });
 }
 
+// Heads that one piece of work takes one after the other, so that it can ask for the next one's rows, but
+// enough pieces for the threads.
+size_t heads_together(size_t pieces, size_t heads) {
+  constexpr size_t kPiecesPerThread = 4;
+  return std::clamp<size_t>(pieces / (kPiecesPerThread * num_threads()), 1, heads);
+}
+
+void tile_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
+                  const AttentionShape& s) {
+  constexpr size_t kBlocks = kTileForwardQueries / kAttentionBlock;
+  const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock,
+               parts = (blocks + kBlocks - 1) / kBlocks;
+  const size_t together = heads_together(s.B * s.NH * parts, s.NH), groups = (s.NH + together - 1) / together;
+  parallel_for(s.B * groups * parts, [&](size_t i) {
+    const size_t first = i % parts * kBlocks, h = i / parts % groups * together;
+    const ForwardPart part{i / parts / groups, h, first * kAttentionBlock, std::min(kBlocks, blocks - first),
+                           std::min(together, s.NH - h)};
+    amx_attention().forward(out, lse, q, k, v, s, part, scratch_of(tile_forward_scratch_size(s.Tk, s.HS)));
+  });
+}
+
+void tile_backward(const TileGradients& arrays, const AttentionShape& s) {
+  const size_t together = heads_together(s.B * s.NKV, s.NKV), groups = (s.NKV + together - 1) / together;
+  parallel_for(s.B * groups, [&](size_t i) {
+    const size_t g = i % groups * together;
+    amx_attention().backward(arrays, s, i / groups, g, std::min(together, s.NKV - g),
+                             scratch_of(tile_backward_scratch_size(s.Tq, s.HS)));
+  });
+}
+
 template <class W>
 void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
   if (s.Tq <= kMostRows && !s.in_blocks) {
@@ -91,11 +121,7 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
   auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
     if (on_tiles(s)) {
-      for_each_part(s, kTileForwardQueries / kAttentionBlock, tile_forward_scratch_size(s.Tk, s.HS),
-                    [&](const ForwardPart& part, float* scratch) {
-                      amx_attention().forward(out, lse, q, k, v, s, part, scratch);
-                    });
-      return;
+      return tile_forward(out, lse, q, k, v, s);
     }
     if (pairs_pay()) run = &attention_forward_blocks_dpbf16;
   }
@@ -108,17 +134,14 @@ template <class W>
 void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q, const W* k,
                    const W* v, const AttentionShape& s) {
   auto head = FATHOM_SIMD(backward_head_floats<W>);
-  size_t scratch_size = backward_scratch_size(s.Tq, s.HS);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (on_tiles(s)) {
-      head = amx_attention().backward;
-      scratch_size = tile_backward_scratch_size(s.Tq, s.HS);
-    } else if (pairs_pay())
-      head = &attention_backward_head_dpbf16;
+    if (on_tiles(s)) return tile_backward({dq, dk, dv, dout, out, lse, q, k, v}, s);
+    if (pairs_pay()) head = &attention_backward_head_dpbf16;
   }
   // One head of keys and values is one piece of work: its dk and dv then add up in one place, in one order.
   parallel_for(s.B * s.NKV, [&](size_t i) {
-    head(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV, scratch_of(scratch_size));
+    head(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV,
+         scratch_of(backward_scratch_size(s.Tq, s.HS)));
   });
 }
 

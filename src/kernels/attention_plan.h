@@ -21,9 +21,10 @@ constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; 
 constexpr size_t kForwardBlocks = 4;
 
 /// A piece of a forward's work: `blocks` (up to kForwardBlocks) blocks of queries, from t0 on, of query head
-/// h of sequence b.
+/// h of sequence b; on tiles, of `heads` heads from h on.
 struct ForwardPart {
   size_t b, h, t0, blocks;
+  size_t heads = 1;
 };
 
 /// Floats of scratch that a forward over kForwardBlocks blocks of queries needs, whatever the number of keys.

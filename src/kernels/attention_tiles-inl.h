@@ -110,6 +110,23 @@ template <class Tiles, bool adds, bool streams_b = false>
   Tiles::template store<3>(lower + kLanes, stride);
 }
 
+/// Rows of the head that comes next, which the hardware cannot foresee: a head's rows lie a row of all heads
+/// apart. Asked for a few at a time, beside products.
+struct RowsAhead {
+  const bf16* from[3];
+  size_t stride[3];
+  size_t count, row, rows, HS;
+
+  /// Asks for the next `n` rows of each.
+  void ask(size_t n) {
+    for (size_t end = row + n < rows ? row + n : rows; row < end; ++row) {
+      for (size_t x = 0; x < count; ++x) {
+        for (size_t i = 0; i < HS; i += 2 * kLanes) __builtin_prefetch(from[x] + row * stride[x] + i, 0, 2);
+      }
+    }
+  }
+};
+
 inline Source rows_of(const bf16* from, size_t stride) {
   return {reinterpret_cast<const std::byte*>(from), DType::kBf16, stride};
 }

@@ -35,16 +35,24 @@ constexpr size_t tile_backward_scratch_size(size_t T, size_t HS) {
          4 * kTileStrip * kTileStrip + kTileStrip * kTileBlock + kTileBlock * kTileBlock / 2;
 }
 
+/// The arrays of a backward pass (attention_backward).
+struct TileGradients {
+  bf16 *dq, *dk, *dv;
+  const bf16 *dout, *out;
+  const float* lse;
+  const bf16 *q, *k, *v;
+};
+
 /// The passes for one implementation of tile registers. No softcap.
 struct TileAttention {
-  /// Queries [part.t0, part.t0 + 64 part.blocks) of one head; part.t0 a multiple of kTileStrip, at most
-  /// kTileForwardQueries of them. What a query computes does not depend on the others.
+  /// Queries [part.t0, part.t0 + 64 part.blocks) of part.heads heads; part.t0 a multiple of kTileStrip, at
+  /// most kTileForwardQueries of them. What a query computes does not depend on the others.
   void (*forward)(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
                   const AttentionShape& shape, const ForwardPart& part, float* scratch);
-  /// One key/value head with the query heads that read it.
-  void (*backward)(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out, const float* lse,
-                   const bf16* q, const bf16* k, const bf16* v, const AttentionShape& shape, size_t b,
-                   size_t g, float* scratch);
+  /// `heads` key/value heads of sequence b from g on, with the query heads that read them, one after the
+  /// other.
+  void (*backward)(const TileGradients& arrays, const AttentionShape& shape, size_t b, size_t g, size_t heads,
+                   float* scratch);
 };
 
 /// On the real registers (needs amx), and on emulated ones (needs avx512_bf16), for tests.

@@ -29,7 +29,9 @@ struct TileQueries {
   uint32_t* ds_across;  ///< Panels of B along the keys: panel n at n * 4 steps.
   alignas(64) int32_t first_key[kTileBlock];
   size_t t0, rows, panels;
-  bool masked;  ///< Whether first_key counts.
+  RowsAhead next_queries, next_keys;
+  size_t ahead;  ///< Rows to ask for with each strip of keys.
+  bool masked;   ///< Whether first_key counts.
 };
 
 /// Loads block [t0, t0 + 128) of the queries of head h.
@@ -130,7 +132,7 @@ inline void write_dq(bf16* dq, const TileQueries& block, size_t stride, size_t H
 /// are seen by no query. `fresh_keys`: whether dk and dv of this block of keys are not yet written;
 /// `fresh_queries`: whether dq is not.
 template <class Tiles>
-void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, size_t first_strip, size_t T,
+void backward_block(TileQueries& block, const TileKeys& head, size_t j0, size_t first_strip, size_t T,
                     size_t HSp, float factor, float scale, bool fresh_keys, bool fresh_queries) {
   constexpr size_t kStrips = kTileBlock / kTileStrip;
   const size_t steps = HSp / kStepDepth;
@@ -146,6 +148,8 @@ void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, s
       multiply_strip<Tiles, false, true>(block.dp + half, kTileStrip, head.v_lines + at,
                                          block.dout_lines + panel, steps);
     };
+    block.next_queries.ask(block.ahead);
+    block.next_keys.ask(block.ahead);
     multiply_panel(begin);
     prefetch_sums(head.dv + key * HSp, HSp);
     prefetch_sums(head.dk + key * HSp, HSp);
@@ -177,17 +181,52 @@ void backward_block(const TileQueries& block, const TileKeys& head, size_t j0, s
   }
 }
 
+/// All queries of head h against the keys of its group; `fresh`: whether dk and dv are not yet written.
+/// `last`: whether no head comes after it.
 template <class Tiles>
-void backward_on_tiles(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out, const float* lse,
-                       const bf16* q, const bf16* k, const bf16* v, const AttentionShape& s, size_t b,
-                       size_t g, float* scratch) {
+void backward_queries(TileQueries& block, const TileKeys& head, const TileGradients& a,
+                      const AttentionShape& s, size_t b, size_t h, size_t HSp, bool fresh, bool last) {
+  const size_t T = s.Tq, HS = s.HS, o_stride = s.NH * HS;
+  const auto scale = static_cast<float>(s.score_scale());
+  for (size_t t0 = 0; t0 < T; t0 += kTileBlock) {
+    const size_t rows = T - t0 < kTileBlock ? T - t0 : kTileBlock;
+    const size_t q_at = (b * T + t0) * s.q_stride + h * HS, o_at = (b * T + t0) * o_stride + h * HS;
+    const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * T + t0;
+    const size_t first = first_key_of(first_key, rows) / kTileStrip * kTileStrip;
+    block.t0 = t0;
+    load_queries(block, a.q + q_at, a.dout + o_at, a.out + o_at, a.lse + (b * s.NH + h) * T + t0, first_key,
+                 s, rows, scale);
+    block.next_queries = {};
+    if (!last) {
+      block.next_queries = {{a.q + q_at + HS, a.dout + o_at + HS, a.out + o_at + HS},
+                            {s.q_stride, o_stride, o_stride},
+                            3,
+                            0,
+                            rows,
+                            HS};
+    }
+    const size_t strips = (t0 + rows - first + kTileStrip - 1) / kTileStrip;
+    block.ahead = (rows + strips - 1) / strips;
+    const size_t first_block = first / kTileBlock * kTileBlock;
+    for (size_t j0 = first_block; j0 < t0 + rows; j0 += kTileBlock) {
+      const size_t first_strip = j0 < first ? (first - j0) / kTileStrip : 0;
+      // A block of keys meets the queries of its own positions first, and all of its strips do.
+      backward_block<Tiles>(block, head, j0, first_strip, T, HSp, scale * kLog2e, scale, fresh && j0 == t0,
+                            j0 == first_block);
+    }
+    write_dq(a.dq + q_at, block, s.q_stride, HS, block.q_lines);
+  }
+}
+
+template <class Tiles>
+void backward_on_tiles(const TileGradients& a, const AttentionShape& s, size_t b, size_t g, size_t heads,
+                       float* scratch) {
   const gemm_detail::ConfiguredTiles configured(Tiles::configure, Tiles::release);
   const gemm_detail::TilePacking& packing = gemm_detail::avx512_tile_packing();
   constexpr size_t kStrips = kTileBlock / kTileStrip;
   const size_t T = s.Tq, HS = s.HS, HSp = round_up(HS, kTileStrip), steps = HSp / kStepDepth,
                group = s.NH / s.NKV;
   const size_t all = round_up(T, kTileBlock);
-  const auto scale = static_cast<float>(s.score_scale());
 
   TileScratch memory{scratch};
   const size_t key_steps = all / kTileStrip * steps, query_steps = kStrips * steps;
@@ -207,36 +246,25 @@ void backward_on_tiles(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf1
   block.ds = memory.take_steps(kStrips);
   block.ds_across = memory.take_steps(kStrips * kStrips);
 
-  const size_t kv = b * s.kv_batch_stride + g * HS;
-  pack_lines(head.k_lines, packing.a_along, k + kv, s.kv_stride, T, HS);
-  pack_lines(head.v_lines, packing.a_along, v + kv, s.kv_stride, T, HS);
-  for (size_t j0 = 0; j0 < T; j0 += kTileBlock) {
-    const size_t keys = T - j0 < kTileBlock ? T - j0 : kTileBlock;
-    pack_positions(head.k_positions + j0 / kTileStrip * steps * kStepUnits, packing.a_across,
-                   k + kv + j0 * s.kv_stride, s.kv_stride, keys, HS);
-  }
-  for (size_t h = g * group; h < (g + 1) * group; ++h) {
-    for (size_t t0 = 0; t0 < T; t0 += kTileBlock) {
-      const size_t rows = T - t0 < kTileBlock ? T - t0 : kTileBlock;
-      const size_t q_at = (b * T + t0) * s.q_stride + h * HS, o_at = (b * T + t0) * s.NH * HS + h * HS;
-      const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * T + t0;
-      block.t0 = t0;
-      load_queries(block, q + q_at, dout + o_at, out + o_at, lse + (b * s.NH + h) * T + t0, first_key, s,
-                   rows, scale);
-      const size_t first = first_key_of(first_key, rows) / kTileStrip * kTileStrip;
-      const size_t first_block = first / kTileBlock * kTileBlock;
-      for (size_t j0 = first_block; j0 < t0 + rows; j0 += kTileBlock) {
-        const size_t first_strip = j0 < first ? (first - j0) / kTileStrip : 0;
-        // A block of keys meets the queries of its own positions first, and all of its strips do.
-        backward_block<Tiles>(block, head, j0, first_strip, T, HSp, scale * kLog2e, scale,
-                              h == g * group && j0 == t0, j0 == first_block);
-      }
-      write_dq(dq + q_at, block, s.q_stride, HS, block.q_lines);
+  for (size_t end = g + heads; g < end; ++g) {
+    const size_t kv = b * s.kv_batch_stride + g * HS;
+    const bf16 *k = a.k + kv, *v = a.v + kv;
+    pack_lines(head.k_lines, packing.a_along, k, s.kv_stride, T, HS);
+    pack_lines(head.v_lines, packing.a_along, v, s.kv_stride, T, HS);
+    for (size_t j0 = 0; j0 < T; j0 += kTileBlock) {
+      const size_t keys = T - j0 < kTileBlock ? T - j0 : kTileBlock;
+      pack_positions(head.k_positions + j0 / kTileStrip * steps * kStepUnits, packing.a_across,
+                     k + j0 * s.kv_stride, s.kv_stride, keys, HS);
     }
-  }
-  for (size_t j = 0; j < T; ++j) {
-    write_halves(dk + kv + j * s.kv_stride, head.dk + j * HSp, 1.0f, HS);
-    write_halves(dv + kv + j * s.kv_stride, head.dv + j * HSp, 1.0f, HS);
+    block.next_keys = {};
+    if (g + 1 < end)
+      block.next_keys = {{k + HS, v + HS, nullptr}, {s.kv_stride, s.kv_stride, 0}, 2, 0, T, HS};
+    for (size_t h = g * group; h < (g + 1) * group; ++h)
+      backward_queries<Tiles>(block, head, a, s, b, h, HSp, h == g * group, h + 1 == end * group);
+    for (size_t j = 0; j < T; ++j) {
+      write_halves(a.dk + kv + j * s.kv_stride, head.dk + j * HSp, 1.0f, HS);
+      write_halves(a.dv + kv + j * s.kv_stride, head.dv + j * HSp, 1.0f, HS);
+    }
   }
 }
 

@@ -148,11 +148,67 @@ inline void write_halves(bf16* to, const float* from, float factor, size_t HS) {
   }
 }
 
+/// The rows that the head after h reads, of those that are this part's: keys and values from first_j on, and
+/// its queries, as far as there are as many.
+inline RowsAhead next_head(const bf16* q, const bf16* k, const bf16* v, const AttentionShape& s,
+                           const ForwardPart& part, size_t h, size_t first_j, size_t end) {
+  if (h + 1 >= part.heads + part.h) return {};
+  const size_t kv = part.b * s.kv_batch_stride + (h + 1) / (s.NH / s.NKV) * s.HS + first_j * s.kv_stride;
+  const bf16* queries = q + (part.b * s.Tq + part.t0) * s.q_stride + (h + 1) * s.HS;
+  return {{queries, k + kv, v + kv}, {s.q_stride, s.kv_stride, s.kv_stride}, 3, 0, end - part.t0, s.HS};
+}
+
+/// The keys and values of a head that a part of the queries sees, [first_j, end_j), in blocks of 128: a block
+/// of keys takes as many steps as one of values, 4 (fewer, the last) times HSp / 32.
+struct PackedKeys {
+  uint32_t *k, *v;
+  size_t first_j, end_j, HSp;
+
+  size_t at(size_t j0) const { return (j0 - first_j) / kTileStrip * (HSp / kStepDepth) * kStepUnits; }
+  size_t keys(size_t j0) const { return end_j - j0 < kTileBlock ? end_j - j0 : kTileBlock; }
+
+  void pack(const bf16* k_head, const bf16* v_head, const AttentionShape& s) const {
+    const gemm_detail::TilePacking& packing = gemm_detail::avx512_tile_packing();
+    for (size_t j0 = first_j; j0 < end_j; j0 += kTileBlock) {
+      pack_lines(k + at(j0), packing.b_along, k_head + j0 * s.kv_stride, s.kv_stride, keys(j0), s.HS);
+      pack_positions(v + at(j0), packing.b_across, v_head + j0 * s.kv_stride, s.kv_stride, keys(j0), s.HS);
+    }
+  }
+};
+
+/// One strip of queries against all keys that it sees. Room for its scores (32, 128) and probabilities.
+template <class Tiles>
+void forward_strip(const StripState& strip, const PackedKeys& packed, const AttentionShape& s, float factor,
+                   float* scores, uint32_t* p) {
+  const size_t HSp = packed.HSp, steps = HSp / kStepDepth;
+  for (size_t j0 = strip.first_j; j0 < strip.end_j; j0 += kTileBlock) {
+    const size_t seen = strip.end_j - j0 < kTileBlock ? strip.end_j - j0 : kTileBlock;
+    const size_t panels = (seen + kTileStrip - 1) / kTileStrip, at = packed.at(j0);
+    for (size_t n = 0; n < panels; ++n)
+      multiply_strip<Tiles, false, true>(scores + n * kTileStrip, kTileBlock, strip.q,
+                                         packed.k + at + n * steps * kStepUnits, steps);
+    softmax_strip(p, scores, strip, s, factor, j0, panels * kTileStrip, HSp);
+    const size_t v_steps = (packed.keys(j0) + kStepDepth - 1) / kStepDepth;
+    for (size_t n = 0; n < steps; ++n)
+      multiply_strip<Tiles, true, true>(strip.sum_v + n * kTileStrip, HSp, p,
+                                        packed.v + at + n * v_steps * kStepUnits, panels);
+  }
+}
+
+inline void write_strip(bf16* out, float* lse, const StripState& strip, const AttentionShape& s, size_t b,
+                        size_t h, size_t HSp) {
+  for (size_t r = 0; r < strip.rows; ++r) {
+    const size_t t = strip.t0 + r;
+    const float sum = _mm512_reduce_add_ps(_mm512_load_ps(strip.sum + r * kLanes));
+    lse[(b * s.NH + h) * s.Tq + t] = strip.shift[r] * kLn2 + __builtin_logf(sum);
+    write_halves(out + (b * s.Tq + t) * s.NH * s.HS + h * s.HS, strip.sum_v + r * HSp, 1.0f / sum, s.HS);
+  }
+}
+
 template <class Tiles>
 void forward_on_tiles(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
                       const AttentionShape& s, const ForwardPart& part, float* scratch) {
   const gemm_detail::ConfiguredTiles configured(Tiles::configure, Tiles::release);
-  const gemm_detail::TilePacking& packing = gemm_detail::avx512_tile_packing();
   const size_t HS = s.HS, HSp = round_up(HS, kTileStrip), steps = HSp / kStepDepth;
   const size_t limit = part.t0 + part.blocks * kAttentionBlock, end = limit < s.Tq ? limit : s.Tq;
   const float factor = static_cast<float>(s.score_scale()) * kLog2e;
@@ -160,11 +216,10 @@ void forward_on_tiles(bf16* out, float* lse, const bf16* q, const bf16* k, const
   const size_t first_j = first_key_of(first_key, end - part.t0) / kTileBlock * kTileBlock;
   const size_t end_j = s.q_start + end, blocks = (end_j - first_j + kTileBlock - 1) / kTileBlock;
 
-  // A block of keys takes as many steps as a block of values: 4 (fewer, the last) times HSp / 32.
   constexpr size_t kPanels = kTileBlock / kTileStrip;
   TileScratch memory{scratch};
-  uint32_t* k_panels = memory.take_steps(blocks * kPanels * steps);
-  uint32_t* v_panels = memory.take_steps(blocks * kPanels * steps);
+  const PackedKeys packed{memory.take_steps(blocks * kPanels * steps),
+                          memory.take_steps(blocks * kPanels * steps), first_j, end_j, HSp};
   float* scores = memory.take(kTileStrip * kTileBlock);
   uint32_t* p = memory.take_steps(kPanels);
   StripState strip{};
@@ -173,35 +228,17 @@ void forward_on_tiles(bf16* out, float* lse, const bf16* q, const bf16* k, const
   strip.sum = memory.take(kTileStrip * kLanes);
   strip.shift = memory.take(kTileStrip);
 
-  const size_t kv = part.b * s.kv_batch_stride + part.h / (s.NH / s.NKV) * HS;
-  for (size_t j0 = first_j; j0 < end_j; j0 += kTileBlock) {
-    const size_t keys = end_j - j0 < kTileBlock ? end_j - j0 : kTileBlock, at = kv + j0 * s.kv_stride;
-    const size_t to = (j0 - first_j) / kTileStrip * steps * kStepUnits;
-    pack_lines(k_panels + to, packing.b_along, k + at, s.kv_stride, keys, HS);
-    pack_positions(v_panels + to, packing.b_across, v + at, s.kv_stride, keys, HS);
-  }
-  for (size_t t0 = part.t0; t0 < end; t0 += kTileStrip) {
-    load_strip(strip, q, s, part.b, part.h, t0, end - t0 < kTileStrip ? end - t0 : kTileStrip, HSp);
-    for (size_t j0 = strip.first_j; j0 < strip.end_j; j0 += kTileBlock) {
-      const size_t at = (j0 - first_j) / kTileStrip * steps * kStepUnits;
-      const size_t seen = strip.end_j - j0 < kTileBlock ? strip.end_j - j0 : kTileBlock;
-      const size_t panels = (seen + kTileStrip - 1) / kTileStrip;
-      for (size_t n = 0; n < panels; ++n)
-        multiply_strip<Tiles, false, true>(scores + n * kTileStrip, kTileBlock, strip.q,
-                                           k_panels + at + n * steps * kStepUnits, steps);
-      softmax_strip(p, scores, strip, s, factor, j0, panels * kTileStrip, HSp);
-      const size_t keys = end_j - j0 < kTileBlock ? end_j - j0 : kTileBlock;
-      const size_t v_steps = (keys + kStepDepth - 1) / kStepDepth;
-      for (size_t n = 0; n < steps; ++n)
-        multiply_strip<Tiles, true, true>(strip.sum_v + n * kTileStrip, HSp, p,
-                                          v_panels + at + n * v_steps * kStepUnits, panels);
-    }
-    for (size_t r = 0; r < strip.rows; ++r) {
-      const size_t t = t0 + r;
-      const float sum = _mm512_reduce_add_ps(_mm512_load_ps(strip.sum + r * kLanes));
-      lse[(part.b * s.NH + part.h) * s.Tq + t] = strip.shift[r] * kLn2 + __builtin_logf(sum);
-      write_halves(out + (part.b * s.Tq + t) * s.NH * HS + part.h * HS, strip.sum_v + r * HSp, 1.0f / sum,
-                   HS);
+  const size_t group = s.NH / s.NKV, strips = (end - part.t0 + kTileStrip - 1) / kTileStrip;
+  const size_t ahead = (end - part.t0 + strips - 1) / strips;
+  for (size_t h = part.h; h < part.h + part.heads; ++h) {
+    const size_t kv = part.b * s.kv_batch_stride + h / group * HS;
+    if (h == part.h || h % group == 0) packed.pack(k + kv, v + kv, s);
+    RowsAhead next = next_head(q, k, v, s, part, h, first_j, end);
+    for (size_t t0 = part.t0; t0 < end; t0 += kTileStrip) {
+      next.ask(ahead);
+      load_strip(strip, q, s, part.b, h, t0, end - t0 < kTileStrip ? end - t0 : kTileStrip, HSp);
+      forward_strip<Tiles>(strip, packed, s, factor, scores, p);
+      write_strip(out, lse, strip, s, part.b, h, HSp);
     }
   }
 }

@@ -55,11 +55,14 @@ void emulated_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const
   Buffer<float> scratch(tile_forward_scratch_size(s.Tk, s.HS));
   const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
   constexpr size_t kTogether = kTileForwardQueries / kAttentionBlock;
-  for (size_t i = 0; i < s.B * s.NH; ++i) {
-    for (size_t first = 0; first < blocks; first += kTogether) {
-      const ForwardPart part{i / s.NH, i % s.NH, first * kAttentionBlock,
-                             std::min(kTogether, blocks - first)};
-      emulated_attention().forward(out, lse, q, k, v, s, part, scratch.data());
+  // Heads one by one in the first sequence, all together in the others.
+  for (size_t b = 0; b < s.B; ++b) {
+    const size_t heads = b == 0 ? 1 : s.NH;
+    for (size_t h = 0; h < s.NH; h += heads) {
+      for (size_t first = 0; first < blocks; first += kTogether) {
+        const ForwardPart part{b, h, first * kAttentionBlock, std::min(kTogether, blocks - first), heads};
+        emulated_attention().forward(out, lse, q, k, v, s, part, scratch.data());
+      }
     }
   }
 }
@@ -67,9 +70,11 @@ void emulated_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const
 void emulated_backward(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out, const float* lse,
                        const bf16* q, const bf16* k, const bf16* v, const AttentionShape& s) {
   Buffer<float> scratch(tile_backward_scratch_size(s.Tq, s.HS));
-  for (size_t i = 0; i < s.B * s.NKV; ++i)
-    emulated_attention().backward(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV,
-                                  scratch.data());
+  for (size_t b = 0; b < s.B; ++b) {
+    const size_t heads = b == 0 ? 1 : s.NKV;
+    for (size_t g = 0; g < s.NKV; g += heads)
+      emulated_attention().backward({dq, dk, dv, dout, out, lse, q, k, v}, s, b, g, heads, scratch.data());
+  }
 }
 
 bool emulates = false;  // whether bf16's fast passes are the emulated ones
@@ -266,7 +271,7 @@ class EmulatedAttention : public ::testing::Test {
 };
 
 TEST_F(EmulatedAttention, MatchesReference) {
-  for (size_t T : {1u, 31u, 33u, 127u, 129u, 260u}) check(Problem<bf16>(2, T, 2, 1, 40));
+  for (size_t T : {1u, 31u, 33u, 127u, 129u, 260u}) check(Problem<bf16>(2, T, 4, 2, 40));
   for (size_t HS : {8u, 32u, 64u, 128u}) check(Problem<bf16>(1, 70, 1, 1, HS));
   check(Problem<bf16>(1, 600, 1, 1, 8));  // more queries than share the packing of keys
   for (int kind : {0, 1, 2}) check(masked_problem<bf16>(kind));
