@@ -174,6 +174,11 @@ class Diagnosis {
     }
     return part;
   }
+  // The nearest number of tokens that are whole sequences of T, at least one: what takes L^2 / 3 passes must
+  // not take half as many again because two sequences have two tokens less than what was asked.
+  static uint64_t whole_sequences(uint64_t tokens, size_t T) {
+    return tokens == 0 ? 0 : std::max<uint64_t>(1, (tokens + T / 2) / T) * T;
+  }
   static uint64_t scored(const Batch& batch) {
     uint64_t n = 0;
     for (size_t r = 0; r < batch.rows(); ++r) n += is_scored(batch, r) ? 1 : 0;
@@ -211,7 +216,8 @@ class Diagnosis {
 
   void permutation(const double* nll, const Batch& batch) {
     const ProfileScope scope("probe permutation");
-    const Batch part = first_part(batch, options_.permutation_tokens, metrics_.permutation_tokens);
+    const Batch part =
+        first_part(batch, whole_sequences(options_.permutation_tokens, batch.T), metrics_.permutation_tokens);
     if (part.B == 0) return;
     const double before = done_, pairs = static_cast<double>(L_ * (L_ - 1)) / 2;
     metrics_.permutation.add(

@@ -15,9 +15,11 @@ less. Exit code 0 if so, 1 if not, 77 with "SKIPPED: reason" where the harness i
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -58,8 +60,10 @@ metric_list:
 """
 
 
-def hugging_face_folder(model, work):
-    """The folder itself, or one that `transformers` makes of a .gguf file: float32, its tokenizer beside it."""
+def hugging_face_folder(model, work, fathom):
+    """The folder itself, or one that `transformers` makes of a .gguf file, in float32. Its tokenizer is the one that
+    `fathom export` writes: what `transformers` makes of a .gguf file leaves out the file's pre-tokenizer (SmolLM2's
+    splits digits), and the two programs would score other tokens. Without --fathom it has to do."""
     if model.is_dir():
         return model
     folder = work / (model.stem + "-hf")
@@ -68,6 +72,13 @@ def hugging_face_folder(model, work):
         transformers.AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
         net = transformers.AutoModelForCausalLM.from_pretrained(**where, torch_dtype=torch.float32)
         net.save_pretrained(folder)
+    if fathom and not (folder / "tokenizer-of-fathom").exists():
+        with tempfile.TemporaryDirectory(dir=work) as exported:
+            out = Path(exported) / "hf"
+            subprocess.run([fathom, "export", model, "--format", "hf", "--type", "bf16", "--out", out], check=True)
+            for name in ("tokenizer.json", "tokenizer_config.json"):
+                shutil.copyfile(out / name, folder / name)
+        (folder / "tokenizer-of-fathom").touch()
     return folder
 
 
@@ -144,7 +155,7 @@ def main():
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "eval-parity")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    folder = hugging_face_folder(arguments.model, arguments.work)
+    folder = hugging_face_folder(arguments.model, arguments.work, arguments.fathom)
     failed = 0
     for task in arguments.tasks.split(","):
         peer = peer_results(task, folder, arguments)

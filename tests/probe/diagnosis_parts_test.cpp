@@ -202,6 +202,15 @@ TEST_F(DiagnosisParts, AStateOfAnotherDiagnosisIsNotTakenUp) {
   EXPECT_TRUE(run(options).contains("resumed"));
 }
 
+TEST_F(DiagnosisParts, ThePermutationScoreTakesTheNearestNumberOfSequences) {
+  DiagnosisOptions options;
+  options.metrics = parse_metrics({"permutation_score"});
+  for (const auto& [asked, taken] : {std::pair{1, 20}, {45, 40}, {50, 60}, {55, 60}}) {
+    options.permutation_tokens = static_cast<uint64_t>(asked);
+    EXPECT_EQ(run(options)["permutation_tokens"], taken) << asked;
+  }
+}
+
 TEST_F(DiagnosisParts, TheLensTakesAsManyTokensAsItIsGiven) {
   DiagnosisOptions options;
   options.metrics = parse_metrics({"lens_loss", "variance"});
