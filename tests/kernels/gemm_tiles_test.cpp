@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
@@ -95,9 +96,34 @@ TEST_P(GemmTiles, MatchesReferenceAroundTheSizeOfATile) {
 }
 
 TEST_P(GemmTiles, MatchesReferenceAcrossBlocks) {
-  // Blocks of K are up to 256 deep, 2048 of them packed at once for a float C; tiles of C 256 x 768.
-  sweep_bf16({{20, 33, 255}, {20, 33, 256}, {20, 33, 257}, {65, 40, 513}, {5, 20, 2047}, {5, 40, 2049}}, 3);
-  sweep_bf16({{35, 17, 4200}, {261, 40, 40}, {33, 780, 70}, {300, 96, 300}}, 1);
+  // Blocks of K are up to 512 deep, 2048 packed at once for a float C, or gone through at once for a bf16
+  // one; strips go together by four, 128 rows; panels are packed by eight, 256 columns.
+  sweep_bf16({{20, 33, 511}, {20, 33, 512}, {20, 33, 513}, {65, 40, 1030}, {5, 20, 2047}, {5, 40, 2049}}, 3);
+  sweep_bf16({{35, 17, 4200}, {150, 40, 2100}, {261, 40, 40}, {33, 780, 70}, {300, 270, 300}}, 1);
+}
+
+// What is larger than a mebibyte goes past the caches: with the same bits as two halves, which do not.
+TEST_P(GemmTiles, LargeResultsHaveTheBitsOfTheirHalves) {
+  constexpr size_t kHalf = 264, kN = 1024, kK = 70;
+  const Matrix a(2 * kHalf, kK, DType::kBf16, 1), b(kN, kK, DType::kBf16, 2);
+  const auto compare = [&]<class T>(T) {
+    Buffer<T> whole(2 * kHalf * kN), halves(2 * kHalf * kN);
+    multiply_on_tiles(kernels_, 2 * kHalf, kN, kK, a.in(false), b.in(true), {whole.data(), dtype_of<T>(), kN},
+                      {});
+    for (const size_t row : {size_t{0}, kHalf}) {
+      MatrixIn rows = a.in(false);
+      rows.data = static_cast<const bf16*>(rows.data) + row * rows.ld;
+      multiply_on_tiles(kernels_, kHalf, kN / 2, kK, rows, b.in(true),
+                        {halves.data() + row * kN, dtype_of<T>(), kN}, {});
+      MatrixIn columns = b.in(true);
+      columns.data = static_cast<const bf16*>(columns.data) + kN / 2 * columns.ld;
+      multiply_on_tiles(kernels_, kHalf, kN / 2, kK, rows, columns,
+                        {halves.data() + row * kN + kN / 2, dtype_of<T>(), kN}, {});
+    }
+    EXPECT_EQ(std::memcmp(whole.data(), halves.data(), whole.size() * sizeof(T)), 0);
+  };
+  compare(bf16());
+  compare(0.0f);
 }
 
 TEST_P(GemmTiles, MatchesReferenceInTheThreeProductsOfALayer) {
