@@ -65,19 +65,6 @@ bool pairs_pay() {
   return isa == Isa::kAvx512Bf16 || (isa > Isa::kAvx512Bf16 && !slow_bf16_pairs());
 }
 
-// Work on parts of a head, of `together` blocks of queries each.
-template <class Run>
-void for_each_part(const AttentionShape& s, size_t together, size_t scratch_size, const Run& run) {
-  const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
-  const size_t parts = (blocks + together - 1) / together;
-  parallel_for(s.B * s.NH * parts, [&](size_t i) {
-    const size_t first = i % parts * together;
-    run(ForwardPart{i / parts / s.NH, i / parts % s.NH, first * kAttentionBlock,
-                    std::min(together, blocks - first)},
-        scratch_of(scratch_size));
-  });
-}
-
 // Heads that one piece of work takes one after the other, so that it can ask for the next one's rows, but
 // enough pieces for the threads.
 size_t heads_together(size_t pieces, size_t heads) {
@@ -88,8 +75,8 @@ size_t heads_together(size_t pieces, size_t heads) {
 void tile_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
                   const AttentionShape& s) {
   constexpr size_t kBlocks = kTileForwardQueries / kAttentionBlock;
-  const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock,
-               parts = (blocks + kBlocks - 1) / kBlocks;
+  const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
+  const size_t parts = (blocks + kBlocks - 1) / kBlocks;
   const size_t together = heads_together(s.B * s.NH * parts, s.NH), groups = (s.NH + together - 1) / together;
   parallel_for(s.B * groups * parts, [&](size_t i) {
     const size_t first = i % parts * kBlocks, h = i / parts % groups * together;
@@ -120,14 +107,18 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
   }
   auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (on_tiles(s)) {
-      return tile_forward(out, lse, q, k, v, s);
-    }
+    if (on_tiles(s)) return tile_forward(out, lse, q, k, v, s);
     if (pairs_pay()) run = &attention_forward_blocks_dpbf16;
   }
   const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
-  for_each_part(s, blocks > kForwardBlocks ? kForwardBlocks : 1, forward_scratch_size(s.HS),
-                [&](const ForwardPart& part, float* scratch) { run(out, lse, q, k, v, s, part, scratch); });
+  const size_t together = blocks > kForwardBlocks ? kForwardBlocks : 1;
+  const size_t parts = (blocks + together - 1) / together;
+  parallel_for(s.B * s.NH * parts, [&](size_t i) {
+    const size_t first = i % parts * together;
+    const ForwardPart part{i / parts / s.NH, i / parts % s.NH, first * kAttentionBlock,
+                           std::min(together, blocks - first)};
+    run(out, lse, q, k, v, s, part, scratch_of(forward_scratch_size(s.HS)));
+  });
 }
 
 template <class W>

@@ -22,20 +22,6 @@ namespace fathom {
 namespace HWY_NAMESPACE {
 namespace {
 
-constexpr float kLn2 = 0x1.62e43p-1f;
-// Stands for minus infinity where a difference of two of them must be 0.
-constexpr float kLowest = -1e30f;
-
-/// Hands out consecutive pieces of scratch memory.
-struct Scratch {
-  float* next;
-  float* take(size_t n) {
-    float* piece = next;
-    next += n;
-    return piece;
-  }
-};
-
 /// Which keys of a block the queries of a block see: row r sees columns [first(r), last(r)).
 struct Visibility {
   ptrdiff_t diagonal;        ///< Column of the key at row 0's own position; negative if before the block.

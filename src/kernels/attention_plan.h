@@ -15,6 +15,20 @@ constexpr size_t kQueryPad = 8;
 
 constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
+constexpr float kLn2 = 0x1.62e43p-1f;
+/// Stands for minus infinity where a difference of two of them must be 0.
+constexpr float kLowest = -1e30f;
+
+/// Hands out consecutive pieces of scratch memory.
+struct Scratch {
+  float* next;
+  float* take(size_t n) {
+    float* piece = next;
+    next += n;
+    return piece;
+  }
+};
+
 /// Blocks of queries that share the packing of keys in a forward over more than so many (at few blocks a
 /// second pass over the keys costs less than the state of several blocks): the state of four, 32 KiB each at
 /// a head size of 64, fits the second-level cache beside the keys.

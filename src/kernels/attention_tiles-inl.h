@@ -10,24 +10,15 @@
 namespace fathom {
 namespace {
 
-using gemm_detail::kStepBytes;
 using gemm_detail::kStepDepth;
 using gemm_detail::kStepUnits;
 using gemm_detail::Source;
 
 constexpr size_t kLanes = 16;
-/// Stands for minus infinity where a difference of two of them must be 0.
-constexpr float kLowest = -1e30f;
-constexpr float kLog2e = 0x1.715476p+0f, kLn2 = 0x1.62e43p-1f;
+constexpr float kLog2e = 0x1.715476p+0f;
 
-/// Hands out consecutive pieces of scratch memory, each aligned to a cache line.
-struct TileScratch {
-  float* next;
-  float* take(size_t n) {
-    float* piece = next;
-    next += n;
-    return piece;
-  }
+/// Pieces are multiples of a cache line, so that each is aligned to one.
+struct TileScratch : Scratch {
   /// Room for packed strips or panels: `count` steps.
   uint32_t* take_steps(size_t count) { return reinterpret_cast<uint32_t*>(take(count * kStepUnits)); }
 };

@@ -228,7 +228,7 @@ void backward_on_tiles(const TileGradients& a, const AttentionShape& s, size_t b
                group = s.NH / s.NKV;
   const size_t all = round_up(T, kTileBlock);
 
-  TileScratch memory{scratch};
+  TileScratch memory{{scratch}};
   const size_t key_steps = all / kTileStrip * steps, query_steps = kStrips * steps;
   const TileKeys head{memory.take_steps(key_steps), memory.take_steps(key_steps),
                       memory.take_steps(key_steps), memory.take(all * HSp), memory.take(all * HSp)};

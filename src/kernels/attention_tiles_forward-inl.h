@@ -217,7 +217,7 @@ void forward_on_tiles(bf16* out, float* lse, const bf16* q, const bf16* k, const
   const size_t end_j = s.q_start + end, blocks = (end_j - first_j + kTileBlock - 1) / kTileBlock;
 
   constexpr size_t kPanels = kTileBlock / kTileStrip;
-  TileScratch memory{scratch};
+  TileScratch memory{{scratch}};
   const PackedKeys packed{memory.take_steps(blocks * kPanels * steps),
                           memory.take_steps(blocks * kPanels * steps), first_j, end_j, HSp};
   float* scores = memory.take(kTileStrip * kTileBlock);

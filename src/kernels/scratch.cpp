@@ -20,9 +20,8 @@ constexpr size_t kGemmThread = (104 * 528 + 48 * 512 + 96 * 1024) * sizeof(float
 
 size_t gemm_shared(const KernelSizes& s) {
   if (s.compute == DType::kBf16 && active_isa() == Isa::kAmx) {
-    if (gemm_backend() == GemmBackend::kOneDnn ||
-        !gemm_detail::amx_is_trusted())  // oneDNN reads bf16: the largest float operand is converted as a
-                                         // whole
+    // oneDNN reads bf16: the largest float operand is converted as a whole.
+    if (gemm_backend() == GemmBackend::kOneDnn || !gemm_detail::amx_is_trusted())
       return sizeof(bf16) * std::max(std::min(s.rows, head_chunk_rows(s.widest)) * s.widest, s.rows * s.C);
     // The weights, or, for their gradient, what they were multiplied with.
     const size_t weights = s.widest * s.C,
@@ -40,7 +39,7 @@ size_t kernel_scratch_bytes(const KernelSizes& s) {
   if (s.compute == DType::kF64 || active_isa() == Isa::kScalar) return 0;
   const size_t attention =
       sizeof(float) * std::max({forward_scratch_size(s.HS), backward_scratch_size(s.T, s.HS),
-                                tile_forward_scratch_size(s.T, s.HS)});
+                                tile_forward_scratch_size(s.T, s.HS), tile_backward_scratch_size(s.T, s.HS)});
   return gemm_shared(s) + num_threads() * (std::max(kGemmThread, gemm_detail::kTilesThread) + attention);
 }
 
