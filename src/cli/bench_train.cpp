@@ -105,13 +105,19 @@ template <class W>
 void bench_train(const Settings& s) {
   using S = Stream<W>;
   const ModelConfig config = shape_of(s);
-  const MemoryUse memory{
-      plan_memory<W>(config, s.batch, s.seq, {.recompute = s.recompute, .bf16_state = keeps_bf16_state(s)})};
-  require_memory(memory.plan, available_memory().value_or(memory.plan.total()),
-                 "give --recompute, --optimizer-state bf16 or a smaller --batch");
+  // As `train` does it: matrices are kept packed where there is room for them.
+  MemoryOptions options{.recompute = s.recompute, .bf16_state = keeps_bf16_state(s), .packed = true};
+  MemoryUse memory{plan_memory<W>(config, s.batch, s.seq, options)};
+  const uint64_t available = available_memory().value_or(memory.plan.total());
+  if (memory.plan.total() > available) {
+    options.packed = false;
+    memory.plan = plan_memory<W>(config, s.batch, s.seq, options);
+  }
+  require_memory(memory.plan, available, "give --recompute, --optimizer-state bf16 or a smaller --batch");
   ResidentWeights<W> weights(config);
   initialize(weights.values(), weights.list(), 1);
   weights.refresh();
+  if (options.packed) weights.keep_packed(Packing::kTraining);
   Transformer<W> model(config, weights);
   Gradients<S> gradients(config, weights.list());
   OptimizerSettings settings;
@@ -120,19 +126,19 @@ void bench_train(const Settings& s) {
   const RandomBatch random(config, s.batch, s.seq, 1);
   const double tokens = static_cast<double>(random.batch.rows() * s.grad_accum);
   const auto step = [&] {
-    {
-      const ProfileScope scope("clear gradients", 0, static_cast<double>(gradients.count() * sizeof(S)));
-      gradients.zero();
-    }
+    gradients.begin();
     for (size_t i = 0; i < s.grad_accum; ++i) {
       model.forward_backward(random.batch, gradients, 1.0 / tokens, {.recompute = s.recompute});
     }
     const double norm = std::sqrt(sum_squares(gradients.values(), gradients.count()));
     // p, m and v read and written, g read, the bf16 copy written.
     const size_t copy_bytes = weights.copy() != nullptr ? sizeof(bf16) : 0;
-    const ProfileScope scope("optimizer", 0,
-                             static_cast<double>(weights.count() * (7 * sizeof(S) + copy_bytes)));
-    optimizer.update(weights.values(), weights.copy(), gradients.values(), 1e-4, clip_factor(norm, 1.0));
+    {
+      const ProfileScope scope("optimizer", 0,
+                               static_cast<double>(weights.count() * (7 * sizeof(S) + copy_bytes)));
+      optimizer.update(weights.values(), weights.copy(), gradients.values(), 1e-4, clip_factor(norm, 1.0));
+    }
+    weights.pack();
   };
   measure(s, "train " + std::filesystem::path(s.model).stem().string(), tokens,
           train_flops_per_token(config, s.seq), step, &memory);
@@ -144,6 +150,7 @@ void bench_forward(const Settings& s) {
   ResidentWeights<W> weights(config);
   initialize(weights.values(), weights.list(), 1);
   weights.refresh();
+  weights.keep_packed(Packing::kForward);
   Transformer<W> model(config, weights);
   const RandomBatch random(config, s.batch, s.seq, 1);
   std::vector<double> nll(random.batch.rows());

@@ -29,7 +29,7 @@ ReadingWeights::ReadingWeights(const ParameterReader& reader, const ModelConfig&
   outer_ = Buffer<float>(parameter_count(outer_specs_));
   layer_ = Buffer<float>(largest);
   read(outer_, outer_specs_);
-  std::vector<LayerWeights<float>> none;
+  std::vector<LayerViews<float>> none;
   bind_views<const float, const float>(outer_specs_, outer_.data(), outer_.data(), 0,
                                        config_.tie_word_embeddings, outer_views_, none);
 }
@@ -45,10 +45,10 @@ void ReadingWeights::read(Buffer<float>& values, const std::vector<ParamSpec>& s
 
 LayerWeights<float> ReadingWeights::layer(size_t l) {
   read(layer_, layer_specs_[l]);
-  std::vector<LayerWeights<float>> views;
+  std::vector<LayerViews<float>> views;
   OuterWeights<float> none;
   bind_views<const float, const float>(layer_specs_[l], layer_.data(), layer_.data(), 1, false, none, views);
-  return views[0];
+  return {views[0]};
 }
 
 }  // namespace fathom

@@ -204,9 +204,9 @@ void StreamedWeights<W>::read_layer(Slot& slot, size_t l) const {
       stored_.read(vectors + spec.offset, spec);
   }
   OuterWeights<W> none;
-  std::vector<LayerWeights<W>> views;
+  std::vector<LayerViews<W>> views;
   bind_views<const W, const S>(specs, slot.matrices.data(), vectors, 1, false, none, views);
-  slot.views = views[0];
+  slot.views = {views[0]};
 }
 
 template class StreamedWeights<double>;

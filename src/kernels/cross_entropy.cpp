@@ -141,25 +141,27 @@ double row_loss(Stream<W>* logits, int32_t target, bool gradient, Stream<W> grad
   return nll;
 }
 
+// dx null: the losses alone.
 template <class W>
-void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
-               const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V,
-               double softcap) {
+void head_loss(double* nll, Stream<W>* dx, HeadGradient<Stream<W>> dhead, const W* x,
+               const OutputHead<W>& head, const int32_t* targets, Stream<W> grad_scale, size_t rows) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
-  const size_t chunk = std::min(rows, head_chunk_rows(V));
+  const size_t C = head.C, V = head.V, chunk = std::min(rows, head_chunk_rows(V));
   S* logits = logits_scratch<S>(chunk * V);
   for (size_t r0 = 0; r0 < rows; r0 += chunk) {
     const size_t n = std::min(chunk, rows - r0);
     {
       const ProfileScope scope("head forward");
-      gemm(n, V, C, {x + r0 * C, kW, C}, {head, kW, C, true}, {logits, kS, V}, kW);
+      gemm(n, V, C, {x + r0 * C, kW, C}, {head.weight, kW, C, true, head.packed.forward}, {logits, kS, V},
+           kW);
     }
     {
       const ProfileScope scope("cross-entropy", 0, static_cast<double>(n * V * sizeof(S) * (dx ? 2 : 1)));
       parallel_ranges(n, 4, [&](size_t begin, size_t end) {
         for (size_t r = begin; r < end; ++r) {
-          nll[r0 + r] = row_loss<W>(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V, softcap);
+          nll[r0 + r] =
+              row_loss<W>(logits + r * V, targets[r0 + r], dx != nullptr, grad_scale, V, head.softcap);
         }
       });
     }
@@ -167,28 +169,29 @@ void head_loss(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W
     const MatrixIn gradient{logits, kW, V * sizeof(S) / sizeof(W)};
     {
       const ProfileScope scope("head dgrad");
-      gemm(n, C, V, gradient, {head, kW, C}, {dx + r0 * C, kS, C}, kW);
+      gemm(n, C, V, gradient, {head.weight, kW, C, false, head.packed.dgrad}, {dx + r0 * C, kS, C}, kW);
     }
-    if (dhead == nullptr) continue;
+    if (dhead.weight == nullptr) continue;
     const ProfileScope scope("head wgrad");
-    gemm(V, C, n, {gradient.data, kW, gradient.ld, true}, {x + r0 * C, kW, C}, {dhead, kS, C}, kW,
-         {dhead, C, 1.0});
+    const bool adds = r0 > 0 || !dhead.fresh;
+    gemm(V, C, n, {gradient.data, kW, gradient.ld, true}, {x + r0 * C, kW, C}, {dhead.weight, kS, C}, kW,
+         adds ? Addend{dhead.weight, C, 1.0} : Addend{});
   }
 }
 
 }  // namespace
 
 template <class W>
-void head_loss_forward(double* nll, const W* x, const W* head, const int32_t* targets, size_t rows, size_t C,
-                       size_t V, double softcap) {
-  head_loss<W>(nll, nullptr, nullptr, x, head, targets, 0, rows, C, V, softcap);
+void head_loss_forward(double* nll, const W* x, const OutputHead<W>& head, const int32_t* targets,
+                       size_t rows) {
+  head_loss<W>(nll, nullptr, {}, x, head, targets, 0, rows);
 }
 
 template <class W>
-void head_loss_backward(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
-                        const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V,
-                        double softcap) {
-  head_loss<W>(nll, dx, dhead, x, head, targets, grad_scale, rows, C, V, softcap);
+void head_loss_backward(double* nll, Stream<W>* dx, HeadGradient<Stream<W>> dhead, const W* x,
+                        const OutputHead<W>& head, const int32_t* targets, Stream<W> grad_scale,
+                        size_t rows) {
+  head_loss<W>(nll, dx, dhead, x, head, targets, grad_scale, rows);
 }
 
 template <class S>
@@ -201,11 +204,10 @@ double softmax_nll_row(S* logits, int32_t target, bool gradient, S grad_scale, s
   return softmax_nll_row_ref(logits, target, gradient, grad_scale, V);
 }
 
-#define FATHOM_INSTANTIATE(W)                                                                           \
-  template void head_loss_forward(double*, const W*, const W*, const int32_t*, size_t, size_t, size_t,  \
-                                  double);                                                              \
-  template void head_loss_backward(double*, Stream<W>*, Stream<W>*, const W*, const W*, const int32_t*, \
-                                   Stream<W>, size_t, size_t, size_t, double);
+#define FATHOM_INSTANTIATE(W)                                                                       \
+  template void head_loss_forward(double*, const W*, const OutputHead<W>&, const int32_t*, size_t); \
+  template void head_loss_backward(double*, Stream<W>*, HeadGradient<Stream<W>>, const W*,          \
+                                   const OutputHead<W>&, const int32_t*, Stream<W>, size_t);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/types.h"
+#include "kernels/gemm.h"
 
 namespace fathom {
 
@@ -25,19 +26,33 @@ constexpr size_t head_chunk_rows(size_t V) {
   return rows;
 }
 
-/// nll (rows) = -log softmax(x head^T)[target], in nats.
-/// Shapes: x (rows, C); head (V, C); targets (rows), in [0, V) or kIgnoredTarget. Where softcap is not 0, the
-/// logits go through softcap.h first (Gemma 2).
+/// What turns the normed stream into logits.
 template <class W>
-void head_loss_forward(double* nll, const W* x, const W* head, const int32_t* targets, size_t rows, size_t C,
-                       size_t V, double softcap = 0);
+struct OutputHead {
+  const W* weight;      ///< (V, C)
+  size_t C, V;          ///< hidden size, vocabulary
+  double softcap = 0;   ///< Where it is not 0, the logits go through softcap.h (Gemma 2).
+  PackedWeight packed;  ///< of the weight
+};
 
-/// The same, and with it: dx (rows, C) = and dhead (V, C) += the gradients of grad_scale * sum(nll). dhead
-/// may be null.
+/// nll (rows) = -log softmax(x head^T)[target], in nats.
+/// Shapes: x (rows, C); targets (rows), in [0, V) or kIgnoredTarget.
 template <class W>
-void head_loss_backward(double* nll, Stream<W>* dx, Stream<W>* dhead, const W* x, const W* head,
-                        const int32_t* targets, Stream<W> grad_scale, size_t rows, size_t C, size_t V,
-                        double softcap = 0);
+void head_loss_forward(double* nll, const W* x, const OutputHead<W>& head, const int32_t* targets,
+                       size_t rows);
+
+/// The gradient of the head's weight (V, C): null where it is not wanted; written, in place of added to,
+/// where it is fresh.
+template <class S>
+struct HeadGradient {
+  S* weight = nullptr;
+  bool fresh = false;
+};
+
+/// The same, and with it: dx (rows, C) = and dhead += the gradients of grad_scale * sum(nll).
+template <class W>
+void head_loss_backward(double* nll, Stream<W>* dx, HeadGradient<Stream<W>> dhead, const W* x,
+                        const OutputHead<W>& head, const int32_t* targets, Stream<W> grad_scale, size_t rows);
 
 /// One row's loss from its logits (V), and, where `gradient` is set, logits <- grad_scale * (softmax -
 /// onehot(target)). Target kIgnoredTarget: returns 0, gradient 0.

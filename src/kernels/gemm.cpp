@@ -34,6 +34,17 @@ bool use_onednn(Isa isa) {
 
 }  // namespace
 
+bool reads_packed_matrices(Compute compute) {
+  const Isa isa = active_isa();
+  return compute == DType::kBf16 && isa == Isa::kAmx && !use_onednn(isa);
+}
+
+size_t packed_units(size_t K, size_t N) { return gemm_detail::packed_tile_units(K, N); }
+
+void pack_matrix(uint32_t* to, size_t K, size_t N, MatrixIn b) {
+  gemm_detail::pack_for_tiles(gemm_detail::amx_kernels().packing, to, K, N, b);
+}
+
 bool gemm_detail::amx_is_trusted() {
   static TileTrust trust;
   return gemm_backend() != GemmBackend::kAuto || trust.allows(amx_kernels());

@@ -8,6 +8,7 @@
 // has its own kernels.
 
 #include <cstddef>
+#include <cstdint>
 
 #include "core/types.h"
 
@@ -19,6 +20,9 @@ struct MatrixIn {
   DType dtype;
   size_t ld;
   bool transposed = false;
+  /// Of the second operand alone: the same matrix as pack_matrix made it, or null. It saves the packing; the
+  /// bits are the same.
+  const uint32_t* packed = nullptr;
 };
 
 /// Where the product goes, row-major.
@@ -44,6 +48,22 @@ using Compute = DType;
 /// none; the caller has checked sizes.
 void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Compute compute,
           Addend addend = {});
+
+/// A matrix that many products read as their second operand, such as a weight until the optimizer's next
+/// step, is worth packing once. Whether products under `compute` read what is packed: on AMX tiles, with the
+/// instruction set and the backend in force.
+bool reads_packed_matrices(Compute compute);
+
+/// The size of b (K, N) packed, in units of 4 bytes.
+size_t packed_units(size_t K, size_t N);
+
+/// Packs b (K, N), float or bf16, for MatrixIn::packed of products with the same K and N.
+void pack_matrix(uint32_t* to, size_t K, size_t N, MatrixIn b);
+
+/// The packed forms of a weight W (N, K): for y = x W^T and for dx = dy W; null where there is none.
+struct PackedWeight {
+  const uint32_t *forward = nullptr, *dgrad = nullptr;
+};
 
 /// Whose code makes the bf16 products. kAuto: ours; on `amx` it is compared with gemm_ref once, on small
 /// products, and if they disagree there is a warning and oneDNN's runs instead. kOwn: ours, unseen. kOneDnn

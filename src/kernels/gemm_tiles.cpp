@@ -64,6 +64,49 @@ Scratch& scratch() {
   return s;
 }
 
+// Lines that run across K, k of them from `from` on, are packed step by step for all strips or panels,
+// `extent` positions in all: a line is then read on, not in pieces of 64 bytes. The next step's lines begin
+// on other pages, where no prefetcher of the hardware looks for them.
+template <class ToOf>
+void pack_across(PackTiles pack, Source from, size_t extent, size_t k, const ToOf& to_of) {
+  for (size_t at = 0; at < k; at += kStepDepth) {
+    for (size_t i = 0; i * kStrip < extent; ++i) {
+      const size_t width = std::min(kStrip, extent - i * kStrip);
+      for (size_t l = at + kStepDepth; l < std::min(k, at + 2 * kStepDepth); ++l) {
+        const std::byte* line = from.at(l, i * kStrip);
+        __builtin_prefetch(line);
+        if (from.dtype == DType::kF32) __builtin_prefetch(line + 64);
+      }
+      pack(to_of(i) + steps_of(at) * kStepUnits, {from.at(at, i * kStrip), from.dtype, from.ld}, width,
+           std::min(kStepDepth, k - at));
+    }
+  }
+}
+
+// A part of B: columns [n0, n0 + n), positions [k0, k0 + k) along K.
+struct PartOfB {
+  size_t n0, n, k0, k;
+};
+
+// Packs a part of B by all threads: panels one behind the other, each over all of k.
+void pack_part(const TilePacking& packing, uint32_t* b, const MatrixIn& from, const PartOfB& part) {
+  const size_t panels = ceil_div(part.n, kStrip), units = steps_of(part.k) * kStepUnits;
+  const Cut pieces(part.k, kBlockDepth, kStepDepth), groups(panels, kPanelsTogether, 1);
+  parallel_for(groups.count() * pieces.count(), [&](size_t task) {
+    const size_t first = groups.begin(task / pieces.count()), count = groups.size(task / pieces.count());
+    const size_t begin = pieces.begin(task % pieces.count()), k = pieces.size(task % pieces.count());
+    const auto to = [&](size_t i) { return b + (first + i) * units + steps_of(begin) * kStepUnits; };
+    const auto column = [&](size_t i) { return (first + i) * kStrip; };
+    if (!from.transposed) {
+      return pack_across(packing.b_across, corner(from, part.k0 + begin, part.n0 + column(0)),
+                         std::min(count * kStrip, part.n - column(0)), k, to);
+    }
+    for (size_t i = 0; i < count; ++i)
+      packing.b_along(to(i), corner(from, part.n0 + column(i), part.k0 + begin),
+                      std::min(kStrip, part.n - column(i)), k);
+  });
+}
+
 class TileProduct {
  public:
   TileProduct(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
@@ -80,7 +123,8 @@ class TileProduct {
   void run() {
     // A bf16 C would round each partial sum, so there all of K is packed at once.
     const Cut depths(K_, c_.dtype == DType::kF32 ? kPackedDepth : K_, kBlockDepth);
-    const Cut columns(N_, std::max(kStrip, kPackedBytes / (2 * depths.size(0))), kStrip);
+    const size_t fit = std::max(kStrip, kPackedBytes / (2 * depths.size(0)));
+    const Cut columns(N_, b_.packed != nullptr ? N_ : fit, kStrip);
     for (size_t j = 0; j < columns.count(); ++j) {
       for (size_t d = 0; d < depths.count(); ++d)
         run_part({columns.begin(j), columns.size(j), depths.begin(d), depths.size(d)});
@@ -88,32 +132,31 @@ class TileProduct {
   }
 
  private:
-  // What is packed together: C's columns [n0, n0 + n), products over [k0, k0 + k). Panels of B lie one behind
-  // the other, each over all of k.
-  struct Part {
-    Part(size_t n0_, size_t n_, size_t k0_, size_t k_)
-        : n0(n0_), n(n_), k0(k0_), k(k_), depths(k, kPackedDepth, kStepDepth) {}
-    size_t n0, n, k0, k;
+  // What is made together of C's columns [n0, n0 + n), with the products over [k0, k0 + k). Panels of B lie
+  // `panel_units` apart.
+  struct Part : PartOfB {
+    explicit Part(const PartOfB& of) : PartOfB(of), depths(k, kPackedDepth, kStepDepth) {}
     Cut depths;  // what a tile of C goes through one after the other
     const uint32_t* b = nullptr;
-
-    size_t units() const { return steps_of(k) * kStepUnits; }  // of a panel
+    size_t panel_units = 0;
   };
 
   struct Tile {
     size_t row, rows, column, columns;  // column: from the part's first
   };
 
-  void run_part(Part part) {
+  void run_part(const PartOfB& of) {
+    Part part(of);
+    if (b_.packed != nullptr) {
+      part.panel_units = steps_of(K_) * kStepUnits;
+      part.b = b_.packed + part.n0 / kStrip * part.panel_units + steps_of(part.k0) * kStepUnits;
+    } else {
+      part.panel_units = steps_of(part.k) * kStepUnits;
+      uint32_t* b = ensure(scratch().b, ceil_div(part.n, kStrip) * part.panel_units);
+      pack_part(kernels_.packing, b, b_, part);
+      part.b = b;
+    }
     const auto [rows, cols] = tiles_of_c(part);
-    const size_t panels = ceil_div(part.n, kStrip);
-    uint32_t* b = ensure(scratch().b, panels * part.units());
-    const Cut pieces(part.k, kBlockDepth, kStepDepth), groups(panels, kPanelsTogether, 1);
-    parallel_for(groups.count() * pieces.count(), [&](size_t task) {
-      const size_t g = task / pieces.count(), i = task % pieces.count();
-      pack_panels(b, part, groups.begin(g), groups.size(g), pieces.begin(i), pieces.size(i));
-    });
-    part.b = b;
     parallel_for(rows.count() * cols.count(), [&, &rows = rows, &cols = cols](size_t task) {
       const size_t r = task / cols.count(), s = task % cols.count();
       multiply_tile(part, {rows.begin(r), rows.size(r), cols.begin(s), cols.size(s)});
@@ -129,38 +172,6 @@ class TileProduct {
     while (few() && rows > kGroup * kStrip) rows = std::max(kGroup * kStrip, rows / 2);
     while (few() && cols > kFewestColumns) cols = std::max(kFewestColumns, cols / 2);
     return {Cut(M_, rows, kGroup * kStrip), Cut(part.n, cols, kStrip)};
-  }
-
-  // Lines that run across K, k of them from `from` on, are packed step by step for all strips or panels,
-  // `extent` positions in all: a line is then read on, not in pieces of 64 bytes. The next step's lines begin
-  // on other pages, where no prefetcher of the hardware looks for them.
-  template <class ToOf>
-  static void pack_across(PackTiles pack, Source from, size_t extent, size_t k, const ToOf& to_of) {
-    for (size_t at = 0; at < k; at += kStepDepth) {
-      for (size_t i = 0; i * kStrip < extent; ++i) {
-        const size_t width = std::min(kStrip, extent - i * kStrip);
-        for (size_t l = at + kStepDepth; l < std::min(k, at + 2 * kStepDepth); ++l) {
-          const std::byte* line = from.at(l, i * kStrip);
-          __builtin_prefetch(line);
-          if (from.dtype == DType::kF32) __builtin_prefetch(line + 64);
-        }
-        pack(to_of(i) + steps_of(at) * kStepUnits, {from.at(at, i * kStrip), from.dtype, from.ld}, width,
-             std::min(kStepDepth, k - at));
-      }
-    }
-  }
-
-  // Panels [first, first + count) of a part at positions [begin, begin + k).
-  void pack_panels(uint32_t* b, const Part& part, size_t first, size_t count, size_t begin, size_t k) const {
-    const auto to = [&](size_t i) { return b + (first + i) * part.units() + steps_of(begin) * kStepUnits; };
-    const auto column = [&](size_t i) { return (first + i) * kStrip; };
-    if (!b_.transposed) {
-      return pack_across(kernels_.packing.b_across, corner(b_, part.k0 + begin, part.n0 + column(0)),
-                         std::min(count * kStrip, part.n - column(0)), k, to);
-    }
-    for (size_t i = 0; i < count; ++i)
-      kernels_.packing.b_along(to(i), corner(b_, part.n0 + column(i), part.k0 + begin),
-                               std::min(kStrip, part.n - column(i)), k);
   }
 
   // Tiles that are loaded from A itself must be whole.
@@ -181,7 +192,6 @@ class TileProduct {
           panels(ceil_div(tile.columns, kStrip)),
           steps(steps_of(k)),
           block_steps(steps_of(Cut(k, kBlockDepth, kStepDepth).part)),
-          units(part.units()),
           lines_a_step(ceil_div(kStepBytes / 64, strips)),
           sums(sums_) {}
 
@@ -190,7 +200,7 @@ class TileProduct {
     size_t begin, k;  // from the part's first
     bool first, last;
     size_t strips, panels, steps, block_steps;
-    size_t units, lines_a_step;  // of a panel; of the next panel, to be asked for
+    size_t lines_a_step;  // of the next panel, to be asked for
     float* sums;
 
     // Where the sums of a block lie: those of a group for its time, or each in its own place.
@@ -255,7 +265,7 @@ class TileProduct {
   // waits until all stores before it, those of tiles too, have left the core.
   void multiply_group(TileBlock& block, const Work& w, size_t p, size_t first, size_t group) const {
     const uint32_t* panel =
-        w.part.b + (w.tile.column / kStrip + p) * w.part.units() + steps_of(w.begin) * kStepUnits;
+        w.part.b + (w.tile.column / kStrip + p) * w.part.panel_units + steps_of(w.begin) * kStepUnits;
     const bool reads_c = !streams_ || block.out.acc != nullptr;
     block.cols = std::min(kStrip, w.tile.columns - p * kStrip);
     for (size_t step = 0; step < w.steps; step += block.steps) {
@@ -288,7 +298,8 @@ class TileProduct {
   // The strips of a tile share in asking for the next panel's lines.
   static void ask_for_next_panel(Ahead& ahead, const Work& w, const TileBlock& block, size_t s) {
     const size_t lines = w.lines_a_step;
-    ahead.from = reinterpret_cast<const std::byte*>(block.b + w.units) + s * lines * block.steps * kLine;
+    ahead.from =
+        reinterpret_cast<const std::byte*>(block.b + w.part.panel_units) + s * lines * block.steps * kLine;
     ahead.line = lines > 1 ? kLine : 0;
     ahead.other = lines > 2 ? 2 * kLine : 0;
     ahead.step = lines * kLine;
@@ -336,6 +347,10 @@ class TileProduct {
 };
 
 }  // namespace
+
+void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N, MatrixIn b) {
+  pack_part(packing, to, b, {0, N, 0, K});
+}
 
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend) {

@@ -111,6 +111,12 @@ const TilePacking& plain_tile_packing();
 /// packs so much of A.
 constexpr size_t kTilesMostShared = size_t{32} << 20, kTilesDepth = 2048, kTilesThread = size_t{1} << 20;
 
+/// b (K, N) packed as a whole, for MatrixIn::packed: panels of 32 columns, each over all of K.
+constexpr size_t packed_tile_units(size_t K, size_t N) {
+  return (N + kStrip - 1) / kStrip * ((K + kStepDepth - 1) / kStepDepth) * kStepUnits;
+}
+void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N, MatrixIn b);
+
 /// The product under kBf16; M, N, K > 0; arguments as for gemm.
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend);

@@ -21,6 +21,7 @@ struct Group {
   M* part[3];
   size_t rows[3];
   size_t parts;
+  PackedWeight packed{};  // of the group as a whole
 
   size_t total() const {
     size_t n = 0;
@@ -40,26 +41,26 @@ struct Group {
     }
     return true;
   }
-  // Calls fn(matrix, its rows, its first output column) for each product to be done.
+  // Calls fn(matrix, its rows, its first output column, its packed forms) for each product to be done.
   template <class Fn>
   void for_each(size_t C, const Fn& fn) const {
     if (contiguous(C)) {
-      fn(part[0], total(), size_t{0});
+      fn(part[0], total(), size_t{0}, packed);
       return;
     }
     for (size_t i = 0, column = 0; i < parts; column += rows[i], ++i) {
-      if (part[i] != nullptr) fn(part[i], rows[i], column);
+      if (part[i] != nullptr) fn(part[i], rows[i], column, PackedWeight{});
     }
   }
 };
 
 template <class M>
-Group<M> qkv_group(const ModelConfig& c, M* q, M* k, M* v) {
-  return {{q, k, v}, {c.q_size(), c.kv_size(), c.kv_size()}, 3};
+Group<M> qkv_group(const ModelConfig& c, M* q, M* k, M* v, const PackedWeight& packed = {}) {
+  return {{q, k, v}, {c.q_size(), c.kv_size(), c.kv_size()}, 3, packed};
 }
 template <class M>
-Group<M> gate_up_group(const ModelConfig& c, M* gate, M* up) {
-  return {{gate, up, nullptr}, {c.intermediate_size, c.intermediate_size, 0}, 2};
+Group<M> gate_up_group(const ModelConfig& c, M* gate, M* up, const PackedWeight& packed = {}) {
+  return {{gate, up, nullptr}, {c.intermediate_size, c.intermediate_size, 0}, 2, packed};
 }
 
 // What the adapters' products add to: the same groups, and the single outputs.
@@ -93,15 +94,21 @@ void group_forward(const ProductNames& names, W* y, MatrixIn input, const Group<
   const ProfileScope scope(names.forward);
   constexpr DType kW = dtype_of<W>();
   const size_t ld = group.total();
-  group.for_each(C, [&](const W* weight, size_t n, size_t column) {
-    gemm(rows, n, C, input, {weight, kW, C, true}, {y + column, kW, ld}, kW);
+  group.for_each(C, [&](const W* weight, size_t n, size_t column, const PackedWeight& packed) {
+    gemm(rows, n, C, input, {weight, kW, C, true, packed.forward}, {y + column, kW, ld}, kW);
   });
 }
 
-// dinput (rows, C) = dy (rows, total) W + addend;  dW += dy^T input
+// What a weight gradient (rows of C) is added to.
+template <class S>
+Addend earlier_gradients(const S* dweight, size_t C, bool fresh) {
+  return fresh ? Addend{} : Addend{dweight, C, 1.0};
+}
+
+// dinput (rows, C) = dy (rows, total) W + addend;  dW += dy^T input, or = where they are fresh
 template <class W>
 void group_backward(const ProductNames& names, Stream<W>* dinput, Addend addend,
-                    const Group<Stream<W>>& gradients, const W* dy, MatrixIn input,
+                    const Group<Stream<W>>& gradients, bool fresh, const W* dy, MatrixIn input,
                     const Group<const W>& group, size_t rows, size_t C) {
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
@@ -109,37 +116,42 @@ void group_backward(const ProductNames& names, Stream<W>* dinput, Addend addend,
   if (!gradients.empty()) {  // before dinput is written: it may be the memory of `input`'s gradient, never of
                              // `input`
     const ProfileScope scope(names.wgrad);
-    gradients.for_each(C, [&](S* dweight, size_t n, size_t column) {
-      gemm(n, C, rows, {dy + column, kW, ld, true}, input, {dweight, kS, C}, kW, {dweight, C, 1.0});
+    gradients.for_each(C, [&](S* dweight, size_t n, size_t column, const PackedWeight&) {
+      gemm(n, C, rows, {dy + column, kW, ld, true}, input, {dweight, kS, C}, kW,
+           earlier_gradients(dweight, C, fresh));
     });
   }
   const ProfileScope scope(names.dgrad);
-  group.for_each(C, [&](const W* weight, size_t n, size_t column) {
-    gemm(rows, C, n, {dy + column, kW, ld}, {weight, kW, C}, {dinput, kS, C}, kW, addend);
+  group.for_each(C, [&](const W* weight, size_t n, size_t column, const PackedWeight& packed) {
+    gemm(rows, C, n, {dy + column, kW, ld}, {weight, kW, C, false, packed.dgrad}, {dinput, kS, C}, kW,
+         addend);
     addend = {dinput, C, 1.0};
   });
 }
 
 // A linear layer whose output is the stream's: y (rows, out) = x (rows, in) W^T + addend.
 template <class W>
-void output_forward(const ProductNames& names, Stream<W>* y, const W* x, const W* weight, Addend addend,
-                    size_t rows, size_t in, size_t out) {
+void output_forward(const ProductNames& names, Stream<W>* y, const W* x, const W* weight,
+                    const PackedWeight& packed, Addend addend, size_t rows, size_t in, size_t out) {
   const ProfileScope scope(names.forward);
   constexpr DType kW = dtype_of<W>();
-  gemm(rows, out, in, {x, kW, in}, {weight, kW, in, true}, {y, dtype_of<Stream<W>>(), out}, kW, addend);
+  gemm(rows, out, in, {x, kW, in}, {weight, kW, in, true, packed.forward}, {y, dtype_of<Stream<W>>(), out},
+       kW, addend);
 }
 
-// dx (rows, in) = dy (rows, out) W;  dW += dy^T x
+// dx (rows, in) = dy (rows, out) W;  dW += dy^T x, or = where it is fresh
 template <class W>
-void output_backward(const ProductNames& names, W* dx, Stream<W>* dweight, const Stream<W>* dy, const W* x,
-                     const W* weight, size_t rows, size_t in, size_t out) {
+void output_backward(const ProductNames& names, W* dx, Stream<W>* dweight, bool fresh, const Stream<W>* dy,
+                     const W* x, const W* weight, const PackedWeight& packed, size_t rows, size_t in,
+                     size_t out) {
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<Stream<W>>();
   if (dweight != nullptr) {
     const ProfileScope scope(names.wgrad);
-    gemm(out, in, rows, {dy, kS, out, true}, {x, kW, in}, {dweight, kS, in}, kW, {dweight, in, 1.0});
+    gemm(out, in, rows, {dy, kS, out, true}, {x, kW, in}, {dweight, kS, in}, kW,
+         earlier_gradients(dweight, in, fresh));
   }
   const ProfileScope scope(names.dgrad);
-  gemm(rows, in, out, {dy, kS, out}, {weight, kW, in}, {dx, kW, in}, kW);
+  gemm(rows, in, out, {dy, kS, out}, {weight, kW, in, false, packed.dgrad}, {dx, kW, in}, kW);
 }
 
 template <class W>
@@ -245,7 +257,7 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size;
   W *q = saved.qkv, *k = q + c.q_size(), *v = k + c.kv_size();
-  group_forward(kQkv, saved.qkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
+  group_forward(kQkv, saved.qkv, input, qkv_group(c, w.q, w.k, w.v, w.packed.qkv), rows, C);
   adapters_forward<W>(saved.qkv, c.qkv_size(), input, w, saved, qkv_outputs(c), rows, C, c.lora);
   prepare_queries_and_keys(w, saved, context);
 
@@ -260,7 +272,7 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
     shape.kv_batch_stride = context.cache->capacity * c.kv_size();
     attention_forward<W>(saved.attn_out, saved.lse, q, context.cache->k, context.cache->v, shape);
   }
-  output_forward(kO, y, saved.attn_out, w.o, addend, rows, c.q_size(), C);
+  output_forward(kO, y, saved.attn_out, w.o, w.packed.o, addend, rows, c.q_size(), C);
   adapters_forward<W>(y, C, {saved.attn_out, dtype_of<W>(), c.q_size()}, w, saved,
                       output_of(Projection::kO, c), rows, c.q_size(), c.lora);
 }
@@ -274,8 +286,8 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, Q = c.q_size();
   // y = attn_out Wo^T
-  output_backward<W>(kO, scratch.dattn_out, g != nullptr ? g->o : nullptr, dy, saved.attn_out, w.o, rows, Q,
-                     C);
+  output_backward<W>(kO, scratch.dattn_out, g != nullptr ? g->o : nullptr, context.fresh_gradients, dy,
+                     saved.attn_out, w.o, w.packed.o, rows, Q, C);
   adapters_backward<W>(scratch.dattn_out, scratch.dlora, dy, C, {saved.attn_out, dtype_of<W>(), Q}, w, g,
                        saved, output_of(Projection::kO, c), rows, Q, c.lora);
 
@@ -286,7 +298,8 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
   prepare_backward(scratch.dqkv, w, g, saved, context);
   Group<S> dweights{};
   if (g != nullptr) dweights = qkv_group(c, g->q, g->k, g->v);
-  group_backward(kQkv, dinput, addend, dweights, scratch.dqkv, input, qkv_group(c, w.q, w.k, w.v), rows, C);
+  group_backward(kQkv, dinput, addend, dweights, context.fresh_gradients, scratch.dqkv, input,
+                 qkv_group(c, w.q, w.k, w.v, w.packed.qkv), rows, C);
   adapters_backward<W>(dinput, scratch.dlora, scratch.dqkv, c.qkv_size(), input, w, g, saved, qkv_outputs(c),
                        rows, C, c.lora);
 }
@@ -296,10 +309,10 @@ void mlp_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeight
                   const BlockContext<W>& context) {
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
-  group_forward(kGateUp, saved.gate_up, input, gate_up_group(c, w.gate, w.up), rows, C);
+  group_forward(kGateUp, saved.gate_up, input, gate_up_group(c, w.gate, w.up, w.packed.gate_up), rows, C);
   adapters_forward<W>(saved.gate_up, 2 * F, input, w, saved, gate_up_outputs(c), rows, C, c.lora);
   swiglu_forward(saved.act, saved.gate_up, rows, F, c.activation);
-  output_forward(kDown, y, saved.act, w.down, addend, rows, F, C);
+  output_forward(kDown, y, saved.act, w.down, w.packed.down, addend, rows, F, C);
   adapters_forward<W>(y, C, {saved.act, dtype_of<W>(), F}, w, saved, output_of(Projection::kDown, c), rows, F,
                       c.lora);
 }
@@ -313,15 +326,15 @@ void mlp_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend addend
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
   // y = act Wdown^T
-  output_backward<W>(kDown, scratch.dact, g != nullptr ? g->down : nullptr, dy, saved.act, w.down, rows, F,
-                     C);
+  output_backward<W>(kDown, scratch.dact, g != nullptr ? g->down : nullptr, context.fresh_gradients, dy,
+                     saved.act, w.down, w.packed.down, rows, F, C);
   adapters_backward<W>(scratch.dact, scratch.dlora, dy, C, {saved.act, dtype_of<W>(), F}, w, g, saved,
                        output_of(Projection::kDown, c), rows, F, c.lora);
   swiglu_backward(scratch.dgate_up, scratch.dact, saved.gate_up, rows, F, c.activation);
   Group<S> dweights{};
   if (g != nullptr) dweights = gate_up_group(c, g->gate, g->up);
-  group_backward(kGateUp, dinput, addend, dweights, scratch.dgate_up, input, gate_up_group(c, w.gate, w.up),
-                 rows, C);
+  group_backward(kGateUp, dinput, addend, dweights, context.fresh_gradients, scratch.dgate_up, input,
+                 gate_up_group(c, w.gate, w.up, w.packed.gate_up), rows, C);
   adapters_backward<W>(dinput, scratch.dlora, scratch.dgate_up, 2 * F, input, w, g, saved, gate_up_outputs(c),
                        rows, C, c.lora);
 }

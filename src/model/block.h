@@ -36,6 +36,8 @@ struct BlockContext {
   size_t position = 0;                 ///< of the first token of each sequence; above 0 only with a cache
   const LayerCache<W>* cache = nullptr;
   std::span<const Segment> segments = {};  ///< where not empty: what the rows are, instead of B and T
+  /// Whether the projections' gradients are written, in place of being added to what is there.
+  bool fresh_gradients = false;
 
   size_t rows() const { return B * T; }
 };
@@ -99,8 +101,8 @@ void block_forward(Stream<W>* x_out, const Stream<W>* x, const LayerPlan& plan,
                    LayerPart part = LayerPart::kWhole);
 
 /// dx (rows, C): on entry the gradient of x_out, on exit that of x. Weight gradients are added to `gradients`
-/// where it is not null (null: a vector-Jacobian product alone); of tensors whose gradient is null, which are
-/// frozen, none is computed.
+/// (see BlockContext::fresh_gradients) where it is not null (null: a vector-Jacobian product alone); of
+/// tensors whose gradient is null, which are frozen, none is computed.
 template <class W>
 void block_backward(Stream<W>* dx, const LayerPlan& plan, const LayerWeights<W>& weights,
                     const LayerGradients<Stream<W>>* gradients, const BlockSaved<W>& saved,

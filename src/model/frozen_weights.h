@@ -21,7 +21,7 @@ class FrozenWeights final : public WeightSource<W> {
   void set(const ParamSpec& spec, const S* values);
 
   OuterWeights<W> outer() override { return outer_; }
-  LayerWeights<W> layer(size_t l) override { return layers_[l]; }
+  LayerWeights<W> layer(size_t l) override { return {layers_[l]}; }
 
   /// Bytes that such weights take.
   static size_t bytes(const ModelConfig& config);
@@ -33,7 +33,7 @@ class FrozenWeights final : public WeightSource<W> {
   Buffer<W> matrices_;
   Buffer<S> vectors_;
   OuterWeights<W> outer_;
-  std::vector<LayerWeights<W>> layers_;
+  std::vector<LayerViews<W>> layers_;
 };
 
 /// The adapters of config.lora, with masters, beside the weights of `base`, which outlives them.
@@ -44,6 +44,7 @@ class AdaptedWeights final : public ParameterStore<W>, public WeightSource<W> {
 
   OuterWeights<W> outer() override { return base_.outer(); }
   const W* head() override { return base_.head(); }
+  PackedWeight packed_head() override { return base_.packed_head(); }
   void embed(Stream<W>* x, const int32_t* tokens, size_t rows, size_t C) override {
     base_.embed(x, tokens, rows, C);
   }
@@ -52,7 +53,7 @@ class AdaptedWeights final : public ParameterStore<W>, public WeightSource<W> {
 
  private:
   WeightSource<W>& base_;
-  std::vector<LayerWeights<W>> adapters_;  // the views of A and B alone
+  std::vector<LayerViews<W>> adapters_;  // the views of A and B alone
 };
 
 /// weight (out, in) += scale B A, for A (r, in) and B (out, r): what a model computes with the adapter beside

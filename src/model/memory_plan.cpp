@@ -26,6 +26,7 @@ MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const Memo
   MemoryPlan plan;
   plan.parameters = parameter_count(list) * (sizeof(S) + (sizeof(W) != sizeof(S) ? sizeof(W) : 0));
   if (adapters) plan.parameters += FrozenWeights<W>::bytes(config);
+  if (options.packed && !adapters) plan.packed = ResidentWeights<W>::packed_bytes(config, Packing::kTraining);
   plan.gradients = n * sizeof(S);
   plan.optimizer = 2 * n * (options.bf16_state ? sizeof(bf16) : sizeof(S));
   plan.activations =

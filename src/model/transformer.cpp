@@ -243,17 +243,24 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
 }
 
 template <class W>
+OutputHead<W> Transformer<W>::output_head() {
+  return {source_.head(), config_.hidden_size, config_.vocab_size, config_.final_softcap,
+          source_.packed_head()};
+}
+
+template <class W>
 void Transformer<W>::logits(S* out, const S* x, size_t rows) {
   const size_t C = config_.hidden_size, V = config_.vocab_size;
   Workspace& ws = inference_workspace(std::min(rows, kHeadRows));
   const OuterWeights<W> outer = source_.outer();
-  const W* head = source_.head();
+  const OutputHead<W> head = output_head();
   constexpr DType kW = dtype_of<W>();
   for (size_t r = 0; r < rows; r += kHeadRows) {
     const size_t n = std::min(kHeadRows, rows - r);
     rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
                     static_cast<S>(config_.rms_norm_eps), n, C);
-    gemm(n, V, C, {ws.normed, kW, C}, {head, kW, C, true}, {out + r * V, dtype_of<S>(), V}, kW);
+    gemm(n, V, C, {ws.normed, kW, C}, {head.weight, kW, C, true, head.packed.forward},
+         {out + r * V, dtype_of<S>(), V}, kW);
   }
   if (config_.final_softcap > 0) {
     parallel_ranges(rows, 4, [&](size_t begin, size_t end) {
@@ -267,12 +274,12 @@ void Transformer<W>::losses(double* nll, const S* x, const int32_t* targets, siz
   const size_t C = config_.hidden_size;
   Workspace& ws = inference_workspace(std::min(rows, kHeadRows));
   const OuterWeights<W> outer = source_.outer();
-  const W* head = source_.head();
+  const OutputHead<W> head = output_head();
   for (size_t r = 0; r < rows; r += kHeadRows) {
     const size_t n = std::min(kHeadRows, rows - r);
     rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
                     static_cast<S>(config_.rms_norm_eps), n, C);
-    head_loss_forward(nll + r, ws.normed, head, targets + r, n, C, config_.vocab_size, config_.final_softcap);
+    head_loss_forward(nll + r, ws.normed, head, targets + r, n);
   }
 }
 

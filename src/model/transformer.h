@@ -120,9 +120,9 @@ class Transformer {
   /// embed, the whole program, losses: nll (rows).
   void forward(double* nll, const Batch& batch, const Observer<S>& observer = {});
 
-  /// Adds the gradients of grad_scale * (sum of nll) to `gradients` and returns the sum of nll. Observers see
-  /// the forward. Below the lowest layer that is trained there is no backward pass, and nothing is kept for
-  /// one.
+  /// Adds the gradients of grad_scale * (sum of nll) to `gradients`, or begins their sum (Gradients::begin),
+  /// and returns the sum of nll. Observers see the forward. Below the lowest layer that is trained there is
+  /// no backward pass, and nothing is kept for one.
   double forward_backward(const Batch& batch, Gradients<S>& gradients, double grad_scale,
                           const TrainOptions& options = {}, const Observer<S>& observer = {});
 
@@ -163,6 +163,7 @@ class Transformer {
   void embedding_gradients(Workspace& ws, const OuterWeights<W>& outer, const OuterGradients<S>& douter,
                            const Batch& batch);
   Workspace& linear_workspace(size_t rows);
+  OutputHead<W> output_head();
   size_t sequences_at_once(const Batch& batch) const;
   static BlockContext<W> part_of(const BlockContext<W>& context, size_t first, size_t sequences);
   void run_layer(S* out, const S* in, const ProgramStep<S>& step, const BlockContext<W>& context,

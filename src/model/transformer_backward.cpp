@@ -22,7 +22,9 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
     training_ = std::make_unique<Workspace>(kind, config_, plans_, rows, false, first_layer);
   }
   Workspace& ws = *training_;
-  const Contexts kinds = contexts(batch, 0);
+  const bool fresh = gradients.take_fresh();
+  Contexts kinds = contexts(batch, 0);
+  kinds.windowed.fresh_gradients = kinds.whole.fresh_gradients = fresh;
   const auto context_of = [&](size_t l) -> const BlockContext<W>& {
     return config_.has_window(l) ? kinds.windowed : kinds.whole;
   };
@@ -45,8 +47,8 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
 
   // Loss and backward, in reverse order.
   std::vector<double> nll(rows);
-  head_loss_backward<W>(nll.data(), ws.scratch.dh, douter.head, ws.normed, source_.head(), batch.targets,
-                        static_cast<S>(grad_scale), rows, C, config_.vocab_size, config_.final_softcap);
+  head_loss_backward<W>(nll.data(), ws.scratch.dh, {douter.head, fresh}, ws.normed, output_head(),
+                        batch.targets, static_cast<S>(grad_scale), rows);
   rmsnorm_backward(ws.dx, false, douter.final_norm, ws.scratch.dh, ws.streams[L], outer.final_norm, ws.rstd,
                    S(1), rows, C);
   for (size_t l = L; l-- > first_layer;) {
@@ -86,13 +88,13 @@ void Transformer<W>::head_backward(S* dx, double* nll, const S* x, const int32_t
   const size_t C = config_.hidden_size;
   Workspace& ws = linear_workspace(std::min(rows, kHeadRows));
   const OuterWeights<W> outer = source_.outer();
-  const W* head = source_.head();
+  const OutputHead<W> head = output_head();
   for (size_t r = 0; r < rows; r += kHeadRows) {
     const size_t n = std::min(kHeadRows, rows - r);
     rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
                     static_cast<S>(config_.rms_norm_eps), n, C);
-    head_loss_backward<W>(nll + r, ws.scratch.dh, nullptr, ws.normed, head, targets + r,
-                          static_cast<S>(grad_scale), n, C, config_.vocab_size, config_.final_softcap);
+    head_loss_backward<W>(nll + r, ws.scratch.dh, {}, ws.normed, head, targets + r,
+                          static_cast<S>(grad_scale), n);
     rmsnorm_backward<S>(dx + r * C, false, nullptr, ws.scratch.dh, x + r * C, outer.final_norm, ws.rstd, S(1),
                         n, C);
   }
@@ -147,13 +149,14 @@ size_t Transformer<W>::training_bytes(const ModelConfig& config, size_t rows, co
   return Workspace(kind, config, plans, rows, true, first_layer).arena.peak();
 }
 
-#define FATHOM_INSTANTIATE(W, S)                                                                              \
-  template double Transformer<W>::forward_backward(const Batch&, Gradients<S>&, double, const TrainOptions&,  \
-                                                   const Observer<S>&);                                       \
-  template void Transformer<W>::head_backward(S*, double*, const S*, const int32_t*, size_t, double);         \
-  template void Transformer<W>::layer_backward(size_t, S*, const S*, const Batch&, const LayerGradients<S>&); \
-  template void Transformer<W>::linearize(size_t, const S*, const Batch&);                                    \
-  template void Transformer<W>::vjp(S*);                                                                      \
+#define FATHOM_INSTANTIATE(W, S)                                                                             \
+  template double Transformer<W>::forward_backward(const Batch&, Gradients<S>&, double, const TrainOptions&, \
+                                                   const Observer<S>&);                                      \
+  template void Transformer<W>::head_backward(S*, double*, const S*, const int32_t*, size_t, double);        \
+  template void Transformer<W>::layer_backward(size_t, S*, const S*, const Batch&,                           \
+                                               const LayerGradients<S>&);                                    \
+  template void Transformer<W>::linearize(size_t, const S*, const Batch&);                                   \
+  template void Transformer<W>::vjp(S*);                                                                     \
   template size_t Transformer<W>::training_bytes(const ModelConfig&, size_t, const TrainOptions&, size_t);
 FATHOM_INSTANTIATE(double, double)
 FATHOM_INSTANTIATE(float, float)

@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/buffer.h"
 #include "core/types.h"
+#include "kernels/cross_entropy.h"
 #include "model/parameters.h"
 
 namespace fathom {
@@ -50,8 +52,17 @@ struct OuterTensors {
   P *embed_norm = nullptr, *final_norm = nullptr;
 };
 
+/// The packed forms (gemm.h) of a layer's matrices; those of q, k, v and of gate, up as one each.
+struct PackedLayer {
+  PackedWeight qkv, o, gate_up, down;
+};
+
 template <class W>
-using LayerWeights = LayerTensors<const W, const Stream<W>>;
+using LayerViews = LayerTensors<const W, const Stream<W>>;
+template <class W>
+struct LayerWeights : LayerViews<W> {
+  PackedLayer packed{};
+};
 template <class S>
 using LayerGradients = LayerTensors<S, S>;
 template <class W>
@@ -69,6 +80,7 @@ class WeightSource {
   virtual OuterWeights<W> outer() = 0;
   /// (V, C); valid until the next call of layer().
   virtual const W* head() { return outer().head; }
+  virtual PackedWeight packed_head() { return {}; }
   /// x (rows, C) = the embedding's rows of the tokens, which the caller has checked.
   virtual void embed(Stream<W>* x, const int32_t* tokens, size_t rows, size_t C);
   /// Weights of the layer at 0-based position `l`; valid until the next call of layer() or head(). Errors:
@@ -108,6 +120,9 @@ class ParameterStore {
   Buffer<W> copy_;  // empty where W is S
 };
 
+/// Which packed forms of the matrices are kept: none, those that a forward reads, those of training too.
+enum class Packing { kNone, kForward, kTraining };
+
 /// All parameters of a model in memory.
 template <class W>
 class ResidentWeights final : public ParameterStore<W>, public WeightSource<W> {
@@ -117,12 +132,24 @@ class ResidentWeights final : public ParameterStore<W>, public WeightSource<W> {
 
   const ModelConfig& config() const { return config_; }
   OuterWeights<W> outer() override { return outer_; }
-  LayerWeights<W> layer(size_t l) override { return layers_[l]; }
+  LayerWeights<W> layer(size_t l) override { return {layers_[l], packed_[l]}; }
+  PackedWeight packed_head() override { return packed_head_; }
+
+  /// Packs the matrices of the values in force, where products read packed ones (reads_packed_matrices), and
+  /// keeps them beside. After a change of the values call pack(), or they go on computing with the old ones.
+  void keep_packed(Packing packing);
+  /// Packs anew what is kept, from layer `first_layer` (0-based) on, and the head.
+  void pack(size_t first_layer = 0);
+  /// Bytes that keep_packed takes.
+  static size_t packed_bytes(const ModelConfig& config, Packing packing);
 
  private:
   ModelConfig config_;
   OuterWeights<W> outer_;
-  std::vector<LayerWeights<W>> layers_;
+  std::vector<LayerViews<W>> layers_;
+  std::vector<PackedLayer> packed_;
+  PackedWeight packed_head_;
+  Buffer<uint32_t> packed_units_;
 };
 
 /// Gradients of the parameters that are trained, flat in the order of their list, with views; the views of
@@ -135,7 +162,13 @@ class Gradients {
   S* values() { return values_.data(); }
   const S* values() const { return values_.data(); }
   size_t count() const { return values_.size(); }
+  /// Sets all to 0.
   void zero() { values_.zero(); }
+  /// Begins a new sum: as zero(), but for the projections and a head that is the embedding too, which the
+  /// next forward_backward writes in place of adding to them. Until then they are the old sum's.
+  void begin();
+  /// Whether begin() was called and no pass has asked since.
+  bool take_fresh() { return std::exchange(fresh_, false); }
   OuterGradients<S> outer() const { return outer_; }
   LayerGradients<S> layer(size_t l) const { return layers_[l]; }
   /// The lowest layer that a backward pass must reach: see first_trained_layer().
@@ -143,6 +176,8 @@ class Gradients {
 
  private:
   Buffer<S> values_;
+  std::vector<ParamSpec> added_to_;  // what no single product makes
+  bool fresh_ = false;
   size_t first_layer_;
   OuterGradients<S> outer_;
   std::vector<LayerGradients<S>> layers_;

@@ -78,9 +78,9 @@ LayerWeights<float> RoundedWeights::layer(size_t l) {
   held_ = Buffer<float>(parameter_count(specs));
   for (const ParamSpec& spec : specs) read(held_.data() + spec.offset, spec);
   OuterWeights<float> none;
-  std::vector<LayerWeights<float>> views;
+  std::vector<LayerViews<float>> views;
   bind_views<const float, const float>(specs, held_.data(), held_.data(), 1, false, none, views);
-  views_ = views[0];
+  views_ = {views[0]};
   held_layer_ = l;
   return views_;
 }

@@ -14,11 +14,13 @@ namespace {
 
 constexpr size_t kMostSuggestions = 3;
 
-MemoryPlan plan_settings(const TrainSettings& s, const ModelConfig& config, bool evaluates) {
+MemoryPlan plan_settings(const TrainSettings& s, const ModelConfig& config, bool evaluates,
+                         bool packed = false) {
   const std::vector<ParamSpec> trained = trained_parameters(s, config);
   const MemoryOptions options{.recompute = s.recompute,
                               .bf16_state = s.optimizer_state == "bf16",
                               .trained = &trained,
+                              .packed = packed,
                               .evaluates = evaluates,
                               .step_sequences = s.batch * s.grad_accum};
   return s.dtype == "bf16" ? plan_memory<bf16>(config, s.batch, s.seq, options)
@@ -100,8 +102,10 @@ class Advice {
 
 }  // namespace
 
-MemoryPlan plan_run_memory(const RunPlan& plan) {
-  return plan_settings(plan.settings, plan.config, plan.eval_sequences > 0);
+MemoryPlan plan_run_memory(const RunPlan& plan, uint64_t available) {
+  const bool evaluates = plan.eval_sequences > 0;
+  const MemoryPlan packed = plan_settings(plan.settings, plan.config, evaluates, true);
+  return packed.total() <= available ? packed : plan_settings(plan.settings, plan.config, evaluates);
 }
 
 std::string memory_parts(const MemoryPlan& m) {
@@ -110,6 +114,7 @@ std::string memory_parts(const MemoryPlan& m) {
     if (bytes > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, bytes_text(bytes));
   };
   add("parameters", m.parameters);
+  add("packed weights", m.packed);
   add("gradients", m.gradients);
   add("optimizer", m.optimizer);
   add("activations", m.activations);
@@ -127,7 +132,7 @@ void require_memory(const MemoryPlan& m, uint64_t available, const std::string& 
 }
 
 void check_memory(const RunPlan& plan, uint64_t available) {
-  const MemoryPlan m = plan_run_memory(plan);
+  const MemoryPlan m = plan_run_memory(plan, available);
   if (m.total() > available) require_memory(m, available, Advice(plan, available).text());
 }
 

@@ -9,8 +9,9 @@
 
 namespace fathom {
 
-/// What a step of the run takes, evaluation included.
-MemoryPlan plan_run_memory(const RunPlan& plan);
+/// What a step of the run takes, evaluation included: with the matrices packed where that fits into
+/// `available` bytes too.
+MemoryPlan plan_run_memory(const RunPlan& plan, uint64_t available);
 
 /// "parameters 1.00 GiB, gradients ...": the parts that are there.
 std::string memory_parts(const MemoryPlan& plan);

@@ -8,6 +8,11 @@
 namespace fathom {
 
 template <class W>
+void WholeModel<W>::pack() {
+  weights_->pack(first_trained_layer(this->trained(), weights_->config().num_hidden_layers));
+}
+
+template <class W>
 void WholeModel<W>::write(const std::filesystem::path& folder, DType stored) {
   const ResidentWeights<W>& weights = *weights_;
   save_model(folder, weights.config(), weights.list(), weights.values(), stored);

@@ -19,6 +19,10 @@ class Trainee {
   /// The masters, some of them perhaps frozen.
   virtual ParameterStore<W>& store() = 0;
   virtual WeightSource<W>& source() = 0;
+  /// Keeps the matrices packed for the products beside (ResidentWeights::keep_packed), and packs them anew
+  /// after an update; nothing for adapters, whose base would take its memory twice more.
+  virtual void keep_packed() {}
+  virtual void pack() {}
   /// The part of store().list() that is trained, as choose() lays it out.
   const std::vector<ParamSpec>& trained() const { return trained_; }
 
@@ -44,6 +48,8 @@ class WholeModel final : public Trainee<W> {
       : Trainee<W>(std::move(trained)), weights_(std::move(weights)) {}
   ResidentWeights<W>& store() override { return *weights_; }
   WeightSource<W>& source() override { return *weights_; }
+  void keep_packed() override { weights_->keep_packed(Packing::kTraining); }
+  void pack() override;
   void write(const std::filesystem::path& folder, DType stored) override;
   void read(const std::filesystem::path& folder) override;
 

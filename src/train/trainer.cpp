@@ -62,7 +62,7 @@ std::string tokens_rate(double rate) {
 }  // namespace
 
 template <class W>
-Trainer<W>::Trainer(RunPlan& plan, RunFolder& folder)
+Trainer<W>::Trainer(RunPlan& plan, RunFolder& folder, bool keeps_packed)
     : plan_(plan),
       settings_(plan.settings),
       folder_(folder),
@@ -77,6 +77,7 @@ Trainer<W>::Trainer(RunPlan& plan, RunFolder& folder)
       eval_batch_(settings_.batch, settings_.seq, masks(plan)),
       flops_per_token_(trained_flops_per_token(plan.config, trainee_->trained(), settings_.seq)) {
   set_weights();
+  if (keeps_packed) trainee_->keep_packed();
   check_constants(measure_constants(model_, trainee_->source()));
   metrics_ = std::make_unique<MetricsLog>(folder_.path(),
                                           settings_.resume ? std::optional<uint64_t>(done_) : std::nullopt);
@@ -192,6 +193,7 @@ StepMetrics Trainer<W>::train_step(uint64_t step) {
   ParameterStore<W>& store = trainee_->store();
   optimizer_.update(store.values(), store.copy(), gradients_.values(), m.lr,
                     clip_factor(m.grad_norm, settings_.clip));
+  trainee_->pack();
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   m.tokens_per_second = static_cast<double>(settings_.tokens_per_step()) / seconds;
   m.mfu = flops_per_token_ * m.tokens_per_second / (settings_.mfu_peak_tflops * 1e12);
@@ -206,7 +208,7 @@ void Trainer<W>::backward(StepMetrics& m, bool probe) {
   const auto scored = static_cast<double>(step_batch_.scored());
   LayerVariance variance(model_.plans().size(), plan_.config.hidden_size);
   const TrainOptions options{.recompute = settings_.recompute};
-  gradients_.zero();
+  gradients_.begin();
   for (size_t b = 0; b < sequences; b += B) {
     const Batch batch = step_batch_.view(b, B);
     const Observer<S> observer = probe ? variance.observer<S>(batch.rows()) : Observer<S>{};
@@ -283,8 +285,9 @@ template <class W>
 TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop,
                      const ExampleInput* examples) {
   TrainSettings& s = plan.settings;
-  const MemoryPlan memory = plan_run_memory(plan);
-  const uint64_t available = available_memory().value_or(memory.total()), before = resident_memory();
+  const uint64_t available = available_memory().value_or(plan_run_memory(plan, UINT64_MAX).total());
+  const uint64_t before = resident_memory();
+  const MemoryPlan memory = plan_run_memory(plan, available);
   check_memory(plan, available);
   RunFolder folder(s.out, s.resume);
   if (examples != nullptr && !std::filesystem::exists(folder.tokenizer()))
@@ -295,7 +298,7 @@ TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>*
   const LogToRun log(folder);
   log_info(fmt::format("fathom {}, {}", plan.facts.fathom_version, utc_now()));
   report_run(plan, memory, available);
-  Trainer<W> trainer(plan, folder);
+  Trainer<W> trainer(plan, folder, memory.packed > 0);
   const TrainResult result = trainer.run(progress, stop);
   folder.log(fmt::format("peak resident memory {}; planned {} on top of {} at the start",
                          bytes_text(peak_resident_memory()), bytes_text(memory.total()), bytes_text(before)));

@@ -20,9 +20,9 @@ namespace fathom {
 template <class W>
 class Trainer {
  public:
-  /// `plan` and `folder` outlive the trainer. Allocates nothing large before the memory has been checked.
-  /// Errors: Error.
-  Trainer(RunPlan& plan, RunFolder& folder);
+  /// `plan` and `folder` outlive the trainer. Allocates nothing large before the memory has been checked;
+  /// `keeps_packed`: whether there is room for the matrices once more, as products read them. Errors: Error.
+  Trainer(RunPlan& plan, RunFolder& folder, bool keeps_packed);
 
   /// Trains from where the run stands to its end, or until `*stop`. Errors: Error.
   TrainResult run(Progress& progress, const std::atomic<bool>* stop);

@@ -77,11 +77,12 @@ TEST_P(HeadLossCap, BackwardMatchesFiniteDifferences) {
   const std::vector<int32_t> targets{0, 6, kIgnoredTarget, 3, 3};
   std::vector<double> nll(rows), dx(rows * C), dhead(V * C, 0.0);
   const double grad_scale = 0.3;
-  head_loss_backward(nll.data(), dx.data(), dhead.data(), x.data(), head.data(), targets.data(), grad_scale,
-                     rows, C, V, softcap);
+  const OutputHead<double> output{head.data(), C, V, softcap, {}};
+  head_loss_backward<double>(nll.data(), dx.data(), {dhead.data()}, x.data(), output, targets.data(),
+                             grad_scale, rows);
   const auto loss = [&] {
     std::vector<double> each(rows);
-    head_loss_forward(each.data(), x.data(), head.data(), targets.data(), rows, C, V, softcap);
+    head_loss_forward(each.data(), x.data(), output, targets.data(), rows);
     return grad_scale * std::accumulate(each.begin(), each.end(), 0.0);
   };
   EXPECT_NEAR(loss(), grad_scale * std::accumulate(nll.begin(), nll.end(), 0.0), 1e-12);
@@ -90,23 +91,30 @@ TEST_P(HeadLossCap, BackwardMatchesFiniteDifferences) {
   expect_finite_differences(head, dhead, loss, "dhead");
 }
 
-// More rows than one chunk of logits (256), so that dhead accumulates over chunks.
+// More rows than one chunk of logits, so that dhead accumulates over chunks.
 template <class W>
 void check_head_against_double(double tolerance, double softcap) {
-  const size_t rows = 300, C = 24, V = 65;
+  const size_t rows = head_chunk_rows(65) + 44, C = 24, V = 65;
   const auto x = random_values<W>(rows * C, 1), head = random_values<W>(V * C, 2, 0.3);
   std::vector<int32_t> targets(rows);
   for (size_t r = 0; r < rows; ++r) targets[r] = static_cast<int32_t>(r % (V + 1)) - 1;
   const auto x_wide = to_double(x), head_wide = to_double(head);
   std::vector<double> nll(rows), nll_wide(rows), dx_wide(rows * C), dhead_wide(V * C, 1.0);
   std::vector<float> dx(rows * C), dhead(V * C, 1.0f);
-  head_loss_backward<double>(nll_wide.data(), dx_wide.data(), dhead_wide.data(), x_wide.data(),
-                             head_wide.data(), targets.data(), 1.0, rows, C, V, softcap);
-  head_loss_backward<W>(nll.data(), dx.data(), dhead.data(), x.data(), head.data(), targets.data(), 1.0f,
-                        rows, C, V, softcap);
+  head_loss_backward<double>(nll_wide.data(), dx_wide.data(), {dhead_wide.data()}, x_wide.data(),
+                             {head_wide.data(), C, V, softcap, {}}, targets.data(), 1.0, rows);
+  const OutputHead<W> output{head.data(), C, V, softcap, {}};
+  head_loss_backward<W>(nll.data(), dx.data(), {dhead.data()}, x.data(), output, targets.data(), 1.0f, rows);
   expect_close(nll, nll_wide, 1e-5, 1e-5, "nll");
   expect_close(dx, dx_wide, 0, tolerance, "dx");
   expect_close(dhead, dhead_wide, 0, tolerance * 10, "dhead");
+
+  // What was there does not count where it is fresh, over all chunks.
+  std::vector<float> fresh(V * C, 7.0f), zeroed(V * C, 0.0f);
+  head_loss_backward<W>(nll.data(), dx.data(), {fresh.data(), true}, x.data(), output, targets.data(), 1.0f,
+                        rows);
+  head_loss_backward<W>(nll.data(), dx.data(), {zeroed.data()}, x.data(), output, targets.data(), 1.0f, rows);
+  EXPECT_TRUE(same_bits(fresh, zeroed));
 }
 
 TEST(HeadLoss, AgreesWithDoubleOverSeveralChunks) {

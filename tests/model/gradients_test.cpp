@@ -65,6 +65,20 @@ void expect_recompute_has_the_same_bits(const ModelConfig& config) {
   for (size_t i = 0; i < kept.count(); ++i) ASSERT_EQ(kept.values()[i], recomputed.values()[i]) << i;
 }
 
+// After begin(), what was there before does not count, and the second pass adds to the first.
+void expect_begin_forgets(const ModelConfig& config) {
+  TinyModel<float> m(config);
+  const TinyBatch data(2, 9, config.vocab_size);
+  Gradients<float> zeroed(config, m.weights.list()), begun(config, m.weights.list());
+  std::fill_n(begun.values(), begun.count(), 7.0f);
+  begun.begin();
+  for (int pass = 0; pass < 2; ++pass) {
+    m.model.forward_backward(data.view(), zeroed, 0.5);
+    m.model.forward_backward(data.view(), begun, 0.5);
+    for (size_t i = 0; i < zeroed.count(); ++i) ASSERT_EQ(zeroed.values()[i], begun.values()[i]) << i;
+  }
+}
+
 // v . (J u) by differences against (J^T v) . u by vjp, layer by layer.
 void expect_vjp_matches(const ModelConfig& config) {
   TinyModel<double> m(config);
@@ -112,6 +126,14 @@ TEST_P(GradientsOf, AlsoWithRecomputeTiedEmbeddingBiasesAndDocumentMasks) {
 
 TEST_P(GradientsOf, RecomputeHasTheSameBits) { expect_recompute_has_the_same_bits(tiny_config(GetParam())); }
 
+TEST_P(GradientsOf, BeginForgetsEarlierSums) {
+  ModelConfig config = tiny_config(GetParam());
+  config.attention_bias = true;
+  expect_begin_forgets(config);
+  config.tie_word_embeddings = true;
+  expect_begin_forgets(config);
+}
+
 TEST_P(GradientsOf, VectorJacobianProductMatchesFiniteDifferences) {
   expect_vjp_matches(tiny_config(GetParam()));
 }
@@ -124,6 +146,7 @@ class GradientsOfFamily : public testing::TestWithParam<test::FamilyModel> {};
 TEST_P(GradientsOfFamily, EveryTensorMatchesFiniteDifferences) {
   expect_gradients_match(GetParam().config, {}, TinyBatch(2, 7, 37));
   expect_recompute_has_the_same_bits(GetParam().config);
+  expect_begin_forgets(GetParam().config);
   expect_vjp_matches(GetParam().config);
 }
 

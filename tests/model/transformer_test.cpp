@@ -267,7 +267,7 @@ ModelConfig wider(NormType type) {
 
 TEST(MemoryPlan, IsWhatAStepAllocates) {
   set_num_threads(1);  // of several, one may come into no region of the warm-up and make its scratch later
-  {  // The kernels' own scratch stays with their threads: let it be made first.
+  {                    // The kernels' own scratch stays with their threads: let it be made first.
     TinyModel<bf16> warm_up(wider(NormType::kPre));
     Gradients<float> gradients(warm_up.weights.config(), warm_up.weights.list());
     warm_up.model.forward_backward(TinyBatch(2, 64, 37).view(), gradients, 1.0);
@@ -309,6 +309,36 @@ TEST(MemoryPlan, IsWhatAStepAllocates) {
   set_num_threads(0);
 }
 #endif
+
+// With q, k, v of unlike sizes, heads that do not fill tiles, an untied and a tied head; before and after a
+// change of the weights.
+TEST(PackedWeights, GiveTheSameBits) {
+  if (!reads_packed_matrices(DType::kBf16)) GTEST_SKIP() << "this machine lacks amx";
+  for (const bool tied : {false, true}) {
+    ModelConfig config = tiny_config(NormType::kLns);
+    config.tie_word_embeddings = tied;
+    TinyModel<bf16> plain(config), packed(config);
+    packed.weights.keep_packed(Packing::kTraining);
+    EXPECT_NE(packed.weights.layer(1).packed.gate_up.dgrad, nullptr);
+    EXPECT_NE(packed.weights.packed_head().forward, nullptr);
+    for (int round = 0; round < 2; ++round) {
+      const TinyBatch data(2, 9, config.vocab_size, 5 + static_cast<uint64_t>(round));
+      Gradients<float> expected(config, plain.weights.list()), got(config, plain.weights.list());
+      EXPECT_EQ(plain.model.forward_backward(data.view(), expected, 0.5),
+                packed.model.forward_backward(data.view(), got, 0.5));
+      for (size_t i = 0; i < got.count(); ++i) ASSERT_EQ(got.values()[i], expected.values()[i]) << i;
+      std::vector<double> nll(18), nll_packed(18);
+      plain.model.forward(nll.data(), data.view());
+      packed.model.forward(nll_packed.data(), data.view());
+      EXPECT_EQ(nll, nll_packed);
+      for (TinyModel<bf16>* m : {&plain, &packed}) {
+        for (size_t i = 0; i < m->weights.count(); ++i) m->weights.values()[i] *= 1.25f;
+        m->weights.refresh();
+      }
+      packed.weights.pack();
+    }
+  }
+}
 
 TEST(MemoryPlan, RecomputeTakesFarLess) {
   const ModelConfig config = tiny_config(NormType::kPre, 24);

@@ -23,7 +23,7 @@ class MemoryCheck : public RunTest {
     plan.settings.resume = resume;
     return plan;
   }
-  static uint64_t total(const RunPlan& plan) { return plan_run_memory(plan).total(); }
+  static uint64_t total(const RunPlan& plan) { return plan_run_memory(plan, 0).total(); }
   template <class Change>
   static uint64_t total_with(RunPlan& plan, const Change& change) {
     const TrainSettings before = plan.settings;
@@ -44,11 +44,21 @@ TEST_F(MemoryCheck, LetsThroughWhatFits) {
 
 TEST_F(MemoryCheck, CountsEvaluationAndTheStateOfTheOptimizer) {
   RunPlan p = plan();
-  const MemoryPlan with = plan_run_memory(p);
+  const MemoryPlan with = plan_run_memory(p, 0);
   p.eval_sequences = 0;
   EXPECT_LT(total(p), with.total());
   p.settings.optimizer_state = "bf16";
-  EXPECT_EQ(plan_run_memory(p).optimizer, with.optimizer / 2);
+  EXPECT_EQ(plan_run_memory(p, 0).optimizer, with.optimizer / 2);
+}
+
+TEST_F(MemoryCheck, PacksTheWeightsWhereThereIsRoom) {
+  const RunPlan p = plan();
+  if (!reads_packed_matrices(DType::kBf16)) GTEST_SKIP() << "this machine lacks amx";
+  const size_t packed = ResidentWeights<bf16>::packed_bytes(p.config, Packing::kTraining);
+  EXPECT_GT(packed, 0u);
+  EXPECT_EQ(plan_run_memory(p, total(p) + packed).packed, packed);
+  EXPECT_EQ(plan_run_memory(p, total(p) + packed).total(), total(p) + packed);
+  EXPECT_EQ(plan_run_memory(p, total(p) + packed - 1).packed, 0u);
 }
 
 TEST_F(MemoryCheck, NamesTheFlagsThatWouldFitWithTheirForecasts) {
