@@ -37,7 +37,8 @@ GgufVocabulary read_gguf_vocabulary(const GgufMetadata& meta) {
   v.eos = id("eos_token_id");
   v.unknown = id("unknown_token_id");
   v.padding = id("padding_token_id");
-  v.add_bos = meta.boolean(prefix + "add_bos_token", v.model == "llama");
+  v.add_bos =
+      meta.boolean(prefix + "add_bos_token", v.model == "llama" || gguf_pre_tokenizer_adds_bos(v.pre));
   v.add_eos = meta.boolean(prefix + "add_eos_token", false);
   v.add_space_prefix = meta.boolean(prefix + "add_space_prefix", true);
   v.chat_template = meta.text("tokenizer.chat_template", "");

@@ -16,6 +16,7 @@
 #include "io/json_text.h"
 #include "io/safetensors.h"
 #include "io/stored_parameters.h"
+#include "kernels/vector_ops.h"
 
 namespace fathom {
 namespace {
@@ -138,7 +139,9 @@ void check_base(const SafetensorsFile& file, const fs::path& adapter) {
 
 bool is_adapter(const fs::path& path) { return fs::is_directory(path) && fs::exists(path / kConfigName); }
 
-fs::path adapter_base(const fs::path& adapter) {
+namespace {
+
+fs::path named_base(const fs::path& adapter) {
   const json name = read_config_json(adapter).value("base_model_name_or_path", json());
   if (!name.is_string() || name == "") refuse(adapter, "base_model_name_or_path", "is missing");
   const fs::path base = name.get<std::string>();
@@ -147,6 +150,20 @@ fs::path adapter_base(const fs::path& adapter) {
   }
   refuse(adapter, "base_model_name_or_path", "is '" + base.string() + "', which is not here",
          "put the base model there, or write where it is");
+}
+
+}  // namespace
+
+fs::path adapter_base(const fs::path& adapter) {
+  // A base may be an adapter with a base of its own; one that comes round again would have no end.
+  std::set<fs::path> seen{fs::weakly_canonical(adapter)};
+  const fs::path base = named_base(adapter);
+  for (fs::path next = base; is_adapter(next); next = named_base(next)) {
+    if (!seen.insert(fs::weakly_canonical(next)).second)
+      refuse(adapter, "base_model_name_or_path", "leads back to " + next.string(),
+             "name the model that the adapter was trained beside");
+  }
+  return base;
 }
 
 ModelConfig read_adapted_config(const fs::path& adapter) {
@@ -209,6 +226,10 @@ void load_adapter(S* values, const std::vector<ParamSpec>& list, const fs::path&
           tensor.offset, "is it an adapter of another model?");
     }
     read_tensor(values + spec.offset, tensor);
+    if (const size_t bad = first_non_finite(values + spec.offset, spec.size()); bad < spec.size()) {
+      fail_tensor(file.path(), spec.name, fmt::format("its element {} of {} is not finite", bad, spec.size()),
+                  tensor.offset, "is the file damaged, or did its training diverge?");
+    }
     used.insert(spec.name);
   }
   for (const auto& [name, tensor] : file.tensors()) {

@@ -72,6 +72,15 @@ class Exporter {
     reader_.read(values, source);
     if (fold_) fold_->apply(values, source);
     shift(values, source, -1);
+    if (stored(source) == StoredType::kF16) require_half(values, source);
+  }
+  static void require_half(const float* values, const ParamSpec& spec) {
+    constexpr float kMost = 65520.0f;  // from here on an F16 is infinite
+    const auto* bad =
+        std::find_if(values, values + spec.size(), [](float v) { return !(std::abs(v) < kMost); });
+    if (bad == values + spec.size()) return;
+    fail("'" + spec.name + "' holds " + std::to_string(*bad) + ", and F16 holds 65504 at the most",
+         "give --type bf16 or f32");
   }
   // Hugging Face's files hold Gemma's gains less one; GGUF's the gains.
   void shift(float* values, const ParamSpec& spec, float sign) const {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <initializer_list>
 
+#include "core/log.h"
 #include "io/rope_factors.h"
 
 namespace fathom {
@@ -34,10 +35,26 @@ void read_layer_types(const JsonKeys& keys, ModelConfig& c) {
   }
 }
 
+// The class knows no window: a config that was made of another family's may still name one.
 void read_llama(const JsonKeys& keys, ModelConfig& c) {
   c.head_dim = keys.size("head_dim", 0);
-  c.sliding_window = keys.size("sliding_window", 0);
   c.attention_bias = keys.boolean("attention_bias", false);
+  if (keys.has("sliding_window") && keys.boolean("use_sliding_window", true)) {
+    log_warning(keys.origin() +
+                ": sliding_window is ignored, as by this architecture's class in transformers");
+  }
+}
+
+void read_mistral(const JsonKeys& keys, ModelConfig& c) {
+  c.head_dim = keys.size("head_dim", 0);
+  c.attention_bias = keys.boolean("attention_bias", false);
+  c.sliding_window = keys.is_null("sliding_window") ? 0 : keys.size("sliding_window", 4096);
+}
+
+void read_fathom(const JsonKeys& keys, ModelConfig& c) {
+  c.head_dim = keys.size("head_dim", 0);
+  c.attention_bias = keys.boolean("attention_bias", false);
+  c.sliding_window = keys.size("sliding_window", 0);
 }
 
 void read_qwen2(const JsonKeys& keys, ModelConfig& c) {
@@ -46,8 +63,8 @@ void read_qwen2(const JsonKeys& keys, ModelConfig& c) {
   // The file names a window that is off unless use_sliding_window says otherwise, and then is on from layer
   // max_window_layers up.
   if (!keys.boolean("use_sliding_window", false)) return;
-  c.sliding_window = keys.size("sliding_window", 0);
-  const size_t first = keys.size("max_window_layers", 0);
+  c.sliding_window = keys.is_null("sliding_window") ? 0 : keys.size("sliding_window", 4096);
+  const size_t first = keys.size("max_window_layers", 28);
   c.windowed.resize(c.num_hidden_layers);
   for (size_t l = 0; l < c.windowed.size(); ++l) c.windowed[l] = l >= first;
   read_layer_types(keys, c);
@@ -75,15 +92,19 @@ void read_gemma(const JsonKeys& keys, ModelConfig& c) {
   c.norm.type = NormType::kSandwich;
   c.norm_weight_offset = 1.0;
   c.embedding_scale = std::sqrt(static_cast<double>(c.hidden_size));
-  const double scalar = keys.real("query_pre_attn_scalar", 256.0);
-  if (!(scalar > 0)) keys.bad("query_pre_attn_scalar", "must be above 0");
-  c.attention_scale = 1.0 / std::sqrt(scalar);
+  c.query_pre_attn_scalar = keys.real("query_pre_attn_scalar", 256.0);
+  if (!(c.query_pre_attn_scalar > 0)) keys.bad("query_pre_attn_scalar", "must be above 0");
+}
+
+// A cap that the file leaves out has the class's value; null says that there is none.
+double read_cap(const JsonKeys& keys, const char* key, double fallback) {
+  return keys.is_null(key) ? 0.0 : keys.real(key, fallback);
 }
 
 void read_gemma2(const JsonKeys& keys, ModelConfig& c) {
   read_gemma(keys, c);
-  c.attention_softcap = keys.real("attn_logit_softcapping", 50.0);
-  c.final_softcap = keys.real("final_logit_softcapping", 30.0);
+  c.attention_softcap = read_cap(keys, "attn_logit_softcapping", 50.0);
+  c.final_softcap = read_cap(keys, "final_logit_softcapping", 30.0);
   c.windowed = windowed_but_every(c.num_hidden_layers, 2);
   read_layer_types(keys, c);
 }
@@ -111,13 +132,13 @@ struct Family {
 // THE table.
 constexpr std::array kFamilies = {
     Family{"LlamaForCausalLM", "llama", "silu", read_llama},
-    Family{"MistralForCausalLM", "mistral", "silu", read_llama},
+    Family{"MistralForCausalLM", "mistral", "silu", read_mistral},
     Family{"Qwen2ForCausalLM", "qwen2", "silu", read_qwen2},
     Family{"Qwen3ForCausalLM", "qwen3", "silu", read_qwen3},
     Family{"Olmo2ForCausalLM", "olmo2", "silu", read_olmo2},
     Family{"Gemma2ForCausalLM", "gemma2", "gelu_pytorch_tanh", read_gemma2},
     Family{"Gemma3ForCausalLM", "gemma3_text", "gelu_pytorch_tanh", read_gemma3},
-    Family{"FathomForCausalLM", "fathom", "silu", read_llama},
+    Family{"FathomForCausalLM", "fathom", "silu", read_fathom},
 };
 
 const Family* find_family(const std::string& name, const char* Family::*key) {
@@ -182,20 +203,29 @@ RopeScaling read_scaling(const JsonKeys& keys, const ModelConfig& c) {
   return s;
 }
 
+void refuse_partial_rotary(const JsonKeys& keys) {
+  if (keys.real("partial_rotary_factor", 1.0) != 1.0) keys.bad("partial_rotary_factor", "is not supported");
+}
+
 // rope_theta and rope_scaling, or rope_parameters, which holds both since transformers 5; there Gemma 3 has
 // one for each kind of layer.
 void read_rope(const JsonKeys& keys, ModelConfig& c) {
   c.rope_theta = keys.real("rope_theta", c.rope_theta);
-  if (keys.real("partial_rotary_factor", 1.0) != 1.0) keys.bad("partial_rotary_factor", "is not supported");
+  refuse_partial_rotary(keys);
   if (keys.has("rope_scaling")) c.rope_scaling = read_scaling(keys.object("rope_scaling"), c);
   if (!keys.has("rope_parameters")) return;
   const JsonKeys rope = keys.object("rope_parameters");
+  refuse_partial_rotary(rope);
   if (rope.has("full_attention")) {
     const JsonKeys full = rope.object("full_attention");
+    refuse_partial_rotary(full);
     c.rope_theta = full.real("rope_theta", c.rope_theta);
     c.rope_scaling = read_scaling(full, c);
-    if (rope.has("sliding_attention"))
-      c.local_rope_theta = rope.object("sliding_attention").real("rope_theta", c.local_rope_theta);
+    if (rope.has("sliding_attention")) {
+      const JsonKeys local = rope.object("sliding_attention");
+      refuse_partial_rotary(local);
+      c.local_rope_theta = local.real("rope_theta", c.local_rope_theta);
+    }
     return;
   }
   c.rope_theta = rope.real("rope_theta", c.rope_theta);
@@ -287,7 +317,7 @@ std::string model_type_for(const ModelConfig& c) {
   const bool plain = is_plain_llama(c.norm);
   const bool extras = c.qk_norm != QkNorm::kNone || c.activation != GateActivation::kSilu ||
                       c.embedding_scale != 1.0 || c.attention_softcap > 0 || c.final_softcap > 0 ||
-                      c.attention_scale > 0 || c.norm_weight_offset != 0 || c.local_rope_theta > 0;
+                      c.query_pre_attn_scalar > 0 || c.norm_weight_offset != 0 || c.local_rope_theta > 0;
   const bool same_scheme = c.family == "olmo2" ? c.norm.type == NormType::kReordered
                            : c.family == "gemma2" || c.family == "gemma3_text"
                                ? c.norm.type == NormType::kSandwich
@@ -319,7 +349,7 @@ void write_family(const ModelConfig& c, json& out) {
   write_rope(c, out);
   write_windows(c, out);
   if (gemma) {
-    out["query_pre_attn_scalar"] = 1.0 / (c.attention_scale * c.attention_scale);
+    out["query_pre_attn_scalar"] = c.query_pre_attn_scalar;
     out["attn_logit_softcapping"] = c.attention_softcap > 0 ? json(c.attention_softcap) : json();
     out["final_logit_softcapping"] = c.final_softcap > 0 ? json(c.final_softcap) : json();
     if (c.local_rope_theta > 0) out["rope_local_base_freq"] = c.local_rope_theta;

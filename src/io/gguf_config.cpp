@@ -41,18 +41,28 @@ const Architecture& row_for(const ModelConfig& c) {
   refuse("no architecture of llama.cpp has all of its parts (biases with a sliding window, and the like)");
 }
 
-void check_rope(const RopeScaling& s) {
+void check_rope(const RopeScaling& s, const std::string& architecture) {
   const RopeScaling usual;
+  const bool factors = s.type == RopeScaling::Type::kLlama3 || s.type == RopeScaling::Type::kFactors;
+  if (factors && architecture != "llama")
+    refuse("llama.cpp's " + architecture + " reads no factors of RoPE, and this model's is scaled by them");
   if (s.type != RopeScaling::Type::kYarn) return;
   if (s.beta_fast != usual.beta_fast || s.beta_slow != usual.beta_slow || s.attention_factor > 0 ||
       s.mscale > 0 || !s.truncate)
     refuse("its YaRN has constants of its own (beta_fast, beta_slow, attention_factor, mscale or truncate)");
 }
 
+bool has_pattern(const ModelConfig& c, size_t period) {
+  for (size_t l = 0; l < c.num_hidden_layers; ++l) {
+    if (c.has_window(l) != ((l + 1) % period != 0)) return false;
+  }
+  return true;
+}
+
 void check_gemma(const ModelConfig& c, const Architecture& row) {
   const bool largest = c.num_hidden_layers == row.layers_of_largest;
   const double size = static_cast<double>(largest ? c.hidden_size / c.num_attention_heads : c.head_dim);
-  if (std::abs(c.attention_scale * std::sqrt(size) - 1) > 1e-6)
+  if (c.query_pre_attn_scalar != size)
     refuse("its query_pre_attn_scalar is not the " + std::to_string(static_cast<size_t>(size)) +
            " that llama.cpp takes for this size");
   if (std::abs(c.embedding_scale / std::sqrt(static_cast<double>(c.hidden_size)) - 1) > 1e-6)
@@ -64,24 +74,23 @@ void check_gemma(const ModelConfig& c, const Architecture& row) {
   if (row.window_period == 2 && !c.tie_word_embeddings)
     refuse("llama.cpp's gemma2 has its head tied to the embedding");
   if (c.sliding_window == 0) refuse("its layers have no sliding window");
+  // An array of the windowed layers would be read by some versions of llama.cpp, and ignored by others.
+  if (!has_pattern(c, row.window_period)) {
+    const std::string period = std::to_string(row.window_period);
+    refuse("llama.cpp's " + std::string(row.gguf) + " gives all layers but " + period + ", 2 x " + period +
+           " and so on the window, and this model's lie otherwise");
+  }
 }
 
 void check(const ModelConfig& c, const Architecture& row) {
   const std::string name = row.gguf;
-  check_rope(c.rope_scaling);
+  check_rope(c.rope_scaling, name);
   if (row.whole_heads && c.q_size() != c.hidden_size)
     refuse("llama.cpp's " + name + " needs a head size of hidden_size / heads");
   if (row.window_period > 0) return check_gemma(c, row);
   if (c.sliding_window > 0 && name != "llama") refuse("llama.cpp's " + name + " has no sliding window");
   if (name == "olmo2" && c.tie_word_embeddings)
     refuse("llama.cpp's olmo2 has a head of its own, not a tied one");
-}
-
-bool has_pattern(const ModelConfig& c, size_t period) {
-  for (size_t l = 0; l < c.num_hidden_layers; ++l) {
-    if (c.has_window(l) != ((l + 1) % period != 0)) return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -122,13 +131,6 @@ GgufPairs gguf_config_pairs(const ModelConfig& c, const std::string& architectur
       size("rope.scaling.original_context_length", static_cast<size_t>(s.original_context));
   }
   if (c.sliding_window > 0) size("attention.sliding_window", c.sliding_window);
-  const size_t period = row_for(c).window_period;
-  if (period > 0 && !has_pattern(c, period)) {
-    std::vector<uint64_t> pattern;
-    for (size_t l = 0; l < c.num_hidden_layers; ++l) pattern.push_back(c.has_window(l) ? 1 : 0);
-    pairs.emplace_back(prefix + "attention.sliding_window_pattern",
-                       GgufValue{GgufType::kArray, GgufArray{GgufType::kBool, std::move(pattern)}});
-  }
   if (c.attention_softcap > 0) real("attn_logit_softcapping", c.attention_softcap);
   if (c.final_softcap > 0) real("final_logit_softcapping", c.final_softcap);
   return pairs;

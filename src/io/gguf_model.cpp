@@ -8,6 +8,7 @@
 #include "io/dequantize.h"
 #include "io/families.h"
 #include "io/io_error.h"
+#include "io/rope_factors.h"
 
 namespace fathom {
 namespace {
@@ -79,8 +80,11 @@ json as_config_json(const GgufFile& file) {
   const auto copy_real = [&](const char* to, const std::string& from) {
     if (meta.has(prefix + from)) config[to] = meta.real(prefix + from);
   };
-  if (meta.has(prefix + "attention.sliding_window"))
+  if (meta.has(prefix + "attention.sliding_window")) {
     config["sliding_window"] = meta.size(prefix + "attention.sliding_window");
+    // What a GGUF calls llama may be a Mistral; of the two classes that is the one with a window.
+    if (architecture.gguf == std::string("llama")) config["architectures"] = {"MistralForCausalLM"};
+  }
   // An array names the layers that have the window; without one the family's own pattern holds.
   const GgufValue* pattern = meta.find(prefix + "attention.sliding_window_pattern");
   if (pattern != nullptr && pattern->type == GgufType::kArray) {
@@ -118,6 +122,10 @@ ModelConfig config_from_gguf(const GgufFile& file) {
     config.rope_scaling.type = RopeScaling::Type::kFactors;
     config.rope_scaling.factors.resize(factors->elements());
     read_tensor(config.rope_scaling.factors.data(), *factors);
+    // The formula that the list was made by, where it is one: what config.json says of it, and so what a run
+    // computes that began with this file and goes on from its own config.
+    if (const auto llama3 = recognize_llama3(config.head_dim, config.rope_theta, config.rope_scaling.factors))
+      config.rope_scaling = *llama3;
     validate(config, file.path().string());
   }
   return config;

@@ -26,6 +26,8 @@ class JsonKeys {
           .hint = hint});
   }
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
+  /// Whether the key is there and its value null, which says something where an absent key has a default.
+  bool is_null(const char* key) const { return object_.contains(key) && object_[key].is_null(); }
   size_t size(const char* key) const {
     if (!has(key)) bad(key, "is missing");
     return size(key, 0);

@@ -169,7 +169,7 @@ AttentionShape attention_shape(const BlockContext<W>& context) {
   shape.kv_batch_stride = context.T * c.qkv_size();
   shape.q_start = context.position;
   shape.first_key = context.first_key;
-  shape.scale = c.attention_scale;
+  shape.scale = c.attention_scale();
   shape.softcap = c.attention_softcap;
   return shape;
 }

@@ -74,7 +74,7 @@ void validate(const ModelConfig& c, const std::string& origin) {
   };
   not_negative("attn_logit_softcapping", c.attention_softcap);
   not_negative("final_logit_softcapping", c.final_softcap);
-  not_negative("query_pre_attn_scalar", c.attention_scale);
+  not_negative("query_pre_attn_scalar", c.query_pre_attn_scalar);
   check(std::isfinite(c.embedding_scale) && c.embedding_scale > 0, "the embedding's scale must be above 0");
   check(c.local_rope_theta == 0 || (std::isfinite(c.local_rope_theta) && c.local_rope_theta > 1),
         "rope_local_base_freq must be above 1");

@@ -1,6 +1,7 @@
 #pragma once
 // The shape of a model, in the words of Hugging Face's config.json.
 
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -43,16 +44,20 @@ struct ModelConfig {
   GateActivation activation = GateActivation::kSilu;
   QkNorm qk_norm = QkNorm::kNone;
   RopeScaling rope_scaling;
-  double embedding_scale = 1.0;     ///< Gemma: sqrt(hidden_size)
-  double attention_softcap = 0;     ///< Gemma 2; 0: none
-  double final_softcap = 0;         ///< Gemma 2, of the logits; 0: none
-  double attention_scale = 0;       ///< Gemma: query_pre_attn_scalar^-0.5; 0: 1 / sqrt(head_dim)
-  double norm_weight_offset = 0;    ///< Gemma: 1; Hugging Face's files store gain - offset
-  double local_rope_theta = 0;      ///< Gemma 3: of layers with a window, unscaled; 0: as the others
-  std::vector<bool> windowed = {};  ///< By position, which layers have the sliding window; empty: all
+  double embedding_scale = 1.0;      ///< Gemma: sqrt(hidden_size)
+  double attention_softcap = 0;      ///< Gemma 2; 0: none
+  double final_softcap = 0;          ///< Gemma 2, of the logits; 0: none
+  double query_pre_attn_scalar = 0;  ///< Gemma: scores are divided by its root; 0: head_dim
+  double norm_weight_offset = 0;     ///< Gemma: 1; Hugging Face's files store gain - offset
+  double local_rope_theta = 0;       ///< Gemma 3: of layers with a window, unscaled; 0: as the others
+  std::vector<bool> windowed = {};   ///< By position, which layers have the sliding window; empty: all
 
   LoraConfig lora;  ///< Adapters that stand beside the projections; no part of config.json.
 
+  /// What scores are multiplied by; 0: 1 / sqrt(head_dim).
+  double attention_scale() const {
+    return query_pre_attn_scalar > 0 ? 1.0 / std::sqrt(query_pre_attn_scalar) : 0.0;
+  }
   bool has_window(size_t l) const { return sliding_window > 0 && (windowed.empty() || windowed[l]); }
   /// Width of the weights of the query and key norms; 0 where there are none.
   size_t q_norm_size() const {

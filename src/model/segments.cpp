@@ -79,7 +79,7 @@ void segment_attention(BlockSaved<W>& saved, const BlockContext<W>& context) {
     shape.kv_batch_stride = keys * HS;
     shape.q_start = segment.position;
     shape.first_key = context.first_key == nullptr ? nullptr : context.first_key + segment.row;
-    shape.scale = c.attention_scale;
+    shape.scale = c.attention_scale();
     shape.softcap = c.attention_softcap;
     shape.in_blocks = true;
     attention_forward<W>(memory.out.data(), memory.lse.data(), saved.qkv + segment.row * ld + g * width,

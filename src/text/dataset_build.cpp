@@ -12,6 +12,7 @@
 #include "text/corpus.h"
 #include "text/dataset.h"
 #include "text/text_error.h"
+#include "text/tokenizer_config.h"
 
 namespace fathom {
 namespace {
@@ -30,17 +31,19 @@ fs::path partial_path(const fs::path& folder) {
 bool is_our_file(const fs::path& path) {
   const std::string name = path.filename().string();
   return name.find(kShardSuffix) != std::string::npos || name.starts_with("data.json") ||
-         name.starts_with("tokenizer") || name.starts_with("special_tokens_map.json");
+         is_tokenizer_file(name);
 }
 
 /// Removes what an interrupted run left. Errors: Error where there is something that no run of ours wrote.
 void remove_partial(const fs::path& partial) {
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(partial, error)) {
+  if (!fs::exists(partial)) return;
+  constexpr const char* kMove = "move it away, or choose another --out";
+  if (!fs::is_directory(partial)) fail_in(partial, "stands in the way of the data under construction", kMove);
+  for (const fs::directory_entry& entry : fs::directory_iterator(partial)) {
     if (entry.is_regular_file() && is_our_file(entry.path())) continue;
-    fail_in(entry.path(), "stands in the way of the data under construction",
-            "move it away, or choose another --out");
+    fail_in(entry.path(), "stands in the way of the data under construction", kMove);
   }
+  std::error_code error;
   fs::remove_all(partial, error);
 }
 

@@ -1,6 +1,7 @@
 // What the names in tokenizer.ggml.pre stand for: the pre-tokenizers of the models' own tokenizer.json files.
 // Names: ggml-org/llama.cpp, src/llama-vocab.cpp; settings: the published files of each family.
 
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <string_view>
@@ -71,7 +72,7 @@ Json deepseek_v3() {
 struct Known {
   std::string_view name;
   Json (*pre_tokenizer)();
-  bool nfc, ignore_merges;
+  bool nfc, ignore_merges, adds_bos = false;
 };
 constexpr Known kKnown[] = {
     {"default", gpt2, false, false},
@@ -84,15 +85,15 @@ constexpr Known kKnown[] = {
     {"starcoder", single_digits_gpt2, false, false},
     {"refact", single_digits_gpt2, false, false},
     {"command-r", single_digits_gpt2, true, false},
-    {"llama-bpe", llama3, false, true},
-    {"llama3", llama3, false, true},
-    {"llama-v3", llama3, false, true},
+    {"llama-bpe", llama3, false, true, true},
+    {"llama3", llama3, false, true, true},
+    {"llama-v3", llama3, false, true, true},
     {"dbrx", llama3, false, false},
     {"smaug-bpe", llama3, false, true},
     {"qwen2", qwen2, true, false},
     {"stablelm2", qwen2, true, false},
     {"deepseek-r1-qwen", qwen2, true, false},
-    {"tekken", tekken, false, true},
+    {"tekken", tekken, false, true, true},
     {"gpt-4o", gpt4o, false, false},
     {"deepseek-llm", deepseek_llm, false, false},
     {"deepseek-coder", deepseek_coder, false, false},
@@ -105,6 +106,11 @@ std::vector<std::string_view> gguf_pre_tokenizer_names() {
   std::vector<std::string_view> names;
   for (const Known& known : kKnown) names.push_back(known.name);
   return names;
+}
+
+bool gguf_pre_tokenizer_adds_bos(const std::string& name) {
+  return std::any_of(std::begin(kKnown), std::end(kKnown),
+                     [&](const Known& known) { return known.name == name && known.adds_bos; });
 }
 
 Json gguf_pre_tokenizer(const std::string& name, const std::filesystem::path& path) {

@@ -15,9 +15,12 @@ using PieceType = SentencePieceModel::PieceType;
 
 class SentencePieceEncoder final : public TextEncoder {
  public:
-  SentencePieceEncoder(std::string_view bytes, const SentencePieceModel& model,
-                       const std::filesystem::path& path)
-      : controls_(control_tokens(model)) {
+  SentencePieceEncoder(std::string_view bytes, const SentencePieceModel& model, std::vector<AddedToken> added,
+                       const std::filesystem::path& path) {
+    plain_text_has_tokens_ =
+        std::any_of(added.begin(), added.end(), [](const AddedToken& t) { return !t.special; });
+    for (AddedToken& control : control_tokens(model)) added.push_back(std::move(control));
+    tokens_ = AddedTokenFinder(std::move(added));
     const auto status = processor_.LoadFromSerializedProto(bytes);
     if (!status.ok())
       fail_in(path, "SentencePiece refuses it: " + std::string(status.message()), "download it again");
@@ -31,8 +34,8 @@ class SentencePieceEncoder final : public TextEncoder {
       if (!status.ok()) fail("SentencePiece cannot encode the text: " + std::string(status.message()));
       out.insert(out.end(), ids.begin(), ids.end());
     };
-    if (special == SpecialTokens::kText) return encode_plain(text);
-    for (const TextPart& part : controls_.split(text, special)) {
+    if (special == SpecialTokens::kText && !plain_text_has_tokens_) return encode_plain(text);
+    for (const TextPart& part : tokens_.split(text, special)) {
       if (part.id != TextPart::kNone)
         out.push_back(part.id);
       else
@@ -43,18 +46,19 @@ class SentencePieceEncoder final : public TextEncoder {
   const sentencepiece::SentencePieceProcessor& processor() const { return processor_; }
 
  private:
-  static AddedTokenFinder control_tokens(const SentencePieceModel& model) {
+  static std::vector<AddedToken> control_tokens(const SentencePieceModel& model) {
     std::vector<AddedToken> tokens;
     for (size_t id = 0; id < model.pieces.size(); ++id) {
       const auto& piece = model.pieces[id];
       if (piece.type == PieceType::kControl && !piece.text.empty())
         tokens.push_back({.content = piece.text, .id = static_cast<int32_t>(id), .special = true});
     }
-    return AddedTokenFinder(std::move(tokens));
+    return tokens;
   }
 
   sentencepiece::SentencePieceProcessor processor_;
-  AddedTokenFinder controls_;
+  AddedTokenFinder tokens_;
+  bool plain_text_has_tokens_;
 };
 
 std::string text_of(const SentencePieceModel::Piece& piece, const std::filesystem::path& path) {
@@ -83,6 +87,27 @@ int32_t id_named(const std::string& name, int fallback, const SentencePieceModel
   return fallback;
 }
 
+/// Of the tokens that the other files name, those that the model lacks; their texts are appended to `texts`.
+std::vector<AddedToken> tokens_beside(const SentencePieceModel& model, const TokenizerConfig& config,
+                                      const std::filesystem::path& path, std::vector<std::string>& texts) {
+  std::vector<AddedToken> beside;
+  const size_t pieces = model.pieces.size(), most = pieces + config.added.size();
+  for (const AddedToken& token : config.added) {
+    const auto id = static_cast<size_t>(token.id);
+    if (id < pieces && model.pieces[id].text == token.content) continue;
+    if (id < pieces || id >= most) {
+      fail_in(path,
+              "has " + std::to_string(pieces) + " pieces, and the files beside it add '" + token.content +
+                  "' with the id " + std::to_string(id),
+              "is it the tokenizer.model of these files?");
+    }
+    if (texts.size() <= id) texts.resize(id + 1);
+    texts[id] = token.special ? std::string() : token.content;
+    beside.push_back(token);
+  }
+  return beside;
+}
+
 /// The library follows the rules' trie without looking where it leads.
 void check_chars_map(const SentencePieceModel& model, const std::filesystem::path& path) {
   try {
@@ -100,7 +125,8 @@ TokenizerParts make_sentencepiece_tokenizer(std::string_view bytes, const Senten
   check_chars_map(model, path);
   TokenizerParts parts;
   for (const auto& piece : model.pieces) parts.texts.push_back(text_of(piece, path));
-  auto encoder = std::make_unique<SentencePieceEncoder>(bytes, model, path);
+  auto encoder = std::make_unique<SentencePieceEncoder>(
+      bytes, model, tokens_beside(model, config, path, parts.texts), path);
   const auto& processor = encoder->processor();
   parts.bos_id = id_named(config.bos_token, processor.bos_id(), model);
   parts.eos_id = id_named(config.eos_token, processor.eos_id(), model);

@@ -1,6 +1,6 @@
 #pragma once
-// What stands beside a tokenizer's model in a Hugging Face folder: tokenizer_config.json and
-// special_tokens_map.json.
+// What stands beside a tokenizer's model in a Hugging Face folder: tokenizer_config.json,
+// special_tokens_map.json and added_tokens.json.
 
 #include <filesystem>
 #include <optional>
@@ -17,13 +17,17 @@ struct TokenizerConfig {
   std::string tokenizer_class;       ///< "" where unknown
   std::string bos_token, eos_token;  ///< "" where unknown
   std::optional<bool> add_bos, add_eos;
+  std::vector<AddedToken> added;  ///< added_tokens_decoder, added_tokens.json; by id
 
   /// Whether `transformers` makes the BOS and EOS around a text from add_bos_token and add_eos_token alone
   /// (as for Llama and Gemma), whatever the post-processor of the tokenizer.json says.
   bool rules_over_template() const;
 };
 
-/// Reads the two files of `folder`, as far as they are there. Errors: Error naming the file.
+/// Whether a file of this name, perhaps unfinished, belongs to a tokenizer.
+bool is_tokenizer_file(std::string_view name);
+
+/// Reads the files of `folder`, as far as they are there. Errors: Error naming the file.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder);
 /// From the text of a tokenizer_config.json. Errors: Error without a path.
 TokenizerConfig tokenizer_config_of(const Json& json);

@@ -116,15 +116,15 @@ void Checkpoints::remove_old() {
   }
 }
 
-std::optional<fs::path> Checkpoints::last() const {
-  const std::vector<uint64_t> steps = saved_steps(folder_);
+std::optional<fs::path> last_checkpoint(const fs::path& folder) {
+  if (!fs::exists(folder)) return {};
+  const std::vector<uint64_t> steps = saved_steps(folder);
   if (steps.empty()) return {};
-  return folder_ / folder_name(steps.back());
+  return folder / folder_name(steps.back());
 }
 
 template <class W>
 fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<Stream<W>>& optimizer) {
-  using S = Stream<W>;
   const fs::path name = folder_ / folder_name(state.step);
   if (fs::exists(name)) return name;
   UnfinishedFolder unfinished(folder_ / (std::string(kTemporary) + folder_name(state.step)));
@@ -133,7 +133,8 @@ fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<S
   copy_tokenizer_files(tokenizer_, path);
   std::vector<TensorToWrite> tensors;
   const ParameterStore<W>& store = trainee.store();
-  if (stored_ != dtype_of<S>()) add_tensors(tensors, "master.", store.list(), store.values());
+  const std::vector<ParamSpec> masters = trainee.rounded_by(stored_);
+  add_tensors(tensors, "master.", masters, store.values());
   optimizer.visit_moments([&](const auto& moments) {
     add_tensors(tensors, "m.", trainee.trained(), moments.m.data());
     add_tensors(tensors, "v.", trainee.trained(), moments.v.data());
@@ -183,8 +184,12 @@ void load_training_state(const fs::path& checkpoint, Trainee<W>& trainee, AdamW<
     read_flat(moments.v.data(), file, "v.", trainee.trained());
   });
   ParameterStore<W>& store = trainee.store();
-  if (file.tensors().contains("master." + store.list().front().name)) {
-    read_flat(store.values(), file, "master.", store.list());
+  std::vector<ParamSpec> masters;
+  for (const ParamSpec& spec : store.list()) {
+    if (file.tensors().contains("master." + spec.name)) masters.push_back(spec);
+  }
+  if (!masters.empty()) {
+    read_flat(store.values(), file, "master.", masters);
     store.refresh();
   }
   optimizer.set_updates(read_train_state(checkpoint).step);

@@ -24,14 +24,16 @@ struct TrainState {
   std::string settings_fingerprint;  ///< of the settings that a resumed run may not change
 };
 
+/// The last complete checkpoint in a run's checkpoints/, if any.
+std::optional<std::filesystem::path> last_checkpoint(const std::filesystem::path& folder);
+
 class Checkpoints {
  public:
   /// `folder`: the run's checkpoints/, made where missing; what unfinished saves and deletions left in it is
   /// removed. `tokenizer`: a folder whose tokenizer files go into each checkpoint.
   Checkpoints(std::filesystem::path folder, std::filesystem::path tokenizer, DType stored, uint64_t keep);
 
-  /// The last complete checkpoint, if any.
-  std::optional<std::filesystem::path> last() const;
+  std::optional<std::filesystem::path> last() const { return last_checkpoint(folder_); }
 
   /// Writes step-<state.step> and then deletes the oldest beyond `keep`; does nothing where it stands
   /// already. Returns its folder. Errors: Error (a full disk is named); then nothing of the new one remains

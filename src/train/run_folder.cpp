@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kLockName = ".lock";
+constexpr const char *kLockName = ".lock", *kTokenizerName = "tokenizer";
 
 [[noreturn]] void refuse(const fs::path& path, ErrorCode code, std::string what, std::string hint) {
   throw Error(code, {.what = std::move(what),
@@ -28,11 +28,14 @@ constexpr const char* kLockName = ".lock";
                      .hint = std::move(hint)});
 }
 
-// A start that was killed before its run.toml stood leaves the lock and perhaps half of that file.
+// A start that was killed before its run.toml stood leaves the lock, perhaps half of that file, and of a run
+// on examples the tokenizer.
 bool is_free(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name != kLockName && !name.starts_with("run.toml.tmp-")) return false;
+    if (name != kLockName && name != kTokenizerName && name != std::string(kTokenizerName) + ".partial" &&
+        !name.starts_with("run.toml.tmp-"))
+      return false;
   }
   return true;
 }
@@ -68,10 +71,16 @@ RunFolder::RunFolder(const fs::path& path, bool resume) : path_(path) {
     refuse(path_, ErrorCode::kFailed, "cannot write into the folder: " + std::string(std::strerror(errno)),
            "check its permissions");
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    const int why = errno;
     ::close(lock_);
-    refuse(path_, ErrorCode::kFailed, "another process trains in this folder", "wait for it, or stop it");
+    if (why == EWOULDBLOCK)
+      refuse(path_, ErrorCode::kFailed, "another process trains in this folder", "wait for it, or stop it");
+    refuse(path_, ErrorCode::kFailed, "cannot lock the folder: " + std::string(std::strerror(why)),
+           "put the run on a file system that has locks (flock)");
   }
 }
+
+std::filesystem::path RunFolder::tokenizer() const { return path_ / kTokenizerName; }
 
 RunFolder::~RunFolder() {
   if (log_ >= 0) ::close(log_);

@@ -27,7 +27,7 @@ class RunFolder {
   std::filesystem::path config() const { return path_ / "config.json"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   /// Of a run on examples: the model's tokenizer, as files.
-  std::filesystem::path tokenizer() const { return path_ / "tokenizer"; }
+  std::filesystem::path tokenizer() const;
 
   /// Appends a line, with the time, to log.txt.
   void log(const std::string& message);

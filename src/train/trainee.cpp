@@ -24,6 +24,16 @@ void WholeModel<W>::read(const std::filesystem::path& folder) {
 }
 
 template <class W>
+std::vector<ParamSpec> WholeModel<W>::rounded_by(DType stored) {
+  std::vector<ParamSpec> rounded = Trainee<W>::rounded_by(stored);
+  if (!rounded.empty() || weights_->config().norm_weight_offset == 0) return rounded;
+  for (const ParamSpec& spec : weights_->list()) {
+    if (is_norm_weight(spec.role)) rounded.push_back(spec);
+  }
+  return rounded;
+}
+
+template <class W>
 AdaptedModel<W>::AdaptedModel(const ModelConfig& config, std::filesystem::path base)
     : Trainee<W>(adapter_list(config)),
       config_(config),

@@ -31,6 +31,11 @@ class Trainee {
   virtual void write(const std::filesystem::path& folder, DType stored) = 0;
   /// Reads what write() wrote. Errors: Error.
   virtual void read(const std::filesystem::path& folder) = 0;
+  /// The parameters whose masters write() does not keep bit for bit when it stores them as `stored`: a
+  /// checkpoint holds these beside.
+  virtual std::vector<ParamSpec> rounded_by(DType stored) {
+    return stored == dtype_of<S>() ? std::vector<ParamSpec>() : store().list();
+  }
 
  protected:
   explicit Trainee(std::vector<ParamSpec> trained) : trained_(std::move(trained)) {}
@@ -52,6 +57,8 @@ class WholeModel final : public Trainee<W> {
   void pack() override;
   void write(const std::filesystem::path& folder, DType stored) override;
   void read(const std::filesystem::path& folder) override;
+  /// Gains that files hold less one (Gemma) too: the difference and the sum are both rounded.
+  std::vector<ParamSpec> rounded_by(DType stored) override;
 
  private:
   std::shared_ptr<ResidentWeights<W>> weights_;

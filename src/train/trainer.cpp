@@ -118,17 +118,8 @@ void Trainer<W>::set_weights() {
     if (settings_.resume) log_info("the run has no checkpoint yet: it starts from the beginning");
     return;
   }
-  const TrainState state = read_train_state(*last);
-  if (state.settings_fingerprint != plan_.settings_fingerprint) {
-    fail({.what = "was saved under other settings than run.toml and config.json say now",
-          .path = last->string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = "undo the change in the run folder, or start a new run with --from"});
-  }
   load_training_state(*last, *trainee_, optimizer_);
-  done_ = state.step;
+  done_ = read_train_state(*last).step;
   log_info(
       fmt::format("resumed        after step {} of {}, from {}", done_, settings_.steps, last->string()));
 }
@@ -281,6 +272,18 @@ void keep_tokenizer(const ExampleInput& input, const std::filesystem::path& fold
   unfinished.finish(folder);
 }
 
+// Before anything is written into the run's folder.
+void require_same_settings(const RunPlan& plan, const RunFolder& folder) {
+  const auto last = last_checkpoint(folder.checkpoints());
+  if (!last || read_train_state(*last).settings_fingerprint == plan.settings_fingerprint) return;
+  fail({.what = "was saved under other settings than run.toml and config.json say now",
+        .path = last->string(),
+        .tensor = {},
+        .offset = {},
+        .line = {},
+        .hint = "undo the change in the run folder, or start a new run with --from"});
+}
+
 template <class W>
 TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>* stop,
                      const ExampleInput* examples) {
@@ -290,6 +293,7 @@ TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>*
   const MemoryPlan memory = plan_run_memory(plan, available);
   check_memory(plan, available);
   RunFolder folder(s.out, s.resume);
+  require_same_settings(plan, folder);
   if (examples != nullptr && !std::filesystem::exists(folder.tokenizer()))
     keep_tokenizer(*examples, folder.tokenizer());
   if (s.mfu_peak_tflops == 0) s.mfu_peak_tflops = measure_peak_tflops(dtype_of<W>(), kPeakSeconds);

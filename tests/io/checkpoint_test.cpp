@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/file.h"
 #include "io/safetensors.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
@@ -12,6 +13,18 @@ namespace {
 
 using nlohmann::json;
 using test::TempFolder;
+
+// An adapter's base may be an adapter; one that is its own base, or its base's, has none.
+TEST(Adapter, ABaseThatLeadsBackIsAnError) {
+  const TempFolder f;
+  for (const auto& [name, base] : {std::pair("a", "."), std::pair("b", "../c"), std::pair("c", "../b")}) {
+    std::filesystem::create_directories(f / name);
+    write_text_file(f / name / "adapter_config.json",
+                    json{{"peft_type", "LORA"}, {"base_model_name_or_path", base}}.dump());
+  }
+  EXPECT_ERROR(read_config(f / "a"), ErrorCode::kFailed, "a/adapter_config.json", "leads back to");
+  EXPECT_ERROR(read_config(f / "b"), ErrorCode::kFailed, "leads back to");
+}
 
 json tiny() {
   return {{"architectures", {"LlamaForCausalLM"}},

@@ -116,14 +116,34 @@ TEST(Export, WritesGemmasGainsAndWindowsAsEachFormatHasThem) {
     // The fixture's scale of scores is its own, which GGUF has no key for.
     EXPECT_ERROR(export_model(kFamilies / name, f / "m.gguf", to(kGguf)), ErrorCode::kFailed,
                  "query_pre_attn_scalar");
-    config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
-    config.windowed[0] = false;  // not the family's own pattern, as in a pruned model
+    config.query_pre_attn_scalar = static_cast<double>(config.head_dim);
+    const size_t period = name == "gemma2" ? 2 : 6;
+    for (size_t l = 0; l < config.windowed.size(); ++l) config.windowed[l] = (l + 1) % period != 0;
+    ModelConfig pruned = config;
+    pruned.windowed[0] = false;  // not the family's own pattern, which is all that llama.cpp knows
+    EXPECT_ERROR(export_model(save_tiny(f / "pruned", pruned), f / "m.gguf", to(kGguf)), ErrorCode::kFailed,
+                 "the window");
     const fs::path source = save_tiny(f / "source", config);
     EXPECT_LE(export_model(source, f / "m.gguf", to(kGguf)).deviation_from_source, 1e-5) << name;
     EXPECT_EQ(read_config(f / "m.gguf").windowed, config.windowed);
     EXPECT_LE(export_model(f / "m.gguf", f / "hf", to(kHf)).deviation_from_source, 1e-5) << name;
     const std::vector<float> a = weights_of(source), b = weights_of(f / "m.gguf");
     for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-6) << name << " " << i;
+  }
+}
+
+TEST(Export, NamesWhatHalfPrecisionCannotHold) {
+  const TempFolder f;
+  ResidentWeights<float> weights(tiny_config(NormType::kPre));
+  initialize(weights.values(), weights.list(), 1);
+  const ParamSpec& spec = weights.list()[3];
+  weights.values(spec)[5] = 1e5f;
+  std::filesystem::create_directories(f / "source");
+  save_model(f / "source", weights.config(), weights.list(), weights.values(), DType::kF32);
+  for (const ExportFormat format : {kHf, kGguf}) {
+    EXPECT_ERROR(export_model(f / "source", f / "out", to(format, StoredType::kF16)), ErrorCode::kFailed,
+                 spec.name.c_str(), "100000", "65504", "--type bf16");
+    EXPECT_FALSE(std::filesystem::exists(f / "out"));
   }
 }
 
@@ -243,6 +263,13 @@ TEST(Export, GgufRefusesByNameWhatLlamaCppDoesNotCompute) {
   EXPECT_EQ(gguf_architecture_of(biased), "llama");  // whose biases are optional
   biased.sliding_window = 4;
   EXPECT_ERROR(gguf_architecture_of(biased), ErrorCode::kFailed, "biases");
+  ModelConfig scaled = tiny_config(NormType::kPre);
+  scaled.rope_scaling = {.type = RopeScaling::Type::kLlama3, .factor = 8, .original_context = 16};
+  EXPECT_EQ(gguf_architecture_of(scaled), "llama");
+  scaled.family = "qwen2";
+  scaled.attention_bias = true;
+  scaled.head_dim = scaled.hidden_size / scaled.num_attention_heads;
+  EXPECT_ERROR(gguf_architecture_of(scaled), ErrorCode::kFailed, "qwen2", "factors");
 }
 
 TEST(Export, ATakenNameIsLeftAlone) {

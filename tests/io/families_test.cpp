@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "core/file.h"
+#include "core/log.h"
 #include "io/checkpoint.h"
 #include "kernels/isa.h"
 #include "support/expect_error.h"
@@ -98,10 +99,7 @@ TEST_P(FamilyOf, WrittenAgainIsTheSameModel) {
         "hidden_activation", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
         "rope_local_base_freq", "tie_word_embeddings", "rms_norm_eps"}) {
     if (!was.contains(key) || !is.contains(key)) continue;
-    if (was[key].is_number() && is[key].is_number())
-      EXPECT_NEAR(is[key].get<double>(), was[key].get<double>(), 1e-9) << key;
-    else
-      EXPECT_EQ(is[key], was[key]) << key;
+    EXPECT_EQ(is[key], was[key]) << key;
   }
   ResidentWeights<float> read(read_config(copy.path()));
   load_weights(read, copy.path());
@@ -155,6 +153,42 @@ TEST(Families, DefaultsAreThoseOfTheClasses) {
   EXPECT_TRUE(qwen2.has_window(10));
 }
 
+TEST(Families, WhatANullSaysIsNotWhatAMissingKeySays) {
+  const auto read = [](const json& more) { return config_from_json(with(sizes(), more), "test"); };
+  const ModelConfig uncapped = read(
+      {{"model_type", "gemma2"}, {"attn_logit_softcapping", nullptr}, {"final_logit_softcapping", nullptr}});
+  EXPECT_EQ(uncapped.attention_softcap, 0.0);
+  EXPECT_EQ(uncapped.final_softcap, 0.0);
+  const ModelConfig again = config_from_json(config_to_json(uncapped, DType::kF32), "test");
+  EXPECT_EQ(again.attention_softcap, 0.0);
+  EXPECT_EQ(again.final_softcap, 0.0);
+  EXPECT_EQ(read({{"model_type", "mistral"}}).sliding_window, 4096u);
+  EXPECT_EQ(read({{"model_type", "mistral"}, {"sliding_window", nullptr}}).sliding_window, 0u);
+}
+
+// Their classes know no window: a model converted from another family may still name one.
+TEST(Families, LlamaAndOlmoHaveNoWindowWhateverTheFileSays) {
+  std::string warned;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& message) { warned += message; });
+  for (const char* type : {"llama", "olmo2"}) {
+    warned.clear();
+    const ModelConfig c =
+        config_from_json(with(sizes(), {{"model_type", type}, {"sliding_window", 8}}), "a/config.json");
+    EXPECT_EQ(c.sliding_window, 0u) << type;
+    EXPECT_NE(warned.find("a/config.json: sliding_window is ignored"), std::string::npos) << warned;
+  }
+  set_log_sink(before);
+}
+
+TEST(Families, EveryScalarIsWrittenAsItWasRead) {
+  for (int scalar = 1; scalar <= 1024; ++scalar) {
+    const ModelConfig c = config_from_json(
+        with(sizes(), {{"model_type", "gemma2"}, {"query_pre_attn_scalar", scalar}}), "test");
+    const json written = config_to_json(c, DType::kF32);
+    EXPECT_EQ(written["query_pre_attn_scalar"].get<double>(), scalar);
+  }
+}
+
 TEST(Families, ReadsRopeParametersOfTransformers5) {
   const json llama = with(sizes(), {{"architectures", {"LlamaForCausalLM"}},
                                     {"rope_parameters",
@@ -202,6 +236,8 @@ TEST(Families, RefusesByNameWhatIsNotComputed) {
                "rope_scaling.factor");
   EXPECT_ERROR(read({{"rope_scaling", 3}}), ErrorCode::kFailed, "rope_scaling", "object");
   EXPECT_ERROR(read({{"partial_rotary_factor", 0.5}}), ErrorCode::kFailed, "partial_rotary_factor");
+  EXPECT_ERROR(read({{"rope_parameters", {{"partial_rotary_factor", 0.5}}}}), ErrorCode::kFailed,
+               "partial_rotary_factor");
   EXPECT_ERROR(read({{"hidden_act", "relu"}}), ErrorCode::kFailed, "relu");
   EXPECT_ERROR(read({{"model_type", "gemma3_text"}, {"layer_types", {"chunked_attention"}}}),
                ErrorCode::kFailed, "chunked_attention");

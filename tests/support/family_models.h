@@ -21,7 +21,7 @@ inline ModelConfig tiny_gemma2() {
   c.embedding_scale = 4.9;
   c.attention_softcap = 2.0;
   c.final_softcap = 3.0;
-  c.attention_scale = 0.21;
+  c.query_pre_attn_scalar = 22.7;
   c.sliding_window = 3;
   c.windowed = {true, false, true, false};
   return c;

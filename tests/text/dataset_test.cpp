@@ -143,6 +143,8 @@ TEST(Dataset, LeavesNothingThatLooksCompleteWhenItFails) {
   EXPECT_FALSE(fs::exists(folder / "data.partial"));
   folder.write("z.txt", "fine");
   folder.write("data.partial/train-00099.fathom-tokens.tmp-1", "left by a killed run");
+  folder.write("data.partial/added_tokens.json", "of its tokenizer");
+  folder.write("data.partial/chat_template.jinja", "of its tokenizer");
   EXPECT_TRUE(contains(error_of([&] { TokenData(folder / "data.partial"); }), "no data.json"));
   build(options);
   TokenData(folder / "data").verify();
@@ -151,6 +153,10 @@ TEST(Dataset, LeavesNothingThatLooksCompleteWhenItFails) {
   EXPECT_TRUE(
       contains(error_of([&] { build({.inputs = {good}, .out = folder / "other"}); }), "stands in the way"));
   EXPECT_TRUE(fs::exists(folder / "other.partial/letter.txt"));
+  folder.write("third.partial", "a file, not ours");
+  EXPECT_TRUE(
+      contains(error_of([&] { build({.inputs = {good}, .out = folder / "third"}); }), "stands in the way"));
+  EXPECT_TRUE(fs::exists(folder / "third.partial"));
 }
 
 TEST(Dataset, NamesWhatDoesNotBelongTogether) {

@@ -138,8 +138,7 @@ TEST(ForeignTokenizer, GivesUpOnAPatternThatExplodes) {
   const Tokenizer tokenizer = load_json(json);
   std::string text(3000, 'a');
   text.back() = 'b';
-  EXPECT_TRUE(contains(error_of([&] { tokenizer.encode(text); }),
-                       "gives up on a text of 3000 bytes"));
+  EXPECT_TRUE(contains(error_of([&] { tokenizer.encode(text); }), "gives up on a text of 3000 bytes"));
 }
 
 TEST(ForeignTokenizer, SurvivesCutAndDamagedFiles) {
@@ -185,6 +184,34 @@ TEST(ForeignTokenizer, ReadsAnySentencePieceModel) {
     EXPECT_EQ(tokenizer.decode(tokenizer.encode("the river")), "the river");
     EXPECT_EQ(tokenizer.encode("the</s>", SpecialTokens::kParse).back(), processor.eos_id());
   }
+}
+
+// The tokens that a folder adds to its tokenizer.model, where no tokenizer.json has them all.
+TEST(ForeignTokenizer, FindsTheTokensThatStandBesideASentencePieceModel) {
+  const ScratchFolder folder;
+  const auto text = folder.write("text.txt", sample_text(3000));
+  ASSERT_TRUE(sentencepiece::SentencePieceTrainer::Train(
+                  "--input=" + text.string() + " --model_prefix=" + (folder / "tokenizer").string() +
+                  " --vocab_size=300 --minloglevel=2 --model_type=bpe")
+                  .ok());
+  folder.write("added_tokens.json", R"({"<|im_start|>": 300, "<s>": 1})");
+  folder.write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {"301": {"content": "<tool>", "special": false}}})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.vocab_size(), 302u);
+  const Ids plain = tokenizer.encode("the river"),
+            marked = tokenizer.encode("<|im_start|>the river", SpecialTokens::kParse);
+  ASSERT_EQ(marked.size(), plain.size() + 1);
+  EXPECT_EQ(marked[0], 300);
+  EXPECT_GT(tokenizer.encode("<|im_start|>").size(), 1u);  // in plain text it is text
+  EXPECT_EQ(tokenizer.encode("the<tool>river")[tokenizer.encode("the").size()], 301);
+  EXPECT_EQ(tokenizer.decode(Ids{301}), "<tool>");
+  folder.write("added_tokens.json", R"({"<|im_start|>": 7})");
+  EXPECT_TRUE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "'<|im_start|>' with the id 7"));
+  folder.write("added_tokens.json", R"({"<|im_start|>": 900})");
+  EXPECT_TRUE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "with the id 900"));
+  folder.write("added_tokens.json", R"({"<|im_start|>": -1})");
+  EXPECT_TRUE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "token id"));
 }
 
 /// The GGUF that a converter would write of a fixture.

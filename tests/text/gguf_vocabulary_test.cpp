@@ -75,6 +75,13 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, GgufVocabularyOf,
                            return name;
                          });
 
+TEST(GgufVocabulary, KnowsWhichPreTokenizersBeginWithBos) {
+  for (const char* name : {"llama-bpe", "llama3", "llama-v3", "tekken"})
+    EXPECT_TRUE(gguf_pre_tokenizer_adds_bos(name)) << name;
+  for (const char* name : {"", "qwen2", "smollm", "gpt-4o", "nobody"})
+    EXPECT_FALSE(gguf_pre_tokenizer_adds_bos(name)) << name;
+}
+
 TEST(GgufVocabulary, OfOurOwnTokenizerIsASentencePieceWithoutASpaceInFront) {
   const ScratchFolder folder;
   const Tokenizer tokenizer = small_tokenizer();

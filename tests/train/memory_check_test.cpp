@@ -52,7 +52,8 @@ TEST_F(MemoryCheck, CountsEvaluationAndTheStateOfTheOptimizer) {
 }
 
 TEST_F(MemoryCheck, PacksTheWeightsWhereThereIsRoom) {
-  const RunPlan p = plan();
+  RunPlan p = plan();
+  p.settings.dtype = "bf16";
   if (!reads_packed_matrices(DType::kBf16)) GTEST_SKIP() << "this machine lacks amx";
   const size_t packed = ResidentWeights<bf16>::packed_bytes(p.config, Packing::kTraining);
   EXPECT_GT(packed, 0u);

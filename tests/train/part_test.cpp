@@ -151,6 +151,11 @@ TEST_F(PartRun, AnAdapterIsHeldToItsBase) {
   other.norm = "pre";
   other.seed = 9;
   run(other);
+  const fs::path tensors = last / "adapter_model.safetensors";
+  const std::string good = read_text_file(tensors);
+  write_text_file(tensors, good.substr(0, good.size() - 4) + std::string("\0\0\xc0\x7f", 4));  // a NaN
+  EXPECT_ERROR(values(last), kFailed, "adapter_model.safetensors", "is not finite");
+  write_text_file(tensors, good);
   const fs::path config = last / "adapter_config.json";
   auto json = nlohmann::json::parse(read_text_file(config));
   EXPECT_EQ(json["r"], 2);

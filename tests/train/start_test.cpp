@@ -106,6 +106,7 @@ TEST_F(Start, TakesAFolderWhoseStartWasKilled) {
   fs::create_directories(at("run"));
   write_text_file(at("run/.lock"), "");
   write_text_file(at("run/run.toml.tmp-77"), "half");
+  fs::create_directories(at("run/tokenizer"));  // of a run on examples
   EXPECT_NO_THROW(run_with([](auto&) {}));
 }
 
