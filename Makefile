@@ -45,7 +45,8 @@ coverage: deps
 
 # Each parser FUZZ_SECONDS long, from its corpus; what is found is left in build/fuzz.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors safetensors_index gguf config shard tokenizer_json tokenizer_model
+FUZZ_TARGETS := safetensors safetensors_index gguf config shard tokenizer_json tokenizer_model \
+  chat_template
 fuzz: deps
 	@scripts/install-packages.sh fuzz
 	@cmake --preset fuzz >/dev/null

@@ -165,9 +165,11 @@ CLI::App* add_model_bench(CLI::App& bench, const std::string& name, const std::s
   c->add_option("--model", s->model, "config.json of the shape")->capture_default_str();
   c->add_option("--norm", s->norm, "Normalization scheme (default: the config's)");
   c->add_option("--dtype", s->dtype, "bf16 or fp32")->capture_default_str();
-  c->add_option("--batch", s->batch, "Sequences a micro-batch")->capture_default_str();
-  c->add_option("--seq", s->seq, "Tokens a sequence")->capture_default_str();
-  c->add_option("--steps", s->steps, "Timed steps")->capture_default_str();
+  c->add_option("--batch", s->batch, "Sequences a micro-batch")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  c->add_option("--seq", s->seq, "Tokens a sequence")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  c->add_option("--steps", s->steps, "Timed steps")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   c->add_flag("--breakdown", s->breakdown, "Where the time goes, by kind of operation, against the roofline");
   return c;
 }
@@ -177,7 +179,9 @@ CLI::App* add_model_bench(CLI::App& bench, const std::string& name, const std::s
 void add_bench_train(CLI::App& bench) {
   auto s = std::make_shared<Settings>();
   CLI::App* c = add_model_bench(bench, "train", "Training steps: forward, backward, clipping, AdamW", s);
-  c->add_option("--grad-accum", s->grad_accum, "Micro-batches a step")->capture_default_str();
+  c->add_option("--grad-accum", s->grad_accum, "Micro-batches a step")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   c->add_option("--optimizer-state", s->optimizer_state, "Type of AdamW's moments: fp32 or bf16")
       ->capture_default_str();
   c->add_flag("--recompute", s->recompute, "Recompute activations in the backward pass");

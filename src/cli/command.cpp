@@ -1,13 +1,16 @@
 #include "cli/command.h"
 
-#include <cstdio>
-#include <fstream>
+#include <cerrno>
+#include <cstring>
 
 #include <fmt/format.h>
+#include <unistd.h>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "core/file.h"
 #include "core/threads.h"
+#include "kernels/isa.h"
 
 namespace fathom::cli {
 
@@ -21,7 +24,33 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
   return command;
 }
 
-void apply(const Common& common) { set_num_threads(common.threads); }
+void apply(const Common& common) {
+  active_isa();
+  if (!common.json_path.empty()) require_writable(common.json_path);
+  set_num_threads(common.threads);
+}
+
+void require_writable(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  const auto refuse = [&](std::string what, std::string hint) {
+    fail({.what = std::move(what),
+          .path = path.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = std::move(hint)});
+  };
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (path == "-") refuse("is no name for a file", "tables go to the standard output; name a file");
+  if (fs::is_directory(status)) refuse("is a folder", "name a file in it");
+  if (fs::exists(status) && !fs::is_regular_file(status)) return;  // a device or a pipe: written to as it is
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, error))
+    refuse("cannot be written: there is no folder " + folder.string(), "make it, or name another");
+  if (::access(folder.c_str(), W_OK) != 0)
+    refuse("cannot be written: " + std::string(std::strerror(errno)), "name a file in another folder");
+}
 
 void write_result(const Common& common, const nlohmann::json& result) {
   if (common.json_path.empty()) return;

@@ -2,6 +2,7 @@
 // What every command shares: registration, the flags --threads and --json, the progress bar, the way results
 // leave. One file a command; src/cli is the only folder that prints or exits.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -23,8 +24,12 @@ struct Common {
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
                       const std::string& example, const std::shared_ptr<Common>& common);
 
-/// Applies --threads and the like; call first in a command's callback.
+/// Applies --threads and the like; call first in a command's callback. Errors: Error where --json's file
+/// can't be written, or FATHOM_ISA is none: before the work, not after.
 void apply(const Common& common);
+
+/// Errors: Error where no file `path` can be made: a result that could not be kept is not worth its work.
+void require_writable(const std::filesystem::path& path);
 
 /// Writes `result` to --json's file where one was given. Errors: Error where it can't be written.
 void write_result(const Common& common, const nlohmann::json& result);

@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/command_line.h"
 
 namespace fathom::cli {
 
@@ -21,6 +22,7 @@ void add_commands(CLI::App& app) {
   add_selftest(app);
   add_bench(app);
   add_logits(app);
+  refuse_unclear_values(app);
 }
 
 }  // namespace fathom::cli

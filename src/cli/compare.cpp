@@ -21,6 +21,7 @@ struct CompareOptions {
 
 void run_compare(const CompareOptions& options, const Common& common) {
   apply(common);
+  if (!options.html_path.empty()) require_writable(options.html_path);
   const RunComparison comparison = compare_runs(options.runs);
   if (!comparison.runs.empty()) fmt::print("{}", summary_table(comparison).text());
   if (!comparison.runs.empty() && !comparison.probes.empty()) fmt::print("\n");

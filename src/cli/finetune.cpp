@@ -25,9 +25,20 @@ fs::path tokenizer_source(const TrainSettings& s) {
   return s.resume && fs::exists(own) ? own : resolve_model(s.from);
 }
 
+// Whether a run folder's data are token shards.
+bool is_training_run(const fs::path& out) {
+  if (!fs::exists(out / "run.toml")) return false;
+  TrainSettings s;
+  read_recipe(s, out / "run.toml");
+  return fs::is_directory(s.data);
+}
+
 TrainSettings settings_of(const Options& o) {
   std::map<std::string, std::string> given = o.training->given;
   if (!o.model.empty()) given["from"] = o.model;
+  if (o.training->resume && given.contains("out") && is_training_run(given["out"]))
+    usage_error(given["out"] + ": holds a run of `fathom train`",
+                "go on with: fathom train --resume --out " + given["out"]);
   TrainSettings s = gather_settings(given, o.training->recipe, o.training->resume, finetune_defaults());
   if (s.from.empty())
     usage_error("MODEL is missing", "give a Hugging Face folder, a .gguf file or a run folder");

@@ -73,8 +73,8 @@ void run(const Options& o) {
   const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("\n");
   const double rate = elapsed_s > 0 ? static_cast<double>(output.size()) / elapsed_s : 0;
-  fmt::print(stderr, "{} tokens in {:.2f} s, {:.1f} tokens/s (prompt of {} included)\n", output.size(),
-             elapsed_s, rate, ids.size());
+  log_info(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s (prompt of {} included)", output.size(),
+                       elapsed_s, rate, ids.size()));
   write_result(*o.common, {{"prompt_ids", ids},
                            {"output_ids", output},
                            {"text", tokenizer.decode(output)},

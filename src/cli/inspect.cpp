@@ -68,7 +68,8 @@ double print_constants(const std::vector<LayerConstants>& constants, nlohmann::j
                {"out"},
                {"sum"},
                {"residual"},
-               {"measured"}});
+               {"measured"},
+               {"gain"}});
   const auto cell = [](bool there, double value) {
     return there ? fmt::format("{:.6f}", value) : std::string("-");
   };
@@ -76,21 +77,28 @@ double print_constants(const std::vector<LayerConstants>& constants, nlohmann::j
     return there ? nlohmann::json(value) : nlohmann::json();
   };
   double worst = 0;
+  size_t position = 0;  // as commands count layers; a scheme's index is that in the model before pruning
   for (const LayerConstants& c : constants) {
     const StepPlan& p = c.configured.step;
+    ++position;
+    const std::string layer = position == c.configured.index
+                                  ? std::to_string(position)
+                                  : fmt::format("{} (was {})", position, c.configured.index);
     if (!(c.deviation <= worst)) worst = c.deviation;
     for (const bool attention : {true, false}) {
       const MeasuredStep& m = attention ? c.attn : c.mlp;
-      table.add_row({attention ? std::to_string(c.configured.index) : " ", attention ? norms_of(p) : " ",
-                     attention ? "attention" : "mlp", cell(p.norm_in, p.in_scale),
-                     cell(p.norm_in, m.in_scale), cell(p.norm_out, m.out_scale),
-                     cell(p.norm_sum, m.sum_scale), cell(true, p.residual), cell(true, m.residual)});
+      table.add_row({attention ? layer : " ", attention ? norms_of(p) : " ", attention ? "attention" : "mlp",
+                     cell(p.norm_in, p.in_scale), cell(p.norm_in, m.in_scale), cell(p.norm_out, m.out_scale),
+                     cell(p.norm_sum, m.sum_scale), cell(true, p.residual), cell(true, m.residual),
+                     cell(p.gain, m.gain)});
       result["constants"].push_back({{"layer", c.configured.index},
+                                     {"position", position},
                                      {"step", attention ? "attention" : "mlp"},
                                      {"in_scale", number(p.norm_in, p.in_scale)},
                                      {"in_scale_measured", number(p.norm_in, m.in_scale)},
                                      {"residual", p.residual},
-                                     {"residual_measured", m.residual}});
+                                     {"residual_measured", m.residual},
+                                     {"gain_measured", number(p.gain, m.gain)}});
     }
   }
   fmt::print("\nconstants in force, measured by sending random signs through each live norm:\n{}",

@@ -1,42 +1,64 @@
 // The program: parses the command line, runs one command, maps errors to one line and an exit code
 // (0 done, 1 failed, 2 bad usage).
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
-#include <vector>
+#include <string>
 
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
+#include "cli/stop_signals.h"
 #include "core/error.h"
 #include "core/log.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+// Where nobody can read it, a message is no reason to stop.
+void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
+
+int run(int argc, char** argv) {
   CLI::App app{
       "Fathom sounds the depth of language models: train under any normalization scheme, and see which "
       "layers carry weight."};
   app.name("fathom");
   app.require_subcommand(1);
   app.set_version_flag("--version", FATHOM_VERSION);
-  fathom::set_log_sink([](fathom::LogLevel level, const std::string& message) {
-    fmt::print(stderr, "{}{}\n", level == fathom::LogLevel::kWarning ? "warning: " : "", message);
-  });
+  app.footer("Example:\n  fathom probe MODEL --text book.txt --tokens 16384 --html page.html");
   try {
     fathom::cli::add_commands(app);
+    fathom::cli::require_known_command(app, argc, argv);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "fathom: {}; see fathom --help\n", e.what());
+    say(fmt::format("fathom: {}; see {} --help", e.what(), fathom::cli::command_path(app, argc, argv)));
     return 2;
   } catch (const fathom::Error& e) {
-    fmt::print(stderr, "fathom: {}\n", e.what());
+    say(fmt::format("fathom: {}", e.what()));
     return e.code() == fathom::ErrorCode::kUsage ? 2 : 1;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "fathom: out of memory; try a smaller --batch or --seq, or --recompute\n");
+    say("fathom: out of memory; try a smaller --batch or --seq, or --recompute");
     return 1;
   } catch (const std::exception& e) {
-    fmt::print(stderr, "fathom: {}\n", e.what());
+    say(fmt::format("fathom: {}", e.what()));
     return 1;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  fathom::set_log_sink([](fathom::LogLevel level, const std::string& message) {
+    say((level == fathom::LogLevel::kWarning ? "warning: " : "") + message);
+  });
+  fathom::cli::watch_signals();
+  const int code = run(argc, argv);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  say(fmt::format("fathom: cannot write to the standard output: {}", std::strerror(errno)));
+  return code == 0 ? 1 : code;
 }

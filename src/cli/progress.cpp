@@ -64,13 +64,10 @@ class TerminalProgress final : public Progress {
   void draw() const {
     const double elapsed = seconds(Clock::now() - start_);
     const double rate = elapsed > 0 ? static_cast<double>(done_ - first_) / elapsed : 0;
-    std::string line = label_ + " ";
+    const double share =
+        total_ > 0 ? std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_)) : 0.0;
+    std::string line;
     if (total_ > 0) {
-      const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
-      if (terminal_) {
-        const int filled = static_cast<int>(share * kBar);
-        line += "[" + std::string(filled, '#') + std::string(kBar - filled, '.') + "] ";
-      }
       line += fmt::format("{:3.0f}% {}/{} {}", share * 100, count_text(static_cast<double>(done_)),
                           count_text(static_cast<double>(total_)), unit_);
     } else {
@@ -85,17 +82,28 @@ class TerminalProgress final : public Progress {
     }
     if (!note_.empty()) line += "  " + note_;
     if (!terminal_) {
-      fmt::print(stderr, "{}\n", line);
+      std::fputs((label_ + " " + line + "\n").c_str(), stderr);
       return;
     }
     winsize size{};
     const size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    // The bar takes what the words leave.
+    const size_t words = label_.size() + 1 + line.size() + 3;
+    std::string bar;
+    if (total_ > 0 && words + kShortestBar < columns) {
+      const size_t length = std::min(kBar, columns - 1 - words);
+      bar.assign(length, '.');
+      bar.replace(0, static_cast<size_t>(share * static_cast<double>(length)),
+                  static_cast<size_t>(share * static_cast<double>(length)), '#');
+      bar = "[" + bar + "] ";
+    }
+    line = label_ + " " + bar + line;
     if (line.size() > columns - 1) line.resize(columns - 1);
-    fmt::print(stderr, "\r{}\x1b[K", line);
+    std::fputs(("\r" + line + "\x1b[K").c_str(), stderr);
     std::fflush(stderr);
   }
 
-  static constexpr int kBar = 20;
+  static constexpr size_t kBar = 20, kShortestBar = 5;
   const bool terminal_ = isatty(STDERR_FILENO) != 0;
   std::string label_, unit_, note_;
   uint64_t total_ = 0, done_ = 0, first_ = 0;

@@ -1,30 +1,55 @@
 #include "cli/stop_signals.h"
 
+#include <csignal>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include <pthread.h>
+
+#include "core/log.h"
+#include "core/unfinished.h"
+
 namespace fathom::cli {
 namespace {
 
-std::atomic<bool> g_stop{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
+std::atomic<bool> g_ends_by_itself{false}, g_stop{false};
 
-constexpr int kStopSignals[] = {SIGINT, SIGTERM};
-
-void request_stop(int) {
-  g_stop.store(true);
-  for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
+void end_by(int signal) {
+  remove_unfinished();
+  log_info(std::string("fathom: ended by ") + ::strsignal(signal) + "; what was not finished is removed");
+  struct sigaction usual {};
+  usual.sa_handler = SIG_DFL;
+  ::sigaction(signal, &usual, nullptr);
+  sigset_t only;
+  ::sigemptyset(&only);
+  ::sigaddset(&only, signal);
+  ::pthread_sigmask(SIG_UNBLOCK, &only, nullptr);
+  ::raise(signal);
 }
 
 }  // namespace
 
-StopSignals::StopSignals() {
-  struct sigaction action {};
-  action.sa_handler = request_stop;
-  action.sa_flags = SA_RESTART;  // a write that is under way is not to fail
-  for (size_t i = 0; i < before_.size(); ++i) sigaction(kStopSignals[i], &action, &before_[i]);
+void watch_signals() {
+  sigset_t watched;
+  ::sigemptyset(&watched);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction now {};
+    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) ::sigaddset(&watched, signal);
+  }
+  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);  // in all threads: those to come inherit it
+  std::thread([watched] {
+    for (;;) {
+      int signal = 0;
+      if (::sigwait(&watched, &signal) != 0) continue;
+      if (!g_ends_by_itself || g_stop.exchange(true)) end_by(signal);
+    }
+  }).detach();
 }
 
-StopSignals::~StopSignals() {
-  for (size_t i = 0; i < before_.size(); ++i) sigaction(kStopSignals[i], &before_[i], nullptr);
-}
+StopSignals::StopSignals() { g_ends_by_itself = true; }
+
+StopSignals::~StopSignals() { g_ends_by_itself = false; }
 
 const std::atomic<bool>& StopSignals::asked() { return g_stop; }
 

@@ -1,14 +1,17 @@
 #pragma once
-// Commands that take long end cleanly when they are asked to.
+// What SIGINT (Ctrl-C), SIGTERM and SIGHUP (a terminal that goes away) do: a thread of their own waits for
+// them, so that what they bring about is ordinary code.
 
-#include <array>
 #include <atomic>
-#include <csignal>
 
 namespace fathom::cli {
 
-/// Catches SIGINT and SIGTERM while it lives. The first signal asks the work to come to an end and save; the
-/// next one, either, ends the process at once.
+/// To be called first of all, while there is one thread: from then on a signal removes files and folders that
+/// are not finished, says so, and ends the process as the signal would have. A signal that is ignored when
+/// the program starts (as nohup does) stays ignored.
+void watch_signals();
+
+/// While it lives, the first signal asks the work to come to an end and save; the next one ends the process.
 class StopSignals {
  public:
   StopSignals();
@@ -17,9 +20,6 @@ class StopSignals {
   ~StopSignals();
   /// True once a signal has come.
   static const std::atomic<bool>& asked();
-
- private:
-  std::array<struct sigaction, 2> before_{};
 };
 
 }  // namespace fathom::cli

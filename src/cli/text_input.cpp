@@ -81,6 +81,7 @@ TokenSequences read_sequences(const TextInput& input, const std::filesystem::pat
   } else if (!input.data.empty()) {
     const TokenData data(input.data);
     expect_vocabulary(data.info().vocab_size, input.data, config);
+    warn_of_other_tokenizer(data, folder);
     return read_validation(data, seq, input.tokens);
   } else {
     const Tokenizer tokenizer = load_tokenizer(folder);

@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "core/error.h"
+#include "core/temporary_path.h"
 #include "text/tokenizer_train.h"
 
 namespace fathom::cli {
@@ -26,17 +27,20 @@ struct Options {
 /// a folder.
 bool is_model_file(const fs::path& out) { return out.extension() == ".model"; }
 
-/// Errors: Error, before any work, where `out` holds a tokenizer already or can't be made.
+/// Errors: Error, before any work, where `out` is taken or can't be made. Makes nothing but the folders above
+/// it.
 void prepare_out(const fs::path& out) {
-  const fs::path folder = is_model_file(out) ? out.parent_path() : out;
-  const fs::path model = is_model_file(out) ? out : out / "tokenizer.model";
-  if (fs::exists(model))
-    usage_error(model.string() + ": a tokenizer stands here already",
-                "choose another --out, or remove it first");
+  const char* const hint = "choose another --out, or remove it first";
+  if (is_model_file(out) ? fs::exists(out) : fs::exists(out / "tokenizer.model"))
+    usage_error(out.string() + ": a tokenizer stands here already", hint);
+  if (!is_model_file(out) && fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out)))
+    usage_error(out.string() + ": is not empty", hint);
+  const fs::path above = fs::absolute(out / "").parent_path().parent_path();
   std::error_code error;
-  if (!folder.empty()) fs::create_directories(folder, error);
+  fs::create_directories(above, error);
   if (error)
-    fail("cannot create the folder " + folder.string() + ": " + error.message(), "choose another --out");
+    fail("cannot create the folder " + above.string() + ": " + error.message(), "choose another --out");
+  require_writable(above / "tokenizer.model");
 }
 
 void run_train(Options& options, const Common& common) {
@@ -46,10 +50,14 @@ void run_train(Options& options, const Common& common) {
   CorpusReader corpus(options.inputs);
   const std::unique_ptr<Progress> progress = make_progress();
   const TokenizerTrainResult result = train_tokenizer(corpus, options.train, *progress);
-  if (is_model_file(options.out))
+  if (is_model_file(options.out)) {
     result.tokenizer.save_model(options.out);
-  else
-    result.tokenizer.save(options.out);
+  } else {
+    TemporaryPath folder(options.out);
+    fs::create_directories(folder.path());
+    result.tokenizer.save(folder.path());
+    folder.commit();
+  }
   fmt::print("{} pieces from {} lines ({}) of {} documents ({})\nwrote {}\n", result.tokenizer.vocab_size(),
              count_text(static_cast<double>(result.sample_lines)),
              bytes_text(static_cast<double>(result.sample_bytes)),

@@ -1,5 +1,7 @@
 #include "cli/training.h"
 
+#include <cstdlib>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -39,8 +41,15 @@ void add_setting(CLI::App& command, const Setting& row, const std::shared_ptr<Tr
         row.flag(), [o, name] { o->given[name] = "true"; }, help);
     return;
   }
-  CLI::Option* option = command.add_option_function<std::string>(
-      row.flag(), [o, name](const std::string& text) { o->given[name] = text; }, help);
+  const auto give = [o, name, flag = row.flag()](const std::string& text) {
+    // Inside, 0 stands for what is left open, which nobody means who writes it.
+    const bool open_at_zero =
+        name == "steps" || name == "tokens" || name == "epochs" || name == "layerscale_init";
+    if (open_at_zero && std::strtod(text.c_str(), nullptr) == 0 && text.find_first_not_of("0.") == text.npos)
+      usage_error(flag + " is 0", "give a number above 0, or leave it out");
+    o->given[name] = text;
+  };
+  CLI::Option* option = command.add_option_function<std::string>(row.flag(), give, help);
   const bool is_text = std::holds_alternative<std::string TrainSettings::*>(row.member);
   option->type_name(is_text ? "TEXT" : "N")->default_str(default_text(row, defaults));
 }

@@ -101,8 +101,19 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit) {
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  std::error_code error;
+  const std::filesystem::file_type type = std::filesystem::status(path_, error).type();
+  using enum std::filesystem::file_type;
+  if (type == character || type == block || type == fifo || type == socket) {
+    fd_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (fd_ < 0) fail_errno("open", path_, errno);
+    return;
+  }
+  if (type == directory) fail_errno("write", path_, EISDIR);
+  if (std::filesystem::is_symlink(path_, error) && type == regular) path_ = std::filesystem::canonical(path_);
   temporary_ = path_;
   temporary_ += ".tmp-" + std::to_string(::getpid());
+  unfinished_.emplace(temporary_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail_errno("create", path_, errno);
 }
@@ -110,7 +121,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   ::close(fd_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(const void* data, size_t bytes) {
@@ -119,9 +130,18 @@ void AtomicFile::write(const void* data, size_t bytes) {
 }
 
 void AtomicFile::write_at(uint64_t offset, const void* data, size_t bytes) {
+  if (temporary_.empty() && offset != size_) {
+    fail({.what = "is no regular file, and this form is not written from front to back",
+          .path = path_.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = "give the name of a file"});
+  }
   const char* p = static_cast<const char*>(data);
   while (bytes > 0) {
-    const ssize_t n = ::pwrite(fd_, p, bytes, static_cast<off_t>(offset));
+    const ssize_t n =
+        temporary_.empty() ? ::write(fd_, p, bytes) : ::pwrite(fd_, p, bytes, static_cast<off_t>(offset));
     if (n < 0) {
       if (errno == EINTR) continue;
       fail_errno("write", path_, errno);
@@ -133,6 +153,10 @@ void AtomicFile::write_at(uint64_t offset, const void* data, size_t bytes) {
 }
 
 void AtomicFile::commit() {
+  if (temporary_.empty()) {
+    if (::close(std::exchange(fd_, -1)) != 0) fail_errno("write", path_, errno);
+    return;
+  }
   if (::fsync(fd_) != 0) fail_errno("flush", path_, errno);
   const int closed = ::close(std::exchange(fd_, -1));
   if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {

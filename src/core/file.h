@@ -5,9 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "core/unfinished.h"
 
 namespace fathom {
 
@@ -41,7 +44,9 @@ class MappedFile {
 std::string read_text_file(const std::filesystem::path& path, size_t limit = size_t{256} << 20);
 
 /// A file that exists under its name only after commit(): written to `<path>.tmp-<pid>`, fsynced, renamed.
-/// Destroyed without commit() it leaves nothing behind. Errors: Error (a full disk is named as such).
+/// Destroyed without commit() it leaves nothing behind. A link is followed; what is no regular file (a
+/// device, a pipe) can't be replaced and is written to as it stands, from front to back only. Errors: Error
+/// (a full disk is named as such).
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -57,7 +62,8 @@ class AtomicFile {
   void commit();
 
  private:
-  std::filesystem::path path_, temporary_;
+  std::filesystem::path path_, temporary_;  // temporary_: empty where `path_` itself is written to
+  std::optional<Unfinished> unfinished_;
   int fd_ = -1;
   uint64_t size_ = 0;
 };

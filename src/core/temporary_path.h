@@ -3,12 +3,14 @@
 // gone otherwise.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include <unistd.h>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/unfinished.h"
 
 namespace fathom {
 
@@ -20,6 +22,7 @@ class TemporaryPath {
     path_.replace_filename(target.stem().string() + ".partial-" + std::to_string(::getpid()) +
                            target.extension().string());
     std::filesystem::remove_all(path_);
+    unfinished_.emplace(path_);
   }
   TemporaryPath(const TemporaryPath&) = delete;
   TemporaryPath& operator=(const TemporaryPath&) = delete;
@@ -47,6 +50,7 @@ class TemporaryPath {
 
  private:
   std::filesystem::path target_, path_;
+  std::optional<Unfinished> unfinished_;
 };
 
 }  // namespace fathom

@@ -111,9 +111,10 @@ void block_backward(Stream<W>* dx, const LayerPlan& plan, const LayerWeights<W>&
 /// The constants of a live step, measured, not read back from the plan: random signs go through the step's
 /// own code. `in_scale`, `out_scale`, `sum_scale` are what each norm multiplies a unit-variance input by, its
 /// gain divided out and eps corrected for; `residual` is the stream's factor. A norm that the step lacks
-/// reports 0. See design: No silent failure.
+/// reports 0. `gain` is the mean of the step's gain over the columns (LayerScale). See design: No silent
+/// failure.
 struct MeasuredStep {
-  double in_scale = 0, out_scale = 0, sum_scale = 0, residual = 0;
+  double in_scale = 0, out_scale = 0, sum_scale = 0, residual = 0, gain = 0;
 };
 template <class W>
 MeasuredStep measure_step(const StepPlan& plan, const StepVectors<const Stream<W>>& vectors,

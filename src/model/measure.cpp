@@ -68,12 +68,15 @@ MeasuredStep measure_step(const StepPlan& plan, const StepVectors<const Stream<W
     measured.sum_scale = norm_factor(x_out.data(), signs.data(), vectors.norm_sum, kProbeRows, C, 0.0) *
                          std::sqrt(1.0 + eps / (r * r));
   }
-  if (plan.norm_out) {
+  if (plan.norm_out || plan.gain) {
     // Pass 2: a sublayer that puts out the signs.
     const auto loud = [&](MatrixIn, S* out, Addend) { std::copy(signs.begin(), signs.end(), out); };
     step_forward<W>(x_out.data(), signs.data(), plan, vectors, saved, kProbeRows, C, eps, loud);
     for (size_t i = 0; i < n; ++i) x_out[i] -= static_cast<S>(measured.residual) * signs[i];
-    measured.out_scale = norm_factor(x_out.data(), signs.data(), vectors.norm_out, kProbeRows, C, eps);
+    if (plan.norm_out)
+      measured.out_scale = norm_factor(x_out.data(), signs.data(), vectors.norm_out, kProbeRows, C, eps);
+    for (size_t i = 0; plan.gain && i < n; ++i)
+      measured.gain += static_cast<double>(x_out[i] * signs[i]) / static_cast<double>(n);
   }
   return measured;
 }

@@ -1,11 +1,14 @@
 #include "text/corpus.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
+#include <initializer_list>
 #include <system_error>
 
 #include <nlohmann/json.hpp>
 
+#include "core/log.h"
 #include "text/byte_source.h"
 #include "text/json_fields.h"
 #include "text/text_error.h"
@@ -25,26 +28,58 @@ std::pair<fs::path, bool> without_compression(const fs::path& path) {
   return {compressed ? path.stem() : path.filename(), compressed};
 }
 
+std::string lower_extension(const fs::path& name) {
+  std::string extension = name.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return extension;
+}
+
+bool is_one_of(const std::string& extension, std::initializer_list<const char*> list) {
+  return std::find(list.begin(), list.end(), extension) != list.end();
+}
+
 bool holds_json_lines(const fs::path& path) {
   const auto [name, compressed] = without_compression(path);
-  return name.extension() == ".jsonl" || (compressed && name.extension() == ".json");
+  const std::string extension = lower_extension(name);
+  return is_one_of(extension, {".jsonl", ".ndjson", ".jsonlines"}) || (compressed && extension == ".json");
 }
 
 bool is_readable_name(const fs::path& path) {
-  return holds_json_lines(path) || without_compression(path).first.extension() == ".txt";
+  return holds_json_lines(path) || lower_extension(without_compression(path).first) == ".txt";
+}
+
+/// Errors: Error where the name says that the file is of a form that is not read. Names that say nothing are
+/// text.
+void refuse_other_forms(const fs::path& path) {
+  const std::string extension = lower_extension(without_compression(path).first);
+  if (extension == ".json" && !holds_json_lines(path))
+    fail_in(path, "is JSON; of that, lines of objects are read",
+            "name it .jsonl where each line is an object such as {\"text\": \"...\"}");
+  if (is_one_of(extension, {".parquet", ".arrow", ".csv", ".tsv", ".zip", ".tar", ".bin", ".gguf",
+                            ".safetensors", ".pdf", ".epub", ".docx", ".xz", ".bz2"}))
+    fail_in(path, "is of a form that is not read", "convert it to .txt or .jsonl (also .gz or .zst)");
 }
 
 void list_folder(const fs::path& folder, std::vector<fs::path>& files) {
   std::error_code error;
   std::vector<fs::path> found;
+  size_t left_out = 0;
   fs::recursive_directory_iterator entry(folder, error);
   for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;  // what is no file will say so when it is opened
-    if (is_readable_name(entry->path()) && !entry->is_directory(ignored)) found.push_back(entry->path());
+    if (entry->is_directory(ignored)) continue;
+    if (is_readable_name(entry->path()))
+      found.push_back(entry->path());
+    else
+      ++left_out;
   }
   if (error) fail_in(folder, "cannot list the folder: " + error.message(), "check the permissions");
   if (found.empty())
     fail_in(folder, "holds no .txt or .jsonl file, plain or as .gz or .zst", "check the path");
+  if (left_out > 0) {
+    log_info(folder.string() + ": " + std::to_string(found.size()) + " files are read; " +
+             std::to_string(left_out) + " whose names end in neither .txt nor .jsonl are left out");
+  }
   std::sort(found.begin(), found.end());
   files.insert(files.end(), found.begin(), found.end());
 }
@@ -57,10 +92,12 @@ std::vector<fs::path> list_files(const std::vector<fs::path>& inputs) {
     if (status.type() == fs::file_type::none)
       fail_in(input, "cannot open: " + error.message(), "check the permissions");
     if (!fs::exists(status)) fail_in(input, "no such file or folder", "check the path");
-    if (fs::is_directory(status))
+    if (fs::is_directory(status)) {
       list_folder(input, files);
-    else
+    } else {
+      refuse_other_forms(input);
       files.push_back(input);
+    }
   }
   if (files.empty()) usage_error("no input given", "name files or folders of text");
   return files;
@@ -120,6 +157,7 @@ struct CorpusReader::State {
   }
   bool read_line();
   void read_text_file(std::string& text);
+  void refuse_json_lines(std::string_view text) const;
   void parse_line(std::string& text);
 };
 
@@ -170,6 +208,15 @@ void CorpusReader::State::read_text_file(std::string& text) {
   }
   check_utf8(text);
   if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  refuse_json_lines(text);
+}
+
+// A file of JSON lines under another name would be one long document, braces and escapes and all.
+void CorpusReader::State::refuse_json_lines(std::string_view text) const {
+  if (!text.starts_with('{')) return;
+  const nlohmann::json first = nlohmann::json::parse(text.substr(0, text.find('\n')), nullptr, false);
+  if (first.is_object() && first.contains("text"))
+    fail_in(path, "holds JSON lines, and its name says that it is plain text", "name it .jsonl");
 }
 
 CorpusReader::CorpusReader(const std::vector<std::filesystem::path>& inputs)

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/log.h"
 #include "core/threads.h"
 #include "text/text_error.h"
 
@@ -90,6 +91,17 @@ void TokenStream::read(uint64_t begin, size_t n, int32_t* out) const {
     out += part;
     n -= part;
   }
+}
+
+void warn_of_other_tokenizer(const TokenData& data, const std::filesystem::path& model) {
+  if (!std::filesystem::exists(model / "tokenizer.json") &&
+      !std::filesystem::exists(model / "tokenizer.model"))
+    return;
+  const uint64_t own = Tokenizer::load(model).fingerprint(), made_with = data.info().tokenizer_fingerprint;
+  if (own == made_with) return;
+  log_warning(data.folder().string() + " was made with another tokenizer (" + fingerprint_text(made_with) +
+              ") than stands in " + model.string() + " (" + fingerprint_text(own) +
+              "): the same ids may stand for other text");
 }
 
 TokenData::TokenData(const std::filesystem::path& folder)

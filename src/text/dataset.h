@@ -68,8 +68,12 @@ class TokenData {
   std::unique_ptr<TokenStream> train_, valid_;
 };
 
-/// Builds a data folder; destroyed without finish() it leaves nothing behind. (A killed process leaves <folder>.partial,
-/// which the next run into the same folder removes.)
+/// Warns where the tokenizer in `model`'s folder, if there is one, is not that which made the data: the same
+/// ids would stand for other text, and nothing else would tell.
+void warn_of_other_tokenizer(const TokenData& data, const std::filesystem::path& model);
+
+/// Builds a data folder; destroyed without finish() it leaves nothing behind. (A killed process leaves
+/// <folder>.partial, which the next run into the same folder removes.)
 class DataWriter {
  public:
   /// Errors: Error where `folder` holds something already.

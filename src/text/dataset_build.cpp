@@ -9,6 +9,7 @@
 
 #include "core/progress.h"
 #include "core/rng.h"
+#include "core/unfinished.h"
 #include "text/corpus.h"
 #include "text/dataset.h"
 #include "text/text_error.h"
@@ -74,6 +75,7 @@ struct DataWriter::State {
     std::unique_ptr<ShardWriter> writer;
   };
   fs::path folder, partial;
+  std::optional<Unfinished> unfinished = {};
   Tokenizer tokenizer;
   uint64_t tokens_per_shard;
   bool finished = false;
@@ -95,6 +97,7 @@ DataWriter::DataWriter(const fs::path& folder, const Tokenizer& tokenizer, uint6
                        .tokens_per_shard = tokens_per_shard}) {
   refuse_used(folder);
   remove_partial(state_->partial);
+  state_->unfinished.emplace(state_->partial);
   std::error_code error;
   fs::create_directories(state_->partial, error);
   if (error) fail_in(state_->partial, "cannot create the folder: " + error.message(), "choose another --out");

@@ -148,7 +148,8 @@ std::shared_ptr<const DataSource> open_data(const TrainSettings& s, const Exampl
   if (examples != nullptr) return std::make_shared<ExampleSource>(s, *examples);
   if (fs::is_regular_file(s.data))
     usage_error(s.data + ": is a file; training takes a folder made by `fathom data`",
-                "for examples: fathom finetune");
+                s.resume ? "a run on examples goes on with: fathom finetune --resume --out " + s.out
+                         : "for examples: fathom finetune");
   return std::make_shared<ShardSource>(s.data, s.seq, s.data_seed);
 }
 
@@ -294,6 +295,7 @@ RunPlan plan_run(const TrainSettings& given, const ExampleInput* examples) {
   if (config.eos_token_id < 0) config.eos_token_id = data->eos_id();
   validate(config, s.model.empty() ? s.from : s.model);
   if (!s.from.empty() && !s.resume) check_from(s, config);
+  if (!s.from.empty() && !s.resume && examples == nullptr) warn_of_other_tokenizer(TokenData(s.data), s.from);
   const uint64_t eval_sequences = plan_evaluation(s, *data);
   resolve_settings(s, data->train_tokens(), examples != nullptr ? data->windows_per_epoch() : 0,
                    eval_sequences * s.seq);

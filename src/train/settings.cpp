@@ -45,7 +45,7 @@ const std::vector<Setting> kTable = {
     {"chat_time", &T::chat_time, 0, 1e12, kFixed,
      "What chat templates take for now, in seconds since 1970 (the start of the run)", kFinetune, kYoung},
     {"norm", &T::norm, 0, 0, kFixed,
-     "Normalization scheme: pre, lns, post, deepnorm, mix, sandwich, peri, layerscale"},
+     "Normalization scheme: pre, lns, post, deepnorm, mix, sandwich, peri, layerscale, reordered"},
     {"norm_init", &T::norm_init, 0, 0, kFixed,
      "With --norm lns on a Pre-LN checkpoint: preserve (gains times sqrt(l): the function stays) or raw",
      kBoth, kYoung},
@@ -88,7 +88,8 @@ const std::vector<Setting> kTable = {
     {"recompute", &T::recompute, 0, 0, kFree, "Keep only each layer's input: less memory, a third more time"},
     {"mask_documents", &T::mask_documents, 0, 0, kFixed, "Attention does not cross document ends", kTrain},
     {"eval_every", &T::eval_every, 0, kHuge, kFree,
-     "Evaluate every so many steps, and at the end (a twentieth of all, or what costs a sixth; 0: at the end)"},
+     "Evaluate every so many steps, and at the end (a twentieth of all, or what costs a sixth; 0: at the "
+     "end)"},
     {"eval_tokens", &T::eval_tokens, 1, kHuge, kFree,
      "Held-out tokens to evaluate on: always the first ones"},
     {"probe_every", &T::probe_every, 0, kHuge, kFree,

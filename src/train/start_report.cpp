@@ -20,6 +20,7 @@ std::string step_text(const StepPlan& plan, const MeasuredStep& m) {
   add(plan.norm_in, "norm in x", m.in_scale);
   add(plan.norm_out, "norm out x", m.out_scale);
   add(plan.norm_sum, "norm of sum x", m.sum_scale);
+  add(plan.gain, "gain x", m.gain);
   add(true, "residual x", m.residual);
   return text;
 }

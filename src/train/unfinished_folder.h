@@ -5,13 +5,14 @@
 #include <utility>
 
 #include "core/file.h"
+#include "core/unfinished.h"
 
 namespace fathom {
 
 /// A new folder under a temporary name; gone, with what is in it, unless finish() is called.
 class UnfinishedFolder {
  public:
-  explicit UnfinishedFolder(std::filesystem::path path) : path_(std::move(path)) {
+  explicit UnfinishedFolder(std::filesystem::path path) : path_(std::move(path)), unfinished_(path_) {
     std::filesystem::remove_all(path_);
     std::filesystem::create_directories(path_);
   }
@@ -32,6 +33,7 @@ class UnfinishedFolder {
 
  private:
   std::filesystem::path path_;
+  Unfinished unfinished_;
 };
 
 }  // namespace fathom

@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/call.h"
 #include "cli/command.h"
+#include "cli/process.h"
 #include "train/run_fixture.h"
 
 namespace fathom::cli {
@@ -42,29 +42,6 @@ class TrainCommand : public test::RunTest {
     return list;
   }
 
-  /// Starts the program with its stderr in the file `errors`.
-  static pid_t start(const std::vector<std::string>& list, const fs::path& errors) {
-    const pid_t child = fork();
-    if (child != 0) return child;
-    const int fd = ::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    ::dup2(fd, STDERR_FILENO);
-    ::dup2(fd, STDOUT_FILENO);
-    std::vector<char*> argv = {const_cast<char*>("fathom")};
-    for (const std::string& a : list) argv.push_back(const_cast<char*>(a.c_str()));
-    argv.push_back(nullptr);
-    ::execv(FATHOM_BINARY, argv.data());
-    ::_exit(127);
-  }
-  static int wait_for(pid_t child) {
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return status;
-  }
-  static bool ended(pid_t child) {
-    siginfo_t info{};
-    ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT);
-    return info.si_pid == child;
-  }
   int exit_code(const std::vector<std::string>& list) {
     return WEXITSTATUS(wait_for(start(list, at("errors.txt"))));
   }

@@ -17,10 +17,11 @@ using test::TempFolder;
 // An adapter's base may be an adapter; one that is its own base, or its base's, has none.
 TEST(Adapter, ABaseThatLeadsBackIsAnError) {
   const TempFolder f;
-  for (const auto& [name, base] : {std::pair("a", "."), std::pair("b", "../c"), std::pair("c", "../b")}) {
+  for (const auto& [name, base] :
+       {std::pair("a", f / "a"), std::pair("b", f / "c"), std::pair("c", f / "b")}) {
     std::filesystem::create_directories(f / name);
     write_text_file(f / name / "adapter_config.json",
-                    json{{"peft_type", "LORA"}, {"base_model_name_or_path", base}}.dump());
+                    json{{"peft_type", "LORA"}, {"base_model_name_or_path", base.string()}}.dump());
   }
   EXPECT_ERROR(read_config(f / "a"), ErrorCode::kFailed, "a/adapter_config.json", "leads back to");
   EXPECT_ERROR(read_config(f / "b"), ErrorCode::kFailed, "leads back to");

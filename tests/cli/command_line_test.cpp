@@ -1,0 +1,137 @@
+// The command line as such: what is mistyped, empty or out of range, where results go, and what a signal or
+// an output that is closed leaves behind.
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/process.h"
+#include "core/file.h"
+#include "support/temp_folder.h"
+#include "text/tokenizer.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kConfig = (fs::path(FATHOM_SOURCE_DIR) / "configs" / "demo.json").string();
+
+class CommandLine : public ::testing::Test {
+ protected:
+  int exit_code(const std::vector<std::string>& arguments, const fs::path& output = {}) {
+    const int status = wait_for(start(arguments, at("errors"), output));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  /// One line on stderr that holds `part`, and the exit code of bad usage.
+  void expect_usage(const std::vector<std::string>& arguments, const std::string& part) {
+    EXPECT_EQ(exit_code(arguments), 2);
+    const std::string said = errors();
+    EXPECT_NE(said.find(part), std::string::npos) << said;
+    EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+  }
+  fs::path at(const std::string& name) const { return folder_ / name; }
+  std::string errors() const { return read_text_file(at("errors")); }
+
+ private:
+  test::TempFolder folder_;
+};
+
+TEST_F(CommandLine, NamesACommandThatDoesNotExist) {
+  expect_usage({"trian"}, "unknown command 'fathom trian'; did you mean 'train'?");
+  expect_usage({"help"}, "unknown command 'fathom help'");
+  expect_usage({"bench", "gem"}, "unknown command 'fathom bench gem'; did you mean 'gemm'?");
+  expect_usage({}, "see fathom --help");
+  expect_usage({"inspect"}, "see fathom inspect --help");
+  expect_usage({"bench"}, "see fathom bench --help");
+}
+
+TEST_F(CommandLine, RefusesValuesThatNobodyMeans) {
+  expect_usage({"train", "--norm", "", "--model", kConfig}, "--norm: the value is empty");
+  expect_usage({"inspect", kConfig, "--json", ""}, "--json: the value is empty");
+  expect_usage({"data", "--seed", "-1"}, "--seed: -1 is below 0");
+  expect_usage({"eval", "--limit", "-1"}, "--limit: -1 is below 0");
+  expect_usage({"probe", "--tokens", "-5"}, "--tokens: -5 is below 0");
+  expect_usage({"data", "--valid-fraction", "nan"}, "--valid-fraction: nan is no number");
+  expect_usage({"train", "--steps", "0"}, "--steps is 0");
+  expect_usage({"train", "--layerscale-init", "0.0"}, "--layerscale-init is 0");
+  expect_usage({"finetune", "--epochs", "0"}, "--epochs is 0");
+  expect_usage({"bench", "forward", "--batch", "576460752303423488"}, "--batch");
+}
+
+TEST_F(CommandLine, TakesWholeNumbersWithAUnit) {
+  EXPECT_EQ(
+      exit_code({"tokenizer", "train", "--input", "/nowhere", "--vocab", "4k", "--out", at("t").string()}),
+      1);
+  EXPECT_NE(errors().find("/nowhere"), std::string::npos) << errors();
+  EXPECT_EQ(
+      exit_code({"tokenizer", "train", "--input", "/nowhere", "--vocab", "4x", "--out", at("t").string()}),
+      2);
+  EXPECT_FALSE(fs::exists(at("t")));
+}
+
+TEST_F(CommandLine, FindsOutBeforeTheWorkThatAResultCannotBeKept) {
+  EXPECT_EQ(exit_code({"inspect", kConfig, "--json", at("none/r.json").string()}, at("out")), 1);
+  EXPECT_NE(errors().find("there is no folder"), std::string::npos) << errors();
+  EXPECT_EQ(read_text_file(at("out")), "");
+  EXPECT_EQ(exit_code({"inspect", kConfig, "--json", at("").string()}), 1);
+  EXPECT_NE(errors().find("is a folder"), std::string::npos) << errors();
+  EXPECT_EQ(exit_code({"inspect", kConfig, "--json", "-"}), 1);
+  EXPECT_NE(errors().find("is no name for a file"), std::string::npos) << errors();
+}
+
+TEST_F(CommandLine, WritesThroughLinksDevicesAndPipes) {
+  fs::create_symlink(at("real.json"), at("link.json"));
+  write_text_file(at("real.json"), "old");
+  EXPECT_EQ(exit_code({"inspect", kConfig, "--json", at("link.json").string()}), 0);
+  EXPECT_TRUE(fs::is_symlink(at("link.json")));
+  EXPECT_EQ(read_text_file(at("real.json")).front(), '{');
+  ASSERT_EQ(::mkfifo(at("pipe").c_str(), 0644), 0);
+  const pid_t child = start({"inspect", kConfig, "--json", at("pipe").string()}, at("errors"));
+  std::FILE* reader = std::fopen(at("pipe").c_str(), "r");
+  ASSERT_NE(reader, nullptr);
+  EXPECT_EQ(std::fgetc(reader), '{');
+  while (std::fgetc(reader) != EOF) {
+  }
+  std::fclose(reader);
+  EXPECT_EQ(wait_for(child), 0);
+  EXPECT_TRUE(fs::is_fifo(at("pipe")));
+  EXPECT_EQ(exit_code({"inspect", kConfig, "--json", "/dev/null"}), 0);
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+}
+
+TEST_F(CommandLine, SaysWhenItsOutputIsLost) {
+  EXPECT_EQ(exit_code({"inspect", kConfig}, "/dev/full"), 1);
+  EXPECT_NE(errors().find("cannot write to the standard output"), std::string::npos) << errors();
+  // A message that nobody can read changes nothing.
+  EXPECT_EQ(WEXITSTATUS(wait_for(start({"inspect", "/nowhere"}, "/dev/full"))), 1);
+}
+
+TEST_F(CommandLine, ASignalLeavesNothingUnfinished) {
+  // Data under construction, which wait for a pipe that nobody writes to.
+  write_text_file(at("first.txt"), "a text");
+  ASSERT_EQ(::mkfifo(at("second.txt").c_str(), 0644), 0);
+  fs::create_directories(at("tokenizer"));
+  Tokenizer(std::vector<std::string>{}).save(at("tokenizer"));
+  const pid_t child = start({"data", "--input", at("first.txt").string(), at("second.txt").string(),
+                             "--tokenizer", at("tokenizer").string(), "--out", at("data").string()},
+                            at("errors"));
+  while (!fs::exists(at("data.partial")) && !ended(child)) ::usleep(2000);
+  ASSERT_FALSE(ended(child)) << errors();
+  ::kill(child, SIGTERM);
+  const int status = wait_for(child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+  EXPECT_FALSE(fs::exists(at("data.partial")));
+  EXPECT_NE(errors().find("what was not finished is removed"), std::string::npos) << errors();
+}
+
+}  // namespace
+}  // namespace fathom::cli
