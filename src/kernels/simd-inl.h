@@ -38,7 +38,12 @@ HWY_INLINE V32 exp2_fraction(V32 r) {
 // log2(e) in two parts: the product with x then rounds once, after the whole number has been taken off.
 constexpr float kLog2e = 0x1.715476p+0f, kLog2eLow = 0x1.4ae0cp-26f;
 
-/// 2^y for y <= 0 (or little above): below 2^-126 the result is 0, so that no denormal arises. NaN stays NaN.
+/// The larger of 0 and x; NaN stays NaN. With x second, max passes one on (x86: an unordered comparison gives
+/// the second operand).
+HWY_INLINE V32 positive_part(V32 x) { return hn::Max(hn::Zero(F32()), x); }
+
+/// 2^y for y <= 0 (or little above): below 2^-126 the result is 0, so that no denormal arises. NaN stays NaN:
+/// it takes the way of what is too low, since a whole number would be made of its payload.
 HWY_INLINE V32 exp2_nonpositive(V32 y) {
   const F32 d;
   const I32 i;
@@ -46,10 +51,12 @@ HWY_INLINE V32 exp2_nonpositive(V32 y) {
   const V32 t = hn::Add(y, magic);
   const V32 p = exp2_fraction(hn::Sub(y, hn::Sub(t, magic)));
   const auto scaled = hn::Add(hn::BitCast(i, p), hn::ShiftLeft<23>(hn::BitCast(i, t)));
-  return hn::IfThenZeroElse(hn::Lt(y, hn::Set(d, -126.0f)), hn::BitCast(d, scaled));
+  return hn::IfThenElse(hn::Ge(y, hn::Set(d, -126.0f)), hn::BitCast(d, scaled), positive_part(y));
 }
 
-/// exp(x) for x <= 88.7 (half of the largest float): 0 below -87.3, else to about 1 ulp. NaN stays NaN.
+/// exp(x) for x <= kExpBound, where it is 0.98 of the largest float: 0 below -87.3, else to about 1 ulp. NaN
+/// stays NaN, as above. Past the bound any number.
+constexpr float kExpBound = 88.7f;
 HWY_INLINE V32 exp_bounded(V32 x) {
   const F32 d;
   const I32 i;
@@ -59,7 +66,7 @@ HWY_INLINE V32 exp_bounded(V32 x) {
   r = hn::MulAdd(x, hn::Set(d, kLog2eLow), r);
   const V32 p = exp2_fraction(r);
   const auto scaled = hn::Add(hn::BitCast(i, p), hn::ShiftLeft<23>(hn::BitCast(i, t)));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.3f)), hn::BitCast(d, scaled));
+  return hn::IfThenElse(hn::Ge(x, hn::Set(d, -87.3f)), hn::BitCast(d, scaled), positive_part(x));
 }
 
 /// tanh(x), relative error below 5e-7; NaN stays NaN. Near 0, where 1 - 2 / (exp(2x) + 1) cancels, its
