@@ -67,7 +67,7 @@ struct PackedWeight {
 
 /// Whose code makes the bf16 products. kAuto: ours; on `amx` it is compared with gemm_ref once, on small
 /// products, and if they disagree there is a warning and oneDNN's runs instead. kOwn: ours, unseen. kOneDnn
-/// needs avx512_bf16; below it, and for fp32, ours runs whatever is set.
+/// needs avx512_bf16; below it, for fp32, and for up to 4 rows of a, ours runs whatever is set.
 enum class GemmBackend { kAuto, kOwn, kOneDnn };
 
 /// The backend in force; first use reads FATHOM_GEMM: "own", "onednn", or unset. Errors: Error (usage) for
