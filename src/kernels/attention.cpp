@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <cassert>
 #include <type_traits>
 
 #include "core/buffer.h"
@@ -58,6 +59,15 @@ float* scratch_of(size_t size) {
 // Whether the tiles take it; a cap on the scores is left to the vector kernels.
 bool on_tiles(const AttentionShape& s) {
   return active_isa() == Isa::kAmx && s.softcap == 0 && gemm_detail::amx_is_trusted();
+}
+
+// attention.h's preconditions.
+[[maybe_unused]] bool is_valid(const AttentionShape& s, DType type) {
+  if (s.NH % s.NKV != 0 || s.Tk < s.q_start + s.Tq || (type == DType::kBf16 && s.HS % 8 != 0)) return false;
+  for (size_t i = 0; s.first_key != nullptr && i < s.B * s.Tq; ++i) {
+    if (s.first_key[i] < 0 || static_cast<size_t>(s.first_key[i]) > s.q_start + i % s.Tq) return false;
+  }
+  return true;
 }
 
 bool pairs_pay() {
@@ -151,6 +161,7 @@ double operand_bytes(const AttentionShape& s) {
 
 template <class W>
 void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
+  assert(is_valid(s, dtype_of<W>()));
   const ProfileScope scope("attention forward", 2 * product_flop(s), 2 * operand_bytes<W>(s));
   if (!use_simd<W>()) return attention_forward_ref(out, lse, q, k, v, s);
   if constexpr (!std::is_same_v<W, double>) forward_simd(out, lse, q, k, v, s);
@@ -159,6 +170,7 @@ void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* 
 template <class W>
 void attention_backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q,
                         const W* k, const W* v, const AttentionShape& s) {
+  assert(is_valid(s, dtype_of<W>()) && s.q_start == 0 && s.Tk == s.Tq);
   const ProfileScope scope("attention backward", 5 * product_flop(s), 4 * operand_bytes<W>(s));
   if (!use_simd<W>()) return attention_backward_ref(dq, dk, dv, dout, out, lse, q, k, v, s);
   if constexpr (!std::is_same_v<W, double>) backward_simd(dq, dk, dv, dout, out, lse, q, k, v, s);
