@@ -92,11 +92,17 @@ struct TilePacking {
   void (*fence)();   ///< Makes what was streamed visible to other threads.
 };
 
+/// Bytes of B, shared by all threads, that are packed at once.
+constexpr size_t kTilesMostShared = size_t{32} << 20;
+/// Scratch: so deep where C is float; each thread packs so much of A.
+constexpr size_t kTilesDepth = 2048, kTilesThread = size_t{1} << 20;
+
 struct TileKernels {
   void (*configure)(const TileConfig& config);
   void (*release)();
   void (*multiply)(const TileBlock& block, StoreSums store);
   TilePacking packing;
+  size_t packed_bytes = kTilesMostShared;  ///< Of B at once; tests have less.
 };
 
 /// The real tiles; needs amx.
@@ -106,10 +112,6 @@ TileKernels emulated_tile_kernels(const TilePacking& packing);
 /// Packing with AVX-512 (needs avx512_bf16), and its reference.
 const TilePacking& avx512_tile_packing();
 const TilePacking& plain_tile_packing();
-
-/// Scratch: all threads share what is packed of B, at the most so much, and so deep where C is float; each
-/// packs so much of A.
-constexpr size_t kTilesMostShared = size_t{32} << 20, kTilesDepth = 2048, kTilesThread = size_t{1} << 20;
 
 /// b (K, N) packed as a whole, for MatrixIn::packed: panels of 32 columns, each over all of K.
 constexpr size_t packed_tile_units(size_t K, size_t N) {
