@@ -10,7 +10,7 @@
 #include "kernels/attention_dpbf16.h"
 #include "kernels/attention_plan.h"
 #include "kernels/attention_tiles.h"
-#include "kernels/gemm_tiles.h"
+#include "kernels/tile_trust.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention.cpp"
@@ -58,7 +58,7 @@ float* scratch_of(size_t size) {
 
 // Whether the tiles take it; a cap on the scores is left to the vector kernels.
 bool on_tiles(const AttentionShape& s) {
-  return active_isa() == Isa::kAmx && s.softcap == 0 && gemm_detail::amx_is_trusted();
+  return active_isa() == Isa::kAmx && s.softcap == 0 && amx_is_trusted();
 }
 
 // attention.h's preconditions.

@@ -8,6 +8,7 @@
 #include "core/profile.h"
 #include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
+#include "kernels/tile_trust.h"
 
 namespace fathom {
 namespace {
@@ -28,7 +29,7 @@ std::atomic<GemmBackend>& backend_slot() {
 
 bool use_onednn(Isa isa) {
   const GemmBackend backend = gemm_backend();
-  if (backend == GemmBackend::kAuto) return isa == Isa::kAmx && !gemm_detail::amx_is_trusted();
+  if (backend == GemmBackend::kAuto) return isa == Isa::kAmx && !amx_is_trusted();
   return backend == GemmBackend::kOneDnn && isa >= Isa::kAvx512Bf16;
 }
 
@@ -43,11 +44,6 @@ size_t packed_units(size_t K, size_t N) { return gemm_detail::packed_tile_units(
 
 void pack_matrix(uint32_t* to, size_t K, size_t N, MatrixIn b) {
   gemm_detail::pack_for_tiles(gemm_detail::amx_kernels().packing, to, K, N, b);
-}
-
-bool gemm_detail::amx_is_trusted() {
-  static TileTrust trust;
-  return gemm_backend() != GemmBackend::kAuto || trust.allows(amx_kernels());
 }
 
 GemmBackend gemm_backend() { return backend_slot().load(std::memory_order_relaxed); }

@@ -6,7 +6,6 @@
 // The driver (gemm_tiles.cpp) cuts, packs and stores; what touches a tile register is behind TileKernels, so
 // that the same driver also runs on tiles in plain C++ (gemm_tiles_ref.cpp) on machines without AMX.
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -122,22 +121,5 @@ void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N
 /// The product under kBf16; M, N, K > 0; arguments as for gemm.
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend);
-
-/// Whether a forward, a dgrad and a wgrad of odd sizes (a millisecond or two) agree with gemm_ref.
-bool tiles_agree_with_reference(const TileKernels& kernels);
-
-/// The answer of the first tiles_agree_with_reference, kept; a warning where it is no. Threads that ask
-/// before there is an answer all find out for themselves: one that waited could keep the pool from another.
-class TileTrust {
- public:
-  bool allows(const TileKernels& kernels);
-
- private:
-  enum class State { kUnknown, kGood, kBad };
-  std::atomic<State> state_{State::kUnknown};
-};
-
-/// Whether the real tiles agree with the reference, or are not checked because FATHOM_GEMM names a backend.
-bool amx_is_trusted();
 
 }  // namespace fathom::gemm_detail

@@ -9,6 +9,7 @@
 #include "kernels/gemm.h"
 #include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
+#include "kernels/tile_trust.h"
 
 namespace fathom {
 namespace {
@@ -21,7 +22,7 @@ constexpr size_t kGemmThread = (104 * 528 + 48 * 512 + 96 * 1024) * sizeof(float
 size_t gemm_shared(const KernelSizes& s) {
   if (s.compute == DType::kBf16 && active_isa() == Isa::kAmx) {
     // oneDNN reads bf16: the largest float operand is converted as a whole.
-    if (gemm_backend() == GemmBackend::kOneDnn || !gemm_detail::amx_is_trusted())
+    if (gemm_backend() == GemmBackend::kOneDnn || !amx_is_trusted())
       return sizeof(bf16) * std::max(std::min(s.rows, head_chunk_rows(s.widest)) * s.widest, s.rows * s.C);
     // The weights, or, for their gradient, what they were multiplied with.
     const size_t weights = s.widest * s.C,
