@@ -171,6 +171,8 @@ float value_of(const Source& s, size_t line, size_t position, bool round) {
 
 }  // namespace
 
+GemmScratch few_rows_scratch(size_t K) { return {.shared = kFewRows * (K + kPad) * sizeof(float)}; }
+
 void multiply_few_rows(Isa isa, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
                        Addend addend, bool round) {
   static thread_local Buffer<float> scratch;

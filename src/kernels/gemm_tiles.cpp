@@ -33,11 +33,11 @@ constexpr size_t kGroup = 4;
 // Depth that is packed before the product runs where partial sums can live in a float C: 2048 rows of x, as
 // a weight gradient reads them, are packed at once. A product that is deeper and has a bf16 C keeps its sums
 // in memory from one such depth to the next.
-constexpr size_t kPackedDepth = kTilesDepth;
+constexpr size_t kPackedDepth = 2048;
 // Panels of B that are packed together: 512 bytes or more of a line that runs across K.
 constexpr size_t kPanelsTogether = 8;
 // Bytes of A that stay in L2 while a tile of C is made.
-constexpr size_t kBytesInL2 = kTilesThread;
+constexpr size_t kBytesInL2 = size_t{1} << 20;
 // A larger C without an addend is written past the caches, none of which would keep it until it is read: an
 // ordinary store to a line that is not near fetches it first, and a fetch from L3 or memory (150 to 250
 // cycles, sixteen at a time) is what the tiles of A and B wait behind. A quarter less time for gate_up of
@@ -368,6 +368,20 @@ void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend) {
   TileProduct(kernels, M, N, K, a, b, c, addend).run();
+}
+
+GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c) {
+  const Cut depths = depths_of(K, c), columns = columns_of(N, depths.size(0), kTilesMostShared);
+  const Cut tile_depths = tile_depths_of(depths.size(0));
+  GemmScratch scratch{.shared = ceil_div(columns.size(0), kStrip) * steps_of(depths.size(0)) * kStepBytes};
+  for (const size_t n : {columns.size(0), N}) {  // N: where B is packed already
+    const auto [rows, cols] = tiles_of_c(M, n, tile_depths);
+    const size_t strips = ceil_div(rows.size(0), kStrip);
+    scratch.include(
+        {.packed = strips * steps_of(tile_depths.size(0)) * kStepBytes,
+         .sums = blocks_kept(rows.size(0), cols.size(0), tile_depths) * kBlockSums * sizeof(float)});
+  }
+  return scratch;
 }
 
 }  // namespace fathom::gemm_detail

@@ -93,8 +93,6 @@ struct TilePacking {
 
 /// Bytes of B, shared by all threads, that are packed at once.
 constexpr size_t kTilesMostShared = size_t{32} << 20;
-/// Scratch: so deep where C is float; each thread packs so much of A.
-constexpr size_t kTilesDepth = 2048, kTilesThread = size_t{1} << 20;
 
 struct TileKernels {
   void (*configure)(const TileConfig& config);
@@ -121,5 +119,8 @@ void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N
 /// The product under kBf16; M, N, K > 0; arguments as for gemm.
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend);
+
+/// What such a product keeps.
+GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c);
 
 }  // namespace fathom::gemm_detail
