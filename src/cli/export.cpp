@@ -118,8 +118,7 @@ GgufVocabulary vocabulary_of(const fs::path& model, const ModelConfig& config) {
 
 // The file or folder to write. A folder as the target of a GGUF gets the file model.gguf.
 fs::path target_of(const Options& o, ExportFormat format) {
-  fs::path out = o.out;
-  if (!out.has_filename()) out = out.parent_path();  // "x/" is x
+  const fs::path out = without_trailing_slash(o.out);
   if (format == ExportFormat::kHuggingFace) {
     if (is_gguf(out)) usage_error("--format hf writes a folder, and --out names a .gguf file");
     return out;

@@ -1,5 +1,6 @@
 #include "core/buffer.h"
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 
@@ -8,6 +9,8 @@
 
 namespace fathom::buffer_detail {
 namespace {
+
+std::atomic<size_t> held{0};
 
 size_t whole(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -33,13 +36,16 @@ void* map_pages(size_t bytes) {
 }  // namespace
 
 void* allocate_zeros(size_t bytes) {
-  if (bytes >= kHugePage) return map_pages(whole_pages(bytes));
-  void* data = std::aligned_alloc(64, whole(bytes, 64));
+  void* data = bytes >= kHugePage ? map_pages(whole_pages(bytes)) : std::aligned_alloc(64, whole(bytes, 64));
   if (data == nullptr) throw std::bad_alloc();
-  return std::memset(data, 0, bytes);
+  held.fetch_add(bytes, std::memory_order_relaxed);
+  return bytes >= kHugePage ? data : std::memset(data, 0, bytes);  // pages come as zeros
 }
 
+size_t held_bytes() { return held.load(std::memory_order_relaxed); }
+
 void release(void* data, size_t bytes) {
+  held.fetch_sub(bytes, std::memory_order_relaxed);
   if (bytes >= kHugePage)
     munmap(data, whole_pages(bytes));
   else

@@ -15,6 +15,8 @@ namespace buffer_detail {
 constexpr size_t kHugePage = size_t{2} << 20;
 void* allocate_zeros(size_t bytes);
 void release(void* data, size_t bytes);
+/// What all buffers hold together, for tests of forecasts.
+size_t held_bytes();
 }  // namespace buffer_detail
 
 /// A fixed-size array of a trivial type, 64-byte aligned. From 2 MiB up it is mapped from the system, aligned

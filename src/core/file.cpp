@@ -71,11 +71,13 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::drop(size_t offset, size_t length) const {
+  if (offset >= size_) return;
   const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  const size_t begin = (offset + page - 1) / page * page;
-  const size_t end = (offset + length) / page * page;
-  if (begin < end && end <= size_)
-    ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_DONTNEED);
+  const auto whole = [page](size_t n) { return (n + page - 1) / page * page; };
+  // Whole pages of the range: a part of one is still somebody's. But for the last, which ends with the file.
+  const bool to_the_end = length >= size_ - offset;
+  const size_t begin = whole(offset), end = to_the_end ? whole(size_) : (offset + length) / page * page;
+  if (begin < end) ::madvise(const_cast<std::byte*>(data_ + begin), end - begin, MADV_DONTNEED);
 }
 
 void MappedFile::prefetch(size_t offset, size_t length) const {

@@ -28,10 +28,11 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
-  /// Tells the kernel that [offset, offset + length) will not be read again soon, so that its pages need not
-  /// stay.
+  /// Tells the kernel that [offset, offset + length), as far as there is so much, will not be read again
+  /// soon, so that the pages that lie in it need not stay.
   void drop(size_t offset, size_t length) const;
-  /// Tells the kernel that [offset, offset + length) will be read soon, so that it starts to.
+  /// Tells the kernel that [offset, offset + length), as far as there is so much, will be read soon, so that
+  /// it starts to.
   void prefetch(size_t offset, size_t length) const;
 
  private:

@@ -14,13 +14,19 @@
 
 namespace fathom {
 
+/// "folder/" is "folder", whose neighbours are beside it and not in it.
+inline std::filesystem::path without_trailing_slash(const std::filesystem::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
 /// `<stem>.partial-<pid><extension>` beside `target`, a file or a folder that the user of this makes. Removed
 /// with all that is in it unless it was renamed.
 class TemporaryPath {
  public:
-  explicit TemporaryPath(const std::filesystem::path& target) : target_(target), path_(target) {
-    path_.replace_filename(target.stem().string() + ".partial-" + std::to_string(::getpid()) +
-                           target.extension().string());
+  explicit TemporaryPath(const std::filesystem::path& target)
+      : target_(without_trailing_slash(target)), path_(target_) {
+    path_.replace_filename(target_.stem().string() + ".partial-" + std::to_string(::getpid()) +
+                           target_.extension().string());
     std::filesystem::remove_all(path_);
     unfinished_.emplace(path_);
   }

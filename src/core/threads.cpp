@@ -6,10 +6,13 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include <sched.h>
+
+#include "core/error.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -40,18 +43,19 @@ class Pool {
   static constexpr size_t kOpen = size_t{1} << 32;
 
  public:
+  /// Errors: Error where the system does not start so many.
   explicit Pool(size_t threads) {
-    for (size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
-  }
-  ~Pool() {
-    {
-      std::lock_guard lock(mutex_);
-      stop_ = true;
-      generation_.fetch_add(1, std::memory_order_release);
+    try {
+      for (size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::exception& e) {  // std::system_error, std::bad_alloc
+      stop();
+      fail("cannot start " + std::to_string(threads) + " threads: " + e.what(),
+           "give fewer with --threads, or raise the limits of processes and memory (ulimit -u, ulimit -v)");
     }
-    wake_.notify_all();
-    for (std::thread& w : workers_) w.join();
   }
+  ~Pool() { stop(); }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
   size_t size() const { return workers_.size() + 1; }
 
   void run(size_t chunks, const std::function<void(size_t)>& fn) {
@@ -80,6 +84,17 @@ class Pool {
   }
 
  private:
+  // Ends the workers that have been started, of which a constructor that fails leaves some.
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_.store(true, std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    for (std::thread& w : workers_) w.join();
+  }
+
   void drain() {
     inside_parallel = true;
     for (size_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_;) {
@@ -103,7 +118,7 @@ class Pool {
         wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
       }
       seen = generation_.load(std::memory_order_acquire);
-      if (stop_) return;
+      if (stop_.load(std::memory_order_relaxed)) return;
       if (!enter()) continue;
       drain();
       region_.fetch_sub(1, std::memory_order_release);
@@ -131,28 +146,45 @@ class Pool {
   const std::function<void(size_t)>* fn_ = nullptr;
   size_t chunks_ = 0;
   std::exception_ptr error_;
-  bool stop_ = false;
+  // Read, too, by a worker that is still on its way to the last region while stop() writes it.
+  std::atomic<bool> stop_{false};
 };
 
-std::unique_ptr<Pool>& pool_slot() {
-  static std::unique_ptr<Pool> pool;
-  return pool;
-}
+// The pool, which is made when it is first needed: with --threads 1 it never is.
+class LazyPool {
+ public:
+  size_t size() const { return size_.load(std::memory_order_relaxed); }
 
-Pool& pool() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    if (!pool_slot()) pool_slot() = std::make_unique<Pool>(usable_cores());
-  });
-  return *pool_slot();
+  void resize(size_t n) {
+    std::lock_guard lock(mutex_);
+    if (size_.exchange(n, std::memory_order_relaxed) == n) return;
+    made_.store(nullptr, std::memory_order_relaxed);
+    pool_.reset();
+  }
+
+  Pool& get() {
+    if (Pool* pool = made_.load(std::memory_order_acquire)) return *pool;
+    std::lock_guard lock(mutex_);
+    if (!pool_) pool_ = std::make_unique<Pool>(size());
+    made_.store(pool_.get(), std::memory_order_release);
+    return *pool_;
+  }
+
+ private:
+  std::atomic<size_t> size_{usable_cores()};
+  std::mutex mutex_;
+  std::unique_ptr<Pool> pool_;
+  std::atomic<Pool*> made_{nullptr};
+};
+
+LazyPool& pool() {
+  static LazyPool pool;
+  return pool;
 }
 
 }  // namespace
 
-void set_num_threads(size_t n) {
-  if (n == 0) n = usable_cores();
-  if (pool().size() != n) pool_slot() = std::make_unique<Pool>(n);
-}
+void set_num_threads(size_t n) { pool().resize(n == 0 ? usable_cores() : n); }
 
 size_t num_threads() { return pool().size(); }
 
@@ -162,7 +194,7 @@ void parallel_for(size_t chunks, const std::function<void(size_t)>& fn) {
     for (size_t i = 0; i < chunks; ++i) fn(i);
     return;
   }
-  pool().run(chunks, fn);
+  pool().get().run(chunks, fn);
 }
 
 SerialScope::SerialScope() : before_(inside_parallel) { inside_parallel = true; }

@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <cassert>
 #include <type_traits>
 
 #include "core/buffer.h"
@@ -9,7 +10,7 @@
 #include "kernels/attention_dpbf16.h"
 #include "kernels/attention_plan.h"
 #include "kernels/attention_tiles.h"
-#include "kernels/gemm_tiles.h"
+#include "kernels/tile_trust.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention.cpp"
@@ -55,9 +56,16 @@ float* scratch_of(size_t size) {
   return memory.data();
 }
 
-// Whether the tiles take it; a cap on the scores is left to the vector kernels.
-bool on_tiles(const AttentionShape& s) {
-  return active_isa() == Isa::kAmx && s.softcap == 0 && gemm_detail::amx_is_trusted();
+// Whether the tiles take a pass in bf16; a cap on the scores is left to the vector kernels.
+bool on_tiles(bool softcap) { return active_isa() == Isa::kAmx && !softcap && amx_is_trusted(); }
+
+// attention.h's preconditions.
+[[maybe_unused]] bool is_valid(const AttentionShape& s, DType type) {
+  if (s.NH % s.NKV != 0 || s.Tk < s.q_start + s.Tq || (type == DType::kBf16 && s.HS % 8 != 0)) return false;
+  for (size_t i = 0; s.first_key != nullptr && i < s.B * s.Tq; ++i) {
+    if (s.first_key[i] < 0 || static_cast<size_t>(s.first_key[i]) > s.q_start + i % s.Tq) return false;
+  }
+  return true;
 }
 
 bool pairs_pay() {
@@ -107,7 +115,7 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
   }
   auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (on_tiles(s)) return tile_forward(out, lse, q, k, v, s);
+    if (on_tiles(s.softcap != 0)) return tile_forward(out, lse, q, k, v, s);
     if (pairs_pay()) run = &attention_forward_blocks_dpbf16;
   }
   const size_t blocks = (s.Tq + kAttentionBlock - 1) / kAttentionBlock;
@@ -126,7 +134,7 @@ void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
                    const W* v, const AttentionShape& s) {
   auto head = FATHOM_SIMD(backward_head_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (on_tiles(s)) return tile_backward({dq, dk, dv, dout, out, lse, q, k, v}, s);
+    if (on_tiles(s.softcap != 0)) return tile_backward({dq, dk, dv, dout, out, lse, q, k, v}, s);
     if (pairs_pay()) head = &attention_backward_head_dpbf16;
   }
   // One head of keys and values is one piece of work: its dk and dv then add up in one place, in one order.
@@ -149,8 +157,18 @@ double operand_bytes(const AttentionShape& s) {
 
 }  // namespace
 
+size_t attention_scratch_bytes(DType type, size_t T, size_t HS, bool softcap) {
+  if (type == DType::kF64 || active_isa() < Isa::kAvx2) return 0;  // the references keep nothing
+  const size_t row = row_scratch_size(T, HS);
+  if (type == DType::kBf16 && on_tiles(softcap))
+    return sizeof(float) *
+           std::max({row, tile_forward_scratch_size(T, HS), tile_backward_scratch_size(T, HS)});
+  return sizeof(float) * std::max({row, forward_scratch_size(HS), backward_scratch_size(T, HS)});
+}
+
 template <class W>
 void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
+  assert(is_valid(s, dtype_of<W>()));
   const ProfileScope scope("attention forward", 2 * product_flop(s), 2 * operand_bytes<W>(s));
   if (!use_simd<W>()) return attention_forward_ref(out, lse, q, k, v, s);
   if constexpr (!std::is_same_v<W, double>) forward_simd(out, lse, q, k, v, s);
@@ -159,6 +177,7 @@ void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* 
 template <class W>
 void attention_backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q,
                         const W* k, const W* v, const AttentionShape& s) {
+  assert(is_valid(s, dtype_of<W>()) && s.q_start == 0 && s.Tk == s.Tq);
   const ProfileScope scope("attention backward", 5 * product_flop(s), 4 * operand_bytes<W>(s));
   if (!use_simd<W>()) return attention_backward_ref(dq, dk, dv, dout, out, lse, q, k, v, s);
   if constexpr (!std::is_same_v<W, double>) backward_simd(dq, dk, dv, dout, out, lse, q, k, v, s);

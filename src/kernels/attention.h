@@ -14,7 +14,8 @@ namespace fathom {
 /// q[(b * Tq + t) * q_stride + h * HS + i]; of k and v: [b * kv_batch_stride + t * kv_stride + h * HS + i];
 /// out (B, Tq, NH * HS) is dense. Query t of a sequence sees the keys j with first_key[b * Tq + t] <= j <=
 /// q_start + t (first_key null: 0), so that a KV cache passes q_start = keys before the first query, Tk =
-/// q_start + Tq.
+/// q_start + Tq. Preconditions: NH is a multiple of NKV; in bf16 HS is a multiple of 8; Tk >= q_start + Tq; 0
+/// <= first_key[b * Tq + t] <= q_start + t, so that each query sees a key.
 struct AttentionShape {
   size_t B, Tq, Tk, NH, NKV, HS;
   size_t q_stride, kv_stride, kv_batch_stride;
@@ -32,6 +33,11 @@ struct AttentionShape {
 
 /// out = softmax(scores) v, scores = scale q k^T, capped where softcap is set; lse (B, NH, Tq) = log-sum-exp
 /// of the scores, kept for backward.
+/// NaN and infinity reach all that they should, and may reach more: blocks are multiplied whole, where what a
+/// query does not see has weight 0, and 0 * NaN is NaN. So the v of a key may spoil queries that do not see
+/// it, if one of their block of 64 queries sees one of the key's block of 128 (at multiples of these);
+/// backward, between such blocks, the q and dout of a query its dk and dv, and the k of a key its dq. The
+/// scores of others, and so lse, stay clean. The references spoil nothing else.
 template <class W>
 void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* v,
                        const AttentionShape& shape);
@@ -41,6 +47,10 @@ void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* 
 template <class W>
 void attention_backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q,
                         const W* k, const W* v, const AttentionShape& shape);
+
+/// Bytes that each thread keeps after both passes over T positions, with the instruction set in force; at
+/// most.
+size_t attention_scratch_bytes(DType type, size_t T, size_t HS, bool softcap);
 
 template <class W>
 void attention_forward_ref(W* out, Stream<W>* lse, const W* q, const W* k, const W* v,

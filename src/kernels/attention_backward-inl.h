@@ -189,7 +189,8 @@ void backward_head(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
       const int32_t* first_key = s.first_key == nullptr ? nullptr : s.first_key + b * T + t0;
       load_queries<Panel>(block, q + q_at, dout + o_at, out + o_at, lse + (b * s.NH + h) * T + t0, s, rows,
                           padded, HSp);
-      for (size_t j0 = first_block(first_key, rows); j0 < t0 + rows; j0 += kAttentionBlock) {
+      const size_t first_j = first_key_of(first_key, rows) / kAttentionBlock * kAttentionBlock;
+      for (size_t j0 = first_j; j0 < t0 + rows; j0 += kAttentionBlock) {
         const size_t keys = t0 + rows - j0 < kAttentionBlock ? t0 + rows - j0 : kAttentionBlock;
         const Visibility see{static_cast<ptrdiff_t>(t0) - static_cast<ptrdiff_t>(j0),
                              static_cast<ptrdiff_t>(keys), first_key, static_cast<ptrdiff_t>(j0), rows};

@@ -54,14 +54,6 @@ HWY_INLINE hn::Mask<F32> visible_lanes(size_t column, size_t first, size_t last)
   return hn::RebindMask(F32(), hn::And(from, hn::Lt(index, hn::Set(i, static_cast<int32_t>(last)))));
 }
 
-/// The first key that any of the rows sees, rounded down to a block.
-HWY_INLINE size_t first_block(const int32_t* first_key, size_t rows) {
-  if (first_key == nullptr) return 0;
-  int32_t lowest = first_key[0];
-  for (size_t r = 1; r < rows; ++r) lowest = first_key[r] < lowest ? first_key[r] : lowest;
-  return static_cast<size_t>(lowest) / kAttentionBlock * kAttentionBlock;
-}
-
 /// scores (64 x 64) = a b for the columns that each tile of rows needs; b (K, 64).
 template <class Panel>
 void multiply_scores(float* scores, const float* a, size_t a_row, const float* b, size_t K, size_t rows,
@@ -225,7 +217,7 @@ ForwardQueries load_forward_queries(Scratch& memory, const W* q, const Attention
   block.highest = memory.take(kAttentionBlock);
   block.sum = memory.take(kAttentionBlock);
   block.first_key = s.first_key == nullptr ? nullptr : s.first_key + b * s.Tq + t0;
-  block.first_j = first_block(block.first_key, block.rows);
+  block.first_j = first_key_of(block.first_key, block.rows) / kAttentionBlock * kAttentionBlock;
   block.end_j = s.q_start + t0 + block.rows;
   Panel::pack_along(block.q, q + (b * s.Tq + t0) * s.q_stride + h * s.HS, s.q_stride, block.rows,
                     block.padded, s.HS, HSp);

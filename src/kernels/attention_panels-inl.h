@@ -6,6 +6,7 @@
 // both.
 
 #include "core/types.h"
+#include "kernels/attention_plan.h"
 #include "kernels/simd-inl.h"
 
 #if defined(FATHOM_KERNELS_ATTENTION_PANELS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -140,7 +141,7 @@ inline void pack_row_pairs(float* to, const bf16* from, size_t stride, size_t ro
       }
       hn::StoreU(pair, d32, reinterpret_cast<uint32_t*>(to + i));
     }
-    for (size_t i = HS; i < HSp; i += 4) hn::StoreU(hn::Zero(d32), d32, reinterpret_cast<uint32_t*>(to + i));
+    for (size_t i = HS; i < HSp; i += 8) hn::StoreU(hn::Zero(d32), d32, reinterpret_cast<uint32_t*>(to + i));
   }
   std::memset(to, 0, (padded - (rows + 1) / 2 * 2) / 2 * HSp * sizeof(float));
 }
@@ -182,12 +183,8 @@ struct Bf16Panel {
     _mm512_storeu_si512(row + column / 2, (__m512i)_mm512_cvtne2ps_pbh(v[1].raw, v[0].raw));
   }
   static HWY_INLINE void store_across(const V32 (&v)[kPer], float* to) {
-    // The conversion puts the 16 numbers of the upper row before those of the lower; this interleaves them.
-    alignas(64) static constexpr uint16_t kInterleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                                             21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                                             11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     const __m512i rows = (__m512i)_mm512_cvtne2ps_pbh(v[1].raw, v[0].raw);
-    _mm512_storeu_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kInterleave), rows));
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kInterleaveRows), rows));
   }
   static void pack_along(float* to, const bf16* from, size_t stride, size_t rows, size_t padded, size_t HS,
                          size_t HSp) {

@@ -2,6 +2,9 @@
 // What the attention's drivers and its SIMD code must agree on: block sizes and scratch memory.
 
 #include <cstddef>
+#include <cstdint>
+
+#include "kernels/rounding.h"
 
 namespace fathom {
 
@@ -13,7 +16,19 @@ constexpr size_t kKeyPad = 32, kHeadPad = 16;
 /// Rows of queries are padded to whole tiles.
 constexpr size_t kQueryPad = 8;
 
-constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+/// The first key that any of the rows sees; first_key may be null.
+inline size_t first_key_of(const int32_t* first_key, size_t rows) {
+  if (first_key == nullptr) return 0;
+  int32_t lowest = first_key[0];
+  for (size_t r = 1; r < rows; ++r) lowest = first_key[r] < lowest ? first_key[r] : lowest;
+  return static_cast<size_t>(lowest);
+}
+
+/// The processor converts two vectors of 16 floats to one of bf16, one behind the other; this order makes
+/// pairs of them.
+alignas(64) inline constexpr uint16_t kInterleaveRows[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                             21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                             11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
 
 constexpr float kLn2 = 0x1.62e43p-1f;
 /// Stands for minus infinity where a difference of two of them must be 0.

@@ -51,11 +51,8 @@ inline __mmask16 visible_lanes(size_t column, size_t first, size_t last) {
 
 /// Two rows as 16 pairs: what a row of a tile of B holds.
 [[gnu::always_inline]] inline void store_across(uint32_t* to, __m512 upper, __m512 lower) {
-  alignas(64) static constexpr uint16_t kInterleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                                           11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const auto rows = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(lower, upper));
-  _mm512_store_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kInterleave), rows));
+  _mm512_store_si512(to, _mm512_permutexvar_epi16(_mm512_load_si512(kInterleaveRows), rows));
 }
 
 template <class Tiles, int T, bool streams>

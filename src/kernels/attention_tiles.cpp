@@ -4,8 +4,6 @@
 #include "kernels/tiles_amx.h"
 #include "kernels/tiles_emulated.h"
 
-#if defined(__x86_64__)
-
 // Everything below, and nothing above, may use AVX-512 (see gemm_avx512_bf16.cpp).
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
@@ -29,14 +27,3 @@ const TileAttention& emulated_attention() {
 }  // namespace fathom
 
 #pragma GCC pop_options
-
-#else
-
-namespace fathom {
-
-const TileAttention& amx_attention() { fail("this processor has no amx"); }
-const TileAttention& emulated_attention() { fail("this processor has no avx512_bf16"); }
-
-}  // namespace fathom
-
-#endif

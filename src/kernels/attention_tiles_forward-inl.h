@@ -12,14 +12,6 @@ namespace {
 
 constexpr float kSlack = 8.0f;
 
-/// The first key that any of the rows sees.
-inline size_t first_key_of(const int32_t* first_key, size_t rows) {
-  if (first_key == nullptr) return 0;
-  int32_t lowest = first_key[0];
-  for (size_t r = 1; r < rows; ++r) lowest = first_key[r] < lowest ? first_key[r] : lowest;
-  return static_cast<size_t>(lowest);
-}
-
 /// The running state of one strip of queries.
 struct StripState {
   uint32_t* q;   ///< Packed as a strip of A.

@@ -21,16 +21,6 @@ namespace fathom {
 namespace HWY_NAMESPACE {
 namespace {
 
-float row_max(const float* x, size_t n) {
-  const F32 d;
-  V32 highest = hn::Set(d, x[0]);
-  size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) highest = hn::Max(highest, load(x + i));
-  float result = max_lanes(highest);
-  for (; i < n; ++i) result = x[i] > result ? x[i] : result;
-  return result;
-}
-
 // The sum of exp(x - highest), and, where `keep` is set, x <- exp(x - highest). Partial sums of 64 vectors
 // are fp32, their total is double: with 32000 terms, an fp32 total would cost three digits of the loss.
 template <bool keep>
@@ -74,7 +64,7 @@ void round_row(float* x, size_t n) {
 
 // softmax_nll_row for a scored target.
 double scored_row(float* logits, size_t target, bool gradient, float grad_scale, size_t V) {
-  const float highest = row_max(logits, V);
+  const float highest = highest_of(logits, V);
   const double below = static_cast<double>(highest) - static_cast<double>(logits[target]);
   const double total =
       gradient ? exp_and_sum<true>(logits, highest, V) : exp_and_sum<false>(logits, highest, V);

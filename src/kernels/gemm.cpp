@@ -1,5 +1,6 @@
 #include "kernels/gemm.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <string>
@@ -8,6 +9,7 @@
 #include "core/profile.h"
 #include "kernels/gemm_tiles.h"
 #include "kernels/isa.h"
+#include "kernels/tile_trust.h"
 
 namespace fathom {
 namespace {
@@ -28,8 +30,19 @@ std::atomic<GemmBackend>& backend_slot() {
 
 bool use_onednn(Isa isa) {
   const GemmBackend backend = gemm_backend();
-  if (backend == GemmBackend::kAuto) return isa == Isa::kAmx && !gemm_detail::amx_is_trusted();
+  if (backend == GemmBackend::kAuto) return isa == Isa::kAmx && !amx_is_trusted();
   return backend == GemmBackend::kOneDnn && isa >= Isa::kAvx512Bf16;
+}
+
+// Whose kernels run a product of floats or bf16 with K > 0.
+enum class Way { kFewRows, kOneDnn, kTiles, kPairs, kFloats };
+
+Way way_of(Isa isa, size_t M, Compute compute) {
+  if (M <= gemm_detail::kFewRows) return Way::kFewRows;
+  if (compute != DType::kBf16) return Way::kFloats;
+  if (use_onednn(isa)) return Way::kOneDnn;
+  if (isa == Isa::kAmx) return Way::kTiles;
+  return isa >= Isa::kAvx512Bf16 ? Way::kPairs : Way::kFloats;
 }
 
 }  // namespace
@@ -45,11 +58,6 @@ void pack_matrix(uint32_t* to, size_t K, size_t N, MatrixIn b) {
   gemm_detail::pack_for_tiles(gemm_detail::amx_kernels().packing, to, K, N, b);
 }
 
-bool gemm_detail::amx_is_trusted() {
-  static TileTrust trust;
-  return gemm_backend() != GemmBackend::kAuto || trust.allows(amx_kernels());
-}
-
 GemmBackend gemm_backend() { return backend_slot().load(std::memory_order_relaxed); }
 
 void set_gemm_backend(GemmBackend backend) { backend_slot().store(backend, std::memory_order_relaxed); }
@@ -62,13 +70,45 @@ void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Com
                                    M * N * dtype_size(c.dtype) * (addend.data != nullptr ? 2 : 1)));
   if (compute == DType::kF64 || K == 0) return gemm_ref(M, N, K, a, b, c, compute, addend);
   const Isa isa = active_isa();
-  const bool bf16_products = compute == DType::kBf16;
-  if (M <= kFewRows) return multiply_few_rows(isa, M, N, K, a, b, c, addend, bf16_products);
-  if (bf16_products && use_onednn(isa)) return multiply_onednn(M, N, K, a, b, c, addend);
-  if (bf16_products && isa == Isa::kAmx) return multiply_on_tiles(amx_kernels(), M, N, K, a, b, c, addend);
-  if (bf16_products && isa >= Isa::kAvx512Bf16)
-    return multiply_blocked(bf16_kernels(), M, N, K, a, b, c, addend, false);
-  multiply_blocked(float_kernels(isa), M, N, K, a, b, c, addend, bf16_products);
+  const bool round = compute == DType::kBf16;
+  switch (way_of(isa, M, compute)) {
+    case Way::kFewRows:
+      return multiply_few_rows(isa, M, N, K, a, b, c, addend, round);
+    case Way::kOneDnn:
+      return multiply_onednn(M, N, K, a, b, c, addend);
+    case Way::kTiles:
+      return multiply_on_tiles(amx_kernels(), M, N, K, a, b, c, addend);
+    case Way::kPairs:
+      return multiply_blocked(bf16_kernels(), M, N, K, a, b, c, addend, false);
+    case Way::kFloats:
+      return multiply_blocked(float_kernels(isa), M, N, K, a, b, c, addend, round);
+  }
+}
+
+gemm_detail::GemmScratch gemm_detail::gemm_scratch(size_t M, size_t N, size_t K, DType a, DType c,
+                                                   Compute compute) {
+  if (M == 0 || N == 0 || K == 0 || compute == DType::kF64) return {};
+  const Isa isa = active_isa();
+  switch (way_of(isa, M, compute)) {
+    case Way::kFewRows:
+      return few_rows_scratch(K);
+    case Way::kOneDnn:  // reads bf16: a float operand is converted as a whole. What it keeps itself is not
+                        // known.
+      return {.shared = a == DType::kF32 ? (M + 1) * (K + 1) * sizeof(bf16) : 0};
+    case Way::kTiles:
+      return tiles_scratch(M, N, K, c);
+    case Way::kPairs:
+      return blocked_scratch(bf16_kernels(), M, N, K, c);
+    case Way::kFloats:
+      return blocked_scratch(float_kernels(isa), M, N, K, c);
+  }
+  return {};
+}
+
+void gemm_detail::GemmScratch::include(const GemmScratch& other) {
+  shared = std::max(shared, other.shared);
+  packed = std::max(packed, other.packed);
+  sums = std::max(sums, other.sums);
 }
 
 }  // namespace fathom

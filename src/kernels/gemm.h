@@ -65,9 +65,10 @@ struct PackedWeight {
   const uint32_t *forward = nullptr, *dgrad = nullptr;
 };
 
-/// Whose code makes the bf16 products. kAuto: ours; on `amx` it is compared with gemm_ref once, on small
-/// products, and if they disagree there is a warning and oneDNN's runs instead. kOwn: ours, unseen. kOneDnn
-/// needs avx512_bf16; below it, and for fp32, ours runs whatever is set.
+/// Whose code makes the bf16 products. kAuto: ours; on `amx` it and attention are compared with their
+/// references once, on small cases, and if they disagree there is a warning and oneDNN's products and
+/// attention without tiles run instead. kOwn: ours, unseen. kOneDnn needs avx512_bf16; below it, for fp32,
+/// and for up to 4 rows of a, ours runs whatever is set.
 enum class GemmBackend { kAuto, kOwn, kOneDnn };
 
 /// The backend in force; first use reads FATHOM_GEMM: "own", "onednn", or unset. Errors: Error (usage) for

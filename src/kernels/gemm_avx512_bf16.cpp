@@ -4,8 +4,6 @@
 
 #include "kernels/gemm_kernels.h"
 
-#if defined(__x86_64__)
-
 // Everything below, and nothing above, may use AVX-512: a shared inline function compiled here would be
 // picked by the linker for other files too, and crash older machines.
 #pragma GCC push_options
@@ -202,15 +200,3 @@ const Kernels& bf16_kernels() { return kKernels; }
 }  // namespace fathom::gemm_detail
 
 #pragma GCC pop_options
-
-#else
-
-#include "core/error.h"
-
-namespace fathom::gemm_detail {
-
-const Kernels& bf16_kernels() { fail("this processor has no avx512_bf16"); }
-
-}  // namespace fathom::gemm_detail
-
-#endif

@@ -37,6 +37,24 @@ Scratch& scratch() {
   return s;
 }
 
+// How deep and how many columns of B are packed at once. A bf16 C would round each partial sum, so there it
+// is all of K.
+Cut depths_of(const Kernels& kernels, size_t K, DType c) {
+  const size_t packed_units = c == DType::kF32 ? kPackedUnits : ceil_div(K, kernels.k_per_unit);
+  return {K, packed_units * kernels.k_per_unit, kBlockUnits * kernels.k_per_unit};
+}
+Cut columns_of(const Kernels& kernels, size_t N, size_t depth) {
+  return {N, std::max(kernels.nr, kPackedSize / ceil_div(depth, kernels.k_per_unit)), kernels.nr};
+}
+
+// Keeps the rows of a packed block from sharing their L1 set, as rows of 4 KiB would.
+constexpr size_t kLinePad = 16;
+// Units of a block of A as packed, and of the lines of a panel of B before they are transposed.
+constexpr size_t packed_a_units(const Kernels& kernels) {
+  return (kTileRows + kernels.mr) * (kBlockUnits + kLinePad) + kMaxLanes;
+}
+constexpr size_t line_units(const Kernels& kernels) { return kernels.nr * kBlockUnits; }
+
 class Product {
  public:
   Product(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
@@ -53,10 +71,7 @@ class Product {
         direct_a_(!a.transposed && !round && a.dtype == kernels.direct && K % kernels.k_per_unit == 0) {}
 
   void run() {
-    // A bf16 C would round each partial sum, so there all of K is packed at once.
-    const size_t packed_units = c_.dtype == DType::kF32 ? kPackedUnits : ceil_div(K_, kernels_.k_per_unit);
-    const Cut depths(K_, packed_units * kernels_.k_per_unit, kBlockUnits * kernels_.k_per_unit);
-    const Cut columns(N_, std::max(kernels_.nr, kPackedSize / units(depths.size(0))), kernels_.nr);
+    const Cut depths = depths_of(kernels_, K_, c_.dtype), columns = columns_of(kernels_, N_, depths.size(0));
     for (size_t j = 0; j < columns.count(); ++j) {
       for (size_t d = 0; d < depths.count(); ++d) {
         run_block(columns.begin(j), columns.size(j), depths.begin(d), depths.size(d));
@@ -117,7 +132,7 @@ class Product {
     if (b_.dtype == kernels_.direct && k % kernels_.k_per_unit == 0 && !round_) {
       transpose_units(to, kernels_.nr, from.data, b_.ld * dtype_size(b_.dtype), n, units(k));
     } else {
-      uint32_t* lines = ensure(scratch().line, kernels_.nr * kBlockUnits);
+      uint32_t* lines = ensure(scratch().line, line_units(kernels_));
       kernels_.pack_lines(lines, units(k), from, n, k, round_);
       transpose_units(to, kernels_.nr, reinterpret_cast<const std::byte*>(lines), units(k) * 4, n, units(k));
     }
@@ -134,7 +149,7 @@ class Product {
       const size_t row_bytes = a_.ld * dtype_size(a_.dtype);
       return {corner(a_, t.row, k0).data, kernels_.mr * row_bytes, row_bytes, 4};
     }
-    uint32_t* to = ensure(scratch().a, (kTileRows + kernels_.mr) * (kBlockUnits + kLinePad) + kMaxLanes);
+    uint32_t* to = ensure(scratch().a, packed_a_units(kernels_));
     if (a_.transposed) {
       kernels_.pack_across(to, kernels_.mr, corner(a_, k0, t.row), k, t.rows, round_);
       return {reinterpret_cast<const std::byte*>(to), units(k) * kernels_.mr * 4, 4, kernels_.mr * 4};
@@ -178,9 +193,6 @@ class Product {
     return {sums, DType::kF32, t.columns, s.acc, t.columns, nullptr, 0, 0.0f};
   }
 
-  // Keeps the rows of a packed block from sharing their L1 set, as rows of 4 KiB would.
-  static constexpr size_t kLinePad = 16;
-
   const Kernels& kernels_;
   const size_t M_, N_, K_;
   const MatrixIn a_, b_;
@@ -195,6 +207,17 @@ class Product {
 void multiply_blocked(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                       MatrixOut c, Addend addend, bool round) {
   Product(kernels, M, N, K, a, b, c, addend, round).run();
+}
+
+GemmScratch blocked_scratch(const Kernels& kernels, size_t M, size_t N, size_t K, DType c) {
+  const Cut depths = depths_of(kernels, K, c), columns = columns_of(kernels, N, depths.size(0));
+  const size_t width = round_up(columns.size(0), kernels.nr);
+  const bool keeps_sums = c == DType::kBf16 && ceil_div(K, kernels.k_per_unit) > kBlockUnits;
+  const size_t rows = std::min(round_up(M, kernels.mr), kTileRows),
+               cols = round_up(std::min(width, kTileColumns), kernels.nr);
+  return {.shared = width * ceil_div(depths.size(0), kernels.k_per_unit) * sizeof(uint32_t),
+          .packed = (packed_a_units(kernels) + line_units(kernels)) * sizeof(uint32_t),
+          .sums = keeps_sums ? rows * cols * sizeof(float) : 0};
 }
 
 }  // namespace fathom::gemm_detail

@@ -6,11 +6,9 @@
 
 #include "core/buffer.h"
 #include "kernels/gemm_kernels.h"
+#include "kernels/rounding.h"
 
 namespace fathom::gemm_detail {
-
-inline size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
-inline size_t round_up(size_t a, size_t b) { return ceil_div(a, b) * b; }
 
 /// A length cut into equal parts of at most `limit`, each a multiple of `multiple` but for the last.
 struct Cut {

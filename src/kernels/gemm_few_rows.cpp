@@ -8,9 +8,10 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_few_rows.cpp"
+#include "kernels/gemm_targets.h"  // read by foreach_target.h
+
 #include "hwy/foreach_target.h"
 #include "kernels/gemm_float-inl.h"
-#include "kernels/gemm_targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::gemm_detail {
@@ -169,6 +170,8 @@ float value_of(const Source& s, size_t line, size_t position, bool round) {
 }
 
 }  // namespace
+
+GemmScratch few_rows_scratch(size_t K) { return {.shared = kFewRows * (K + kPad) * sizeof(float)}; }
 
 void multiply_few_rows(Isa isa, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
                        Addend addend, bool round) {

@@ -5,10 +5,11 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_float.cpp"
+#include "kernels/gemm_targets.h"  // read by foreach_target.h
+
 #include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "kernels/gemm_float-inl.h"
-#include "kernels/gemm_targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::gemm_detail {

@@ -87,9 +87,23 @@ const Kernels& bf16_kernels();
 void transpose_units(uint32_t* to, size_t width, const std::byte* from, size_t line_bytes, size_t lines,
                      size_t units);
 
+/// Bytes that a product keeps between calls: the thread that calls it, and each that works on it; at most.
+struct GemmScratch {
+  size_t shared = 0;            ///< What is packed of B, for all.
+  size_t packed = 0, sums = 0;  ///< Of a thread: of A, and lines of B; partial sums.
+
+  /// Buffers only grow.
+  void include(const GemmScratch& other);
+};
+
+/// Of a product with the instruction set and the backend in force; a and c are the types of operands.
+GemmScratch gemm_scratch(size_t M, size_t N, size_t K, DType a, DType c, Compute compute);
+
 /// The product by cache blocks on `kernels`; M, N, K > 0; arguments as for gemm.
 void multiply_blocked(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                       MatrixOut c, Addend addend, bool round);
+
+GemmScratch blocked_scratch(const Kernels& kernels, size_t M, size_t N, size_t K, DType c);
 
 /// Up to this many rows, streaming B beats packing it.
 constexpr size_t kFewRows = 4;
@@ -106,6 +120,7 @@ struct FewRowsKernels {
 /// The product for 1 <= M <= kFewRows; arguments as for gemm.
 void multiply_few_rows(Isa isa, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
                        Addend addend, bool round);
+GemmScratch few_rows_scratch(size_t K);
 
 /// The product under kBf16 through oneDNN, with AMX where the processor has it; arguments as for gemm.
 /// Operands in fp32 are rounded into scratch of their size. Errors: Error where oneDNN fails.

@@ -33,13 +33,11 @@ constexpr size_t kGroup = 4;
 // Depth that is packed before the product runs where partial sums can live in a float C: 2048 rows of x, as
 // a weight gradient reads them, are packed at once. A product that is deeper and has a bf16 C keeps its sums
 // in memory from one such depth to the next.
-constexpr size_t kPackedDepth = kTilesDepth;
+constexpr size_t kPackedDepth = 2048;
 // Panels of B that are packed together: 512 bytes or more of a line that runs across K.
 constexpr size_t kPanelsTogether = 8;
-// Bytes of B that are packed at once; A is packed anew for each such part.
-constexpr size_t kPackedBytes = kTilesMostShared;
 // Bytes of A that stay in L2 while a tile of C is made.
-constexpr size_t kBytesInL2 = kTilesThread;
+constexpr size_t kBytesInL2 = size_t{1} << 20;
 // A larger C without an addend is written past the caches, none of which would keep it until it is read: an
 // ordinary store to a line that is not near fetches it first, and a fetch from L3 or memory (150 to 250
 // cycles, sixteen at a time) is what the tiles of A and B wait behind. A quarter less time for gate_up of
@@ -53,6 +51,32 @@ constexpr size_t kTilesPerThread = 2, kFewestColumns = 256;
 constexpr size_t kMostColumnsUnpacked = 256, kBadStride = 2048;
 
 size_t steps_of(size_t k) { return ceil_div(k, kStepDepth); }
+
+// What is packed of B at once. A bf16 C would round each partial sum, so there it is all of K. A is packed
+// anew for each part of the columns, of which a B that is packed already needs no more than one.
+Cut depths_of(size_t K, DType c) { return {K, c == DType::kF32 ? kPackedDepth : K, kBlockDepth}; }
+Cut columns_of(size_t N, size_t depth, size_t packed_bytes) {
+  return {N, std::max(kStrip, packed_bytes / (2 * depth)), kStrip};
+}
+// What a tile of C goes through of that, one after the other.
+Cut tile_depths_of(size_t depth) { return {depth, kPackedDepth, kStepDepth}; }
+
+// Tiles of C, (M, n) in all: as the cache allows, then halved until the threads have enough of them: rows
+// first, which does not make anybody pack A again.
+std::pair<Cut, Cut> tiles_of_c(size_t M, size_t n, const Cut& tile_depths) {
+  size_t rows = std::max(kGroup * kStrip, kBytesInL2 / (2 * tile_depths.part)), cols = n;
+  const size_t wanted = num_threads() > 1 ? kTilesPerThread * num_threads() : 1;
+  const auto few = [&] { return ceil_div(M, rows) * ceil_div(n, cols) < wanted; };
+  while (few() && rows > kGroup * kStrip) rows = std::max(kGroup * kStrip, rows / 2);
+  while (few() && cols > kFewestColumns) cols = std::max(kFewestColumns, cols / 2);
+  return {Cut(M, rows, kGroup * kStrip), Cut(n, cols, kStrip)};
+}
+
+// Blocks of sums of a tile of C that are kept at once: those of a group, or all where partial sums wait for
+// the next depth.
+size_t blocks_kept(size_t rows, size_t columns, const Cut& tile_depths) {
+  return tile_depths.count() == 1 ? kGroup : ceil_div(rows, kStrip) * ceil_div(columns, kStrip);
+}
 
 // Scratch of one thread: all of B that is packed together; strips of A that are at work; sums.
 struct Scratch {
@@ -112,7 +136,9 @@ class TileProduct {
   TileProduct(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
               Addend addend)
       : kernels_(kernels), M_(M), N_(N), K_(K), a_(a), b_(b), c_(c), addend_(addend) {
-    streams_ = M * N * dtype_size(c.dtype) > kMostCached && addend.data == nullptr;
+    // Not where partial sums go to C and are read back.
+    streams_ = M * N * dtype_size(c.dtype) > kMostCached && addend.data == nullptr &&
+               depths_of(K, c.dtype).count() == 1;
     store_ = streams_ ? kernels.packing.stream : kernels.packing.store;
     const size_t stride = a.ld * dtype_size(a.dtype);
     direct_a_ = a.dtype == DType::kBf16 && !a.transposed && N <= kMostColumnsUnpacked &&
@@ -121,10 +147,9 @@ class TileProduct {
   }
 
   void run() {
-    // A bf16 C would round each partial sum, so there all of K is packed at once.
-    const Cut depths(K_, c_.dtype == DType::kF32 ? kPackedDepth : K_, kBlockDepth);
-    const size_t fit = std::max(kStrip, kPackedBytes / (2 * depths.size(0)));
-    const Cut columns(N_, b_.packed != nullptr ? N_ : fit, kStrip);
+    const Cut depths = depths_of(K_, c_.dtype);
+    const Cut columns =
+        b_.packed != nullptr ? Cut(N_, N_, kStrip) : columns_of(N_, depths.size(0), kernels_.packed_bytes);
     for (size_t j = 0; j < columns.count(); ++j) {
       for (size_t d = 0; d < depths.count(); ++d)
         run_part({columns.begin(j), columns.size(j), depths.begin(d), depths.size(d)});
@@ -135,8 +160,8 @@ class TileProduct {
   // What is made together of C's columns [n0, n0 + n), with the products over [k0, k0 + k). Panels of B lie
   // `panel_units` apart.
   struct Part : PartOfB {
-    explicit Part(const PartOfB& of) : PartOfB(of), depths(k, kPackedDepth, kStepDepth) {}
-    Cut depths;  // what a tile of C goes through one after the other
+    explicit Part(const PartOfB& of) : PartOfB(of), depths(tile_depths_of(k)) {}
+    Cut depths;
     const uint32_t* b = nullptr;
     size_t panel_units = 0;
   };
@@ -156,22 +181,11 @@ class TileProduct {
       pack_part(kernels_.packing, b, b_, part);
       part.b = b;
     }
-    const auto [rows, cols] = tiles_of_c(part);
+    const auto [rows, cols] = tiles_of_c(M_, part.n, part.depths);
     parallel_for(rows.count() * cols.count(), [&, &rows = rows, &cols = cols](size_t task) {
       const size_t r = task / cols.count(), s = task % cols.count();
       multiply_tile(part, {rows.begin(r), rows.size(r), cols.begin(s), cols.size(s)});
     });
-  }
-
-  // As the cache allows, then halved until the threads have enough of them: rows first, which does not make
-  // anybody pack A again.
-  std::pair<Cut, Cut> tiles_of_c(const Part& part) const {
-    size_t rows = std::max(kGroup * kStrip, kBytesInL2 / (2 * part.depths.part)), cols = part.n;
-    const size_t wanted = num_threads() > 1 ? kTilesPerThread * num_threads() : 1;
-    const auto few = [&] { return ceil_div(M_, rows) * ceil_div(part.n, cols) < wanted; };
-    while (few() && rows > kGroup * kStrip) rows = std::max(kGroup * kStrip, rows / 2);
-    while (few() && cols > kFewestColumns) cols = std::max(kFewestColumns, cols / 2);
-    return {Cut(M_, rows, kGroup * kStrip), Cut(part.n, cols, kStrip)};
   }
 
   // Tiles that are loaded from A itself must be whole.
@@ -246,8 +260,7 @@ class TileProduct {
   void multiply_tile(const Part& part, const Tile& t) const {
     const ConfiguredTiles configured(kernels_.configure, kernels_.release);
     const size_t depths = part.depths.count();
-    const size_t kept = depths == 1 ? kGroup : ceil_div(t.rows, kStrip) * ceil_div(t.columns, kStrip);
-    float* sums = ensure(scratch().sums, kept * kBlockSums);
+    float* sums = ensure(scratch().sums, blocks_kept(t.rows, t.columns, part.depths) * kBlockSums);
     TileBlock block{};
     block.out = out_of(part);
     for (size_t d = 0; d < depths; ++d) {
@@ -355,6 +368,20 @@ void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend) {
   TileProduct(kernels, M, N, K, a, b, c, addend).run();
+}
+
+GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c) {
+  const Cut depths = depths_of(K, c), columns = columns_of(N, depths.size(0), kTilesMostShared);
+  const Cut tile_depths = tile_depths_of(depths.size(0));
+  GemmScratch scratch{.shared = ceil_div(columns.size(0), kStrip) * steps_of(depths.size(0)) * kStepBytes};
+  for (const size_t n : {columns.size(0), N}) {  // N: where B is packed already
+    const auto [rows, cols] = tiles_of_c(M, n, tile_depths);
+    const size_t strips = ceil_div(rows.size(0), kStrip);
+    scratch.include(
+        {.packed = strips * steps_of(tile_depths.size(0)) * kStepBytes,
+         .sums = blocks_kept(rows.size(0), cols.size(0), tile_depths) * kBlockSums * sizeof(float)});
+  }
+  return scratch;
 }
 
 }  // namespace fathom::gemm_detail

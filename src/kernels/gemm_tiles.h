@@ -6,7 +6,6 @@
 // The driver (gemm_tiles.cpp) cuts, packs and stores; what touches a tile register is behind TileKernels, so
 // that the same driver also runs on tiles in plain C++ (gemm_tiles_ref.cpp) on machines without AMX.
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -92,11 +91,15 @@ struct TilePacking {
   void (*fence)();   ///< Makes what was streamed visible to other threads.
 };
 
+/// Bytes of B, shared by all threads, that are packed at once.
+constexpr size_t kTilesMostShared = size_t{32} << 20;
+
 struct TileKernels {
   void (*configure)(const TileConfig& config);
   void (*release)();
   void (*multiply)(const TileBlock& block, StoreSums store);
   TilePacking packing;
+  size_t packed_bytes = kTilesMostShared;  ///< Of B at once; tests have less.
 };
 
 /// The real tiles; needs amx.
@@ -106,10 +109,6 @@ TileKernels emulated_tile_kernels(const TilePacking& packing);
 /// Packing with AVX-512 (needs avx512_bf16), and its reference.
 const TilePacking& avx512_tile_packing();
 const TilePacking& plain_tile_packing();
-
-/// Scratch: all threads share what is packed of B, at the most so much, and so deep where C is float; each
-/// packs so much of A.
-constexpr size_t kTilesMostShared = size_t{32} << 20, kTilesDepth = 2048, kTilesThread = size_t{1} << 20;
 
 /// b (K, N) packed as a whole, for MatrixIn::packed: panels of 32 columns, each over all of K.
 constexpr size_t packed_tile_units(size_t K, size_t N) {
@@ -121,21 +120,7 @@ void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend);
 
-/// Whether a forward, a dgrad and a wgrad of odd sizes (a millisecond or two) agree with gemm_ref.
-bool tiles_agree_with_reference(const TileKernels& kernels);
-
-/// The answer of the first tiles_agree_with_reference, kept; a warning where it is no. Threads that ask
-/// before there is an answer all find out for themselves: one that waited could keep the pool from another.
-class TileTrust {
- public:
-  bool allows(const TileKernels& kernels);
-
- private:
-  enum class State { kUnknown, kGood, kBad };
-  std::atomic<State> state_{State::kUnknown};
-};
-
-/// Whether the real tiles agree with the reference, or are not checked because FATHOM_GEMM names a backend.
-bool amx_is_trusted();
+/// What such a product keeps.
+GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c);
 
 }  // namespace fathom::gemm_detail

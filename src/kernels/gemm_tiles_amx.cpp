@@ -1,8 +1,6 @@
 #include "kernels/gemm_tiles-inl.h"
 #include "kernels/tiles_amx.h"
 
-#if defined(__x86_64__)
-
 namespace fathom::gemm_detail {
 
 const TileKernels& amx_kernels() {
@@ -12,15 +10,3 @@ const TileKernels& amx_kernels() {
 }
 
 }  // namespace fathom::gemm_detail
-
-#else
-
-#include "core/error.h"
-
-namespace fathom::gemm_detail {
-
-const TileKernels& amx_kernels() { fail("this processor has no amx"); }
-
-}  // namespace fathom::gemm_detail
-
-#endif

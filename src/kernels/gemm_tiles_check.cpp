@@ -1,18 +1,22 @@
-// The product on tiles against the reference, at run time: the instructions differ from their emulation, on
-// which all else is tested, in six lines, and those need a processor that has them.
+// The product on tiles against the reference, at run time.
 
 #include <cmath>
+#include <vector>
 
-#include "core/log.h"
+#include "core/buffer.h"
 #include "core/rng.h"
-#include "kernels/gemm_blocks.h"
-#include "kernels/gemm_tiles.h"
+#include "kernels/gemm_kernels.h"
+#include "kernels/tile_trust.h"
 
-namespace fathom::gemm_detail {
+namespace fathom {
 namespace {
 
-// More than one strip, panel and block of K, and a part of the next: each kind of block, each of packing.
-constexpr size_t kM = 37, kN = 53, kK = 291;
+using namespace gemm_detail;
+
+// A whole strip and a part of the next, the part no more than a tile: blocks of one and of two tiles each
+// way. Two blocks of K, the second added to the first. (Positions along K in whole steps, where A is to be
+// loaded as it is.)
+constexpr size_t kM = 37, kN = 45, kK = 547, kWholeK = 544;
 
 template <class T>
 Buffer<T> random_matrix(size_t size, uint64_t seed) {
@@ -22,42 +26,69 @@ Buffer<T> random_matrix(size_t size, uint64_t seed) {
   return m;
 }
 
-// c += a b, operands of type T.
-template <class T>
-bool agrees(const TileKernels& kernels, bool a_transposed, bool b_transposed) {
-  const Buffer<T> a = random_matrix<T>(kM * kK, 1), b = random_matrix<T>(kK * kN, 2);
-  Buffer<float> c = random_matrix<float>(kM * kN, 3), expected = random_matrix<float>(kM * kN, 3);
-  const MatrixIn a_in{a.data(), dtype_of<T>(), a_transposed ? kM : kK, a_transposed};
-  const MatrixIn b_in{b.data(), dtype_of<T>(), b_transposed ? kK : kN, b_transposed};
-  const auto out = [](Buffer<float>& m) { return MatrixOut{m.data(), DType::kF32, kN}; };
-  gemm_ref(kM, kN, kK, a_in, b_in, out(expected), DType::kBf16, {expected.data(), kN});
-  multiply_on_tiles(kernels, kM, kN, kK, a_in, b_in, out(c), {c.data(), kN});
-  // Float sums of K products of numbers up to 1 err by about eps K / 3.
-  constexpr float kTolerance = 0x1p-23f * (kK + 8);
+// `sum_error`: of float sums. Two bf16 results whose sums lie on two sides of a tie are neighbours.
+template <class C>
+bool all_close(const Buffer<C>& c, const Buffer<C>& expected, float sum_error) {
   for (size_t i = 0; i < c.size(); ++i) {
-    if (!(std::fabs(c[i] - expected[i]) <= kTolerance)) return false;
+    const auto e = static_cast<float>(expected[i]);
+    const float error = sum_error + (dtype_of<C>() == DType::kBf16 ? 0x1p-7f * std::fabs(e) : 0.0f);
+    if (!(std::fabs(static_cast<float>(c[i]) - e) <= error)) return false;
   }
   return true;
+}
+
+// c = a b, or c += a b where `adds`; operands of type T.
+template <class T, class C>
+bool product_agrees(const TileKernels& kernels, size_t K, bool a_transposed, bool b_transposed, bool adds) {
+  const Buffer<T> a = random_matrix<T>(kM * K, 1), b = random_matrix<T>(K * kN, 2);
+  Buffer<C> c = random_matrix<C>(kM * kN, 3), expected = random_matrix<C>(kM * kN, 3);
+  const MatrixIn a_in{a.data(), dtype_of<T>(), a_transposed ? kM : K, a_transposed};
+  const MatrixIn b_in{b.data(), dtype_of<T>(), b_transposed ? K : kN, b_transposed};
+  const auto addend = [&](const Buffer<C>& m) { return adds ? Addend{m.data(), kN} : Addend{}; };
+  gemm_ref(kM, kN, K, a_in, b_in, {expected.data(), dtype_of<C>(), kN}, DType::kBf16, addend(expected));
+  multiply_on_tiles(kernels, kM, kN, K, a_in, b_in, {c.data(), dtype_of<C>(), kN}, addend(c));
+  // Float sums of K products of numbers up to 1 err by about eps K / 3.
+  return all_close(c, expected, 0x1p-23f * static_cast<float>(K + 8));
+}
+
+// A block of sums to C, whole and narrow, with and without partial sums and an addend; and past the caches,
+// where products too large for this check go.
+template <class C>
+bool stores_agree(const TilePacking& packing) {
+  const Buffer<float> sums = random_matrix<float>(kBlockSums, 1), acc = random_matrix<float>(kBlockSums, 2);
+  const Buffer<C> addend = random_matrix<C>(kBlockSums, 3);
+  const auto agrees = [&](StoreSums put, size_t rows, size_t cols, bool has_acc, bool has_addend) {
+    Buffer<C> got(kBlockSums), expected(kBlockSums);
+    const auto store = [&](Buffer<C>& to) {
+      return Store{to.data(), dtype_of<C>(),
+                   kStrip,    has_acc ? acc.data() : nullptr,
+                   kStrip,    has_addend ? addend.data() : nullptr,
+                   kStrip,    0.5f};
+    };
+    put(sums.data(), rows, cols, store(got));
+    packing.fence();
+    plain_tile_packing().store(sums.data(), rows, cols, store(expected));
+    return all_close(got, expected, 0x1p-21f);  // a few roundings of numbers below 3
+  };
+  for (const size_t cols : {kStrip, kStrip - 3}) {
+    for (const bool has_acc : {false, true}) {
+      for (const bool has_addend : {false, true}) {
+        if (!agrees(packing.store, kStrip - 1, cols, has_acc, has_addend)) return false;
+      }
+    }
+  }
+  return agrees(packing.stream, kStrip - 1, kStrip, false, false);
 }
 
 }  // namespace
 
 bool tiles_agree_with_reference(const TileKernels& kernels) {
-  return agrees<bf16>(kernels, false, true) && agrees<float>(kernels, false, false) &&
-         agrees<bf16>(kernels, true, false);
+  return product_agrees<bf16, float>(kernels, kK, false, true, true) &&
+         product_agrees<float, bf16>(kernels, kK, false, false, false) &&
+         product_agrees<bf16, float>(kernels, kK, true, false, true) &&
+         product_agrees<float, float>(kernels, kK, true, true, false) &&
+         product_agrees<bf16, bf16>(kernels, kWholeK, false, true, true) &&
+         stores_agree<float>(kernels.packing) && stores_agree<bf16>(kernels.packing);
 }
 
-bool TileTrust::allows(const TileKernels& kernels) {
-  const State known = state_.load(std::memory_order_acquire);
-  if (known != State::kUnknown) return known == State::kGood;
-  const bool good = tiles_agree_with_reference(kernels);
-  State before = State::kUnknown;
-  const bool first = state_.compare_exchange_strong(before, good ? State::kGood : State::kBad);
-  if (first && !good) {
-    log_warning(
-        "matrix products on AMX tiles are wrong on this machine: using oneDNN's instead; please report it");
-  }
-  return first ? good : before == State::kGood;
-}
-
-}  // namespace fathom::gemm_detail
+}  // namespace fathom

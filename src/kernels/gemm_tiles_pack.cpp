@@ -4,8 +4,6 @@
 
 #include "kernels/gemm_tiles.h"
 
-#if defined(__x86_64__)
-
 // Everything below, and nothing above, may use AVX-512 (see gemm_avx512_bf16.cpp).
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
@@ -244,15 +242,3 @@ const TilePacking& avx512_tile_packing() {
 }  // namespace fathom::gemm_detail
 
 #pragma GCC pop_options
-
-#else
-
-#include "core/error.h"
-
-namespace fathom::gemm_detail {
-
-const TilePacking& avx512_tile_packing() { fail("this processor has no avx512_bf16"); }
-
-}  // namespace fathom::gemm_detail
-
-#endif

@@ -7,18 +7,15 @@
 
 #include "core/error.h"
 
-#if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#endif
 
 namespace fathom {
 namespace {
 
 constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx};
 
-#if defined(__x86_64__)
 // __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers.
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 bool has_avx512() {
@@ -46,13 +43,6 @@ bool has_amx() {
   // Linux grants the tile registers' state (XTILEDATA, feature 18) on request: ARCH_REQ_XCOMP_PERM.
   return ::syscall(SYS_arch_prctl, 0x1023, 18) == 0;
 }
-#else
-bool has_avx2() { return false; }
-bool has_avx512() { return false; }
-bool has_avx512_bf16() { return false; }
-bool has_amx() { return false; }
-bool is_slow_at_bf16_pairs() { return false; }
-#endif
 
 std::string available_names() {
   std::string names;

@@ -2,13 +2,18 @@
 // Which instruction set the kernels use: the fastest that the processor has, or the one that FATHOM_ISA
 // names.
 
+#if !defined(__x86_64__)
+#error "the kernels are written for x86-64"
+#endif
+
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace fathom {
 
-/// In rising order: each includes those below it, but for `amx`, which also needs avx512_bf16.
+/// In rising order: each includes all below it. So does `amx`: without avx512_bf16, which its kernels use
+/// beside the tiles, a machine does not count as having it.
 enum class Isa { kScalar, kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
 /// "scalar", "avx2", "avx512", "avx512_bf16", "amx".

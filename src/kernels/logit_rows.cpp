@@ -17,16 +17,6 @@ namespace {
 // Vectors whose sum is fp32 before it is added to a double.
 constexpr size_t kBlock = 16;
 
-float highest_of(const float* z, size_t V) {
-  const F32 d;
-  V32 highest = hn::Set(d, z[0]);
-  size_t i = 0;
-  for (; i + kLanes <= V; i += kLanes) highest = hn::Max(highest, load(z + i));
-  float result = max_lanes(highest);
-  for (; i < V; ++i) result = z[i] > result ? z[i] : result;
-  return result;
-}
-
 // A last vector that is not full reads zeros behind the end: exp(0 - highest), which must not count.
 HWY_INLINE V32 masked_exp(V32 z, V32 highest, size_t left) {
   const F32 d;
@@ -105,7 +95,7 @@ RowDivergence row_divergence(const S* z, const S* f, double f_lse, size_t V) {
 template <class S>
 size_t top_places(size_t* top, size_t count, const S* z, size_t V) {
   if constexpr (std::is_same_v<S, float>) {
-    if (use_simd<S>() && V > 64) {
+    if (use_simd<S>() && V > 64 && count > 0) {
       const auto next = FATHOM_SIMD(next_above);
       size_t n = 0;
       for (size_t v = 0; v < V; ++v) {

@@ -26,6 +26,7 @@ RowDivergence row_divergence_ref(const S* z, const S* f, double f_lse, size_t V)
 
 template <class S>
 size_t top_places_ref(size_t* top, size_t count, const S* z, size_t V) {
+  if (count == 0) return 0;
   size_t n = 0;
   for (size_t v = 0; v < V; ++v) {
     if (n == count && !(z[v] > z[top[n - 1]])) continue;

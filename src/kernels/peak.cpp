@@ -8,9 +8,10 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/peak.cpp"
+#include "kernels/gemm_targets.h"  // read by foreach_target.h
+
 #include "hwy/foreach_target.h"
 #include "kernels/gemm_float-inl.h"
-#include "kernels/gemm_targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::gemm_detail {
@@ -47,7 +48,6 @@ double (*const kSpinFloats)(size_t) = spin_floats;
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#if defined(__x86_64__)
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16")
 #include <immintrin.h>
@@ -118,30 +118,25 @@ double spin_amx(size_t steps) {
 }  // namespace
 }  // namespace fathom::gemm_detail
 #pragma GCC pop_options
-#endif
 
 namespace fathom {
 
 double spin_products(DType compute, size_t steps) {
   using namespace gemm_detail;
   const Isa isa = active_isa();
-#if defined(__x86_64__)
   if (compute == DType::kBf16 && isa == Isa::kAmx) return spin_amx<false>(steps);
   if (compute == DType::kBf16 && isa >= Isa::kAvx512Bf16) return spin_bf16(steps);
-#endif
 #if HWY_TARGETS & HWY_AVX3
-  if (isa >= Isa::kAvx512) return N_AVX3::kSpinFloats(steps);
+  if (isa >= Isa::kAvx512) return gemm_detail::N_AVX3::kSpinFloats(steps);
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (isa >= Isa::kAvx2) return N_AVX2::kSpinFloats(steps);
+  if (isa >= Isa::kAvx2) return gemm_detail::N_AVX2::kSpinFloats(steps);
 #endif
-  return HWY_STATIC_DISPATCH(kSpinFloats)(steps);
+  return gemm_detail::HWY_STATIC_DISPATCH(kSpinFloats)(steps);
 }
 
 double spin_loaded_products(DType compute, size_t steps) {
-#if defined(__x86_64__)
   if (compute == DType::kBf16 && active_isa() == Isa::kAmx) return gemm_detail::spin_amx<true>(steps);
-#endif
   return spin_products(compute, steps);
 }
 

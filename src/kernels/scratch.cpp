@@ -3,44 +3,49 @@
 #include <algorithm>
 
 #include "core/threads.h"
-#include "kernels/attention_plan.h"
-#include "kernels/attention_tiles.h"
+#include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
-#include "kernels/gemm.h"
-#include "kernels/gemm_tiles.h"
-#include "kernels/isa.h"
+#include "kernels/gemm_kernels.h"
 
 namespace fathom {
 namespace {
 
-// From the block sizes of gemm_blocked.cpp: B is packed by up to 1024 units of 4 bytes of depth, 8 MiB at
-// most; each thread packs a tile of A (104 x 528 units), lines of B (48 x 512) and keeps sums (96 x 1024).
-constexpr size_t kPackedUnits = 1024, kMostPacked = size_t{8} << 20;
-constexpr size_t kGemmThread = (104 * 528 + 48 * 512 + 96 * 1024) * sizeof(float);
-
-size_t gemm_shared(const KernelSizes& s) {
-  if (s.compute == DType::kBf16 && active_isa() == Isa::kAmx) {
-    // oneDNN reads bf16: the largest float operand is converted as a whole.
-    if (gemm_backend() == GemmBackend::kOneDnn || !gemm_detail::amx_is_trusted())
-      return sizeof(bf16) * std::max(std::min(s.rows, head_chunk_rows(s.widest)) * s.widest, s.rows * s.C);
-    // The weights, or, for their gradient, what they were multiplied with.
-    const size_t weights = s.widest * s.C,
-                 inputs = std::min(s.rows, gemm_detail::kTilesDepth) * std::max(s.C, s.F);
-    return std::min(gemm_detail::kTilesMostShared, std::max(weights, inputs) * sizeof(bf16));
+// The products of a step (src/model/block.cpp, cross_entropy.cpp): of each linear layer the forward, the
+// gradient of its input and that of its weight.
+gemm_detail::GemmScratch products_of(const KernelSizes& s) {
+  gemm_detail::GemmScratch all;
+  const DType wide = DType::kF32;
+  const auto add = [&](size_t M, size_t N, size_t K, DType a, DType c) {
+    all.include(gemm_detail::gemm_scratch(M, N, K, a, c, s.compute));
+  };
+  // q|k|v and gate|up, as one product or in parts.
+  for (const size_t out : {s.q, s.kv, s.q + 2 * s.kv, s.F, 2 * s.F}) {
+    add(s.rows, out, s.C, s.compute, s.compute);
+    add(s.rows, s.C, out, s.compute, wide);
+    add(out, s.C, s.rows, s.compute, wide);
   }
-  const size_t per_unit = s.compute == DType::kBf16 ? 2 : 1;
-  const size_t depth = std::min(kPackedUnits, std::max(s.C, s.rows) / per_unit + 1);
-  return std::min(kMostPacked, s.widest * depth * sizeof(float));
+  for (const size_t in : {s.q, s.F}) {  // into the stream
+    add(s.rows, s.C, in, s.compute, wide);
+    add(s.rows, in, s.C, wide, s.compute);
+    add(s.C, in, s.rows, wide, wide);
+  }
+  const size_t chunk = std::min(s.rows, head_chunk_rows(s.V));
+  for (const size_t n : {chunk, chunk == 0 ? 0 : s.rows % chunk}) {
+    add(n, s.V, s.C, s.compute, wide);
+    add(n, s.C, s.V, s.compute, wide);
+    add(s.V, s.C, n, s.compute, wide);
+  }
+  return all;
 }
 
 }  // namespace
 
 size_t kernel_scratch_bytes(const KernelSizes& s) {
-  if (s.compute == DType::kF64 || active_isa() == Isa::kScalar) return 0;
-  const size_t attention =
-      sizeof(float) * std::max({forward_scratch_size(s.HS), backward_scratch_size(s.T, s.HS),
-                                tile_forward_scratch_size(s.T, s.HS), tile_backward_scratch_size(s.T, s.HS)});
-  return gemm_shared(s) + num_threads() * (std::max(kGemmThread, gemm_detail::kTilesThread) + attention);
+  if (s.compute == DType::kF64) return 0;
+  const gemm_detail::GemmScratch products = products_of(s);
+  const size_t attention = attention_scratch_bytes(s.compute, s.T, s.HS, s.caps_scores);
+  const size_t capped = s.caps_logits ? s.V * sizeof(float) : 0;  // a row of logits before its gradient
+  return products.shared + num_threads() * (products.packed + products.sums + attention + capped);
 }
 
 }  // namespace fathom

@@ -49,11 +49,11 @@ HWY_INLINE void prefetch_rows_ahead(const W* gate_up, size_t F, size_t i) {
   hwy::Prefetch(ahead + F);
 }
 
-// 1 + exp(-g). The bound keeps exp finite: silu(-200) is then -6e-37 in place of 0.
-HWY_INLINE V32 one_plus_exp_of_minus(V32 g) {
+// 1 + exp(-z), infinite past exp's bound: a gate below is then -0, and of -infinity NaN, as in the reference.
+HWY_INLINE V32 one_plus_exp_of_minus(V32 z) {
   const F32 d;
-  // With -g second, min passes a NaN on (x86: an unordered comparison gives the second operand).
-  return hn::Add(hn::Set(d, 1.0f), exp_bounded(hn::Min(hn::Set(d, 88.7f), hn::Neg(g))));
+  const V32 x = hn::Neg(z), sum = hn::Add(hn::Set(d, 1.0f), exp_bounded(x));
+  return hn::IfThenElse(hn::Gt(x, hn::Set(d, kExpBound)), hn::Inf(d), sum);
 }
 
 template <GateActivation f, class W>

@@ -7,7 +7,6 @@
 
 #include "kernels/gemm_tiles.h"
 
-#if defined(__x86_64__)
 namespace fathom::gemm_detail {
 
 // The registers' state belongs to the thread, and to whoever configured it last (oneDNN too, on the same
@@ -41,4 +40,3 @@ struct AmxTiles {
 };
 
 }  // namespace fathom::gemm_detail
-#endif

@@ -41,8 +41,12 @@ MemoryPlan plan_memory(const ModelConfig& config, size_t B, size_t T, const Memo
                                        .HS = config.head_dim,
                                        .C = config.hidden_size,
                                        .F = config.intermediate_size,
-                                       .widest = std::max(2 * config.intermediate_size, config.vocab_size),
-                                       .rows = rows}) +
+                                       .q = config.q_size(),
+                                       .kv = config.kv_size(),
+                                       .V = config.vocab_size,
+                                       .rows = rows,
+                                       .caps_scores = config.attention_softcap != 0,
+                                       .caps_logits = config.final_softcap != 0}) +
                  rope + ids + losses;
   return plan;
 }

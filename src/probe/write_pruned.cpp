@@ -275,13 +275,12 @@ void check_new_folder(const fs::path& out) {
 
 WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dropped, const fs::path& out,
                                StoreAs store, const std::function<void(const fs::path&)>& also) {
-  const fs::path target = out.has_filename() ? out : out.parent_path();  // "pruned/" is "pruned"
-  check_new_folder(target);
+  check_new_folder(without_trailing_slash(out));  // "file/" would seem free
   const Source source(model);
   const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
                         .norm_offset = source.config.norm_weight_offset};
   WrittenCheckpoint written{.config = pruned_config(source.config, dropped)};
-  TemporaryPath folder(target);
+  TemporaryPath folder(out);
   std::error_code error;
   fs::create_directories(folder.path(), error);
   if (error) fail_file(folder.path(), "can't be made: " + error.message());

@@ -9,6 +9,7 @@
 
 #include "core/progress.h"
 #include "core/rng.h"
+#include "core/temporary_path.h"
 #include "core/unfinished.h"
 #include "text/corpus.h"
 #include "text/dataset.h"
@@ -24,7 +25,7 @@ constexpr size_t kBatchBytes = size_t{8} << 20;  // text in memory while it is t
 constexpr size_t kBatchDocuments = 4096;
 
 fs::path partial_path(const fs::path& folder) {
-  fs::path path = folder.has_filename() ? folder : folder.parent_path();  // "data/" -> "data"
+  fs::path path = without_trailing_slash(folder);
   path += ".partial";
   return path;
 }

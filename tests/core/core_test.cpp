@@ -2,18 +2,27 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
+#include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include "core/arena.h"
 #include "core/buffer.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "core/types.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
 
 namespace fathom {
 namespace {
@@ -92,6 +101,87 @@ TEST(Threads, WaitsForEveryChunkThatAWorkerTook) {
   set_num_threads(0);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose own memory is beyond any limit
+TEST(Threads, ThatCannotBeStartedAreAnError) {
+  set_num_threads(1);  // whose stacks are gone, but for those that the C library keeps (40 MiB)
+  std::ifstream statm("/proc/self/statm");
+  size_t pages = 0;
+  ASSERT_TRUE(statm >> pages);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  rlimit low = before;
+  low.rlim_cur = pages * static_cast<size_t>(::sysconf(_SC_PAGESIZE)) + (size_t{64} << 20);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &low), 0);
+  set_num_threads(500);
+  EXPECT_ERROR(parallel_for(2, [](size_t) {}), ErrorCode::kFailed, "cannot start 500 threads", "--threads");
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+  set_num_threads(2);
+  std::atomic<int> done{0};
+  parallel_for(5, [&](size_t) { done++; });
+  EXPECT_EQ(done.load(), 5);
+  set_num_threads(0);
+}
+#endif
+
+size_t threads_of_process() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+TEST(Threads, AreStartedWhenTheyAreNeeded) {
+  set_num_threads(1);
+  const size_t alone = threads_of_process();
+  set_num_threads(5);
+  EXPECT_EQ(num_threads(), 5u);
+  EXPECT_EQ(threads_of_process(), alone);
+  parallel_for(1, [](size_t) {});
+  EXPECT_EQ(threads_of_process(), alone);
+  parallel_for(2, [](size_t) {});
+  EXPECT_EQ(threads_of_process(), alone + 4);
+  set_num_threads(0);
+}
+
+TEST(Threads, InASerialScopeRunOnTheirCaller) {
+  set_num_threads(3);
+  const auto run = [] {  // the chunks in the order in which they ran, where all ran here
+    std::vector<size_t> order;
+    const auto here = std::this_thread::get_id();
+    parallel_for(40, [&](size_t i) {
+      if (std::this_thread::get_id() == here) order.push_back(i);
+    });
+    return order;
+  };
+  std::vector<size_t> all(40);
+  std::iota(all.begin(), all.end(), size_t{0});
+  {
+    const SerialScope outer;
+    EXPECT_EQ(run(), all);
+    { const SerialScope inner; }
+    EXPECT_EQ(run(), all);  // what ends is the inner one
+  }
+  // After it others take part again: two chunks that wait for one another would never end on one thread.
+  std::atomic<int> arrived{0};
+  parallel_for(2, [&](size_t) {
+    arrived++;
+    while (arrived.load() < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(arrived.load(), 2);
+  set_num_threads(0);
+}
+
+TEST(Arena, RefusesMoreThanItsPlan) {
+  Arena plan;
+  EXPECT_EQ(plan.take<float>(17), nullptr);
+  EXPECT_EQ(plan.peak(), 128u);  // whole cache lines
+  Arena arena(plan.peak());
+  const size_t mark = arena.mark();
+  float* first = arena.take<float>(17);
+  ASSERT_NE(first, nullptr);
+  EXPECT_ERROR(arena.take<float>(1), ErrorCode::kFailed, "more memory than its plan");
+  arena.release(mark);
+  EXPECT_EQ(arena.take<float>(32), first);
+}
+
 TEST(Rng, IsAFunctionOfSeedStreamAndCounter) {
   Rng a(1, 2), b(1, 2), c(1, 3);
   std::vector<uint64_t> first;
@@ -112,29 +202,34 @@ TEST(Rng, IsAFunctionOfSeedStreamAndCounter) {
 }
 
 TEST(AtomicFile, LeavesNothingBehindWithoutCommit) {
-  const auto folder = std::filesystem::temp_directory_path() / "fathom-core-test";
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
+  const test::TempFolder folder;
   {
     AtomicFile f(folder / "x");
     f.write("half");
   }
-  EXPECT_TRUE(std::filesystem::is_empty(folder));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
   write_text_file(folder / "x", "whole");
   EXPECT_EQ(read_text_file(folder / "x"), "whole");
   EXPECT_THROW(read_text_file(folder / "none"), Error);
-  EXPECT_THROW(read_text_file(folder), Error);
+  EXPECT_THROW(read_text_file(folder.path()), Error);
   EXPECT_THROW(read_text_file(folder / "x", 3), Error);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(AtomicFile, NamesAFullDisk) {
-  try {
-    AtomicFile f("/dev/full/x");
-    FAIL() << "a file below a device was created";
-  } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("/dev/full/x"), std::string::npos);
-  }
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  const test::TempFolder folder;
+  std::filesystem::create_symlink("/dev/full",
+                                  folder / ("x.tmp-" + std::to_string(::getpid())));  // where it is written
+  EXPECT_ERROR(write_text_file(folder / "x", "whole"), ErrorCode::kFailed, (folder / "x").c_str(),
+               "the disk is full");
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(AtomicFile, NamesAFolderThatIsNone) {
+  const test::TempFolder folder;
+  write_text_file(folder / "file", "whole");
+  EXPECT_ERROR(AtomicFile(folder / "file/x"), ErrorCode::kFailed, (folder / "file/x").c_str(),
+               "Not a directory");
 }
 
 }  // namespace

@@ -307,14 +307,66 @@ TEST_P(AttentionCap, BackwardMatchesFiniteDifferences) {
   expect_finite_differences(p.qkv, gradient, loss, "dqkv");
 }
 
-TEST(Attention, SameBitsForAnyNumberOfThreads) {
-  const auto p = masked_problem<bf16>(0);
+template <class W>
+void check_threads(const Problem<W>& p) {
   expect_same_bits_for_any_threads([&] {
-    Result<bf16> r;
+    Result<W> r;
     forward(r, p, false);
     backward(r, p, false);
-    r.dqkv.insert(r.dqkv.end(), r.out.begin(), r.out.end());
-    return r.dqkv;
+    std::vector<float> all = r.lse;
+    for (const auto& part : {r.out, r.dqkv}) {
+      for (const W& x : part) all.push_back(static_cast<float>(x));
+    }
+    return all;
+  });
+}
+
+TEST(Attention, SameBitsForAnyNumberOfThreads) {
+  check_threads(masked_problem<bf16>(0));
+  check_threads(masked_problem<float>(0));
+  // On tiles one thread takes four heads of queries together, and two of keys; three threads one each.
+  check_threads(Problem<bf16>(1, 70, 16, 8, 24));
+}
+
+// A query's result with others before and behind it, and alone.
+template <class W>
+void check_blocks(double softcap) {
+  const size_t T = 200, NH = 2, NKV = 1, HS = 24;
+  const auto q = random_values<W>(T * NH * HS, 1), k = random_values<W>(T * NKV * HS, 2),
+             v = random_values<W>(T * NKV * HS, 3);
+  std::vector<int32_t> first_key(T);
+  for (size_t t = 0; t < T; ++t) first_key[t] = static_cast<int32_t>(t / 90 * 90);
+  for (const bool masked : {false, true}) {
+    // Queries [begin, end), as rows of `out` and `lse` (T, NH).
+    const auto run = [&](std::vector<W>& out, std::vector<float>& lse, size_t begin, size_t end) {
+      const size_t n = end - begin;
+      AttentionShape s{1, n, end, NH, NKV, HS, NH * HS, NKV * HS, end * NKV * HS, begin, nullptr};
+      if (masked) s.first_key = first_key.data() + begin;
+      s.softcap = softcap;
+      s.in_blocks = true;
+      std::vector<float> lse_here(NH * n);
+      attention_forward(out.data() + begin * NH * HS, lse_here.data(), q.data() + begin * NH * HS, k.data(),
+                        v.data(), s);
+      for (size_t h = 0; h < NH; ++h) {
+        for (size_t t = 0; t < n; ++t) lse[(begin + t) * NH + h] = lse_here[h * n + t];
+      }
+    };
+    std::vector<W> whole(T * NH * HS), parts = whole;
+    std::vector<float> whole_lse(T * NH), parts_lse = whole_lse;
+    run(whole, whole_lse, 0, T);
+    for (const size_t n : {size_t{1}, size_t{3}, size_t{4}, size_t{5}, size_t{37}, size_t{64}, size_t{130}}) {
+      for (size_t begin = 0; begin < T; begin += n) run(parts, parts_lse, begin, std::min(T, begin + n));
+      EXPECT_TRUE(same_bits(parts, whole)) << n << " queries at once" << (masked ? ", masked" : "");
+      EXPECT_TRUE(same_bits(parts_lse, whole_lse)) << n << " queries at once" << (masked ? ", masked" : "");
+    }
+  }
+}
+
+TEST(Attention, InBlocksHasTheSameBitsWhateverTheNumberOfQueries) {
+  for_each_isa([] {
+    check_blocks<float>(0);
+    check_blocks<bf16>(0);
+    check_blocks<bf16>(1.5);
   });
 }
 
@@ -327,6 +379,63 @@ TEST(Attention, NanReachesTheQueriesThatSeeIt) {
       forward(r, p, false);
       for (size_t t = at; t < p.T; ++t) EXPECT_TRUE(std::isnan(static_cast<float>(r.out[t * 16]))) << t;
       for (size_t t = 0; t < at / 64 * 64; ++t) EXPECT_FALSE(std::isnan(static_cast<float>(r.out[t * 16])));
+    }
+  });
+}
+
+// NaN in v of one position reaches the queries that see it, and at most those of which one in their block of
+// 64 sees a key of its block of 128; the scores of the others stay clean.
+void check_nan_in_v(const Problem<bf16>& p, size_t at) {
+  const size_t column = 3;
+  Problem<bf16> spoiled = p;
+  spoiled.qkv[at * p.stride() + 2 * p.HS + column] = bf16(std::numeric_limits<float>::quiet_NaN());
+  Result<bf16> clean, r;
+  forward(clean, p, false);
+  forward(r, spoiled, false);
+  EXPECT_TRUE(same_bits(r.lse, clean.lse));
+  const auto first_key = [&](size_t t) {
+    return p.first_key.empty() ? size_t{0} : static_cast<size_t>(p.first_key[t]);
+  };
+  size_t sees = 0, may_not = 0;
+  for (size_t t = 0; t < p.T; ++t) {
+    const size_t begin = t / 64 * 64, end = std::min(p.T, begin + 64);
+    bool near = false;
+    for (size_t u = begin; u < end; ++u) near = near || (first_key(u) / 128 <= at / 128 && at <= end - 1);
+    if (active_isa() == Isa::kScalar) near = first_key(t) <= at && at <= t;
+    for (size_t i = 0; i < p.HS; ++i) {
+      const bool is_nan = std::isnan(static_cast<float>(r.out[t * p.HS + i]));
+      if (i != column || !near) {
+        EXPECT_FALSE(is_nan) << t << "," << i;
+      } else if (first_key(t) <= at && at <= t) {
+        EXPECT_TRUE(is_nan) << t << "," << i;
+      }
+    }
+    sees += first_key(t) <= at && at <= t;
+    may_not += !near;
+  }
+  EXPECT_GT(sees, 0u);
+  EXPECT_GT(may_not, 0u);
+}
+
+TEST(Attention, NanInAValueReachesNoFurtherThanItsBlocks) {
+  for_each_isa([] {
+    Problem<bf16> p(1, 400, 1, 1, 16);
+    for (const size_t at : {size_t{130}, size_t{200}, size_t{399}}) check_nan_in_v(p, at);
+    for (size_t t = 0; t < p.T; ++t) p.first_key.push_back(static_cast<int32_t>(t / 50 * 50));
+    for (const size_t at : {size_t{0}, size_t{130}, size_t{200}}) check_nan_in_v(p, at);
+  });
+}
+
+TEST(Attention, ANanOfAnyPayloadInAQuerySpoilsIt) {
+  for_each_isa([] {
+    for (const float nan : odd_nans()) {
+      for (const size_t T : {size_t{3}, size_t{70}}) {  // row by row, and by blocks
+        Problem<float> p(1, T, 1, 1, 16);
+        p.qkv[2 * p.stride()] = nan;
+        Result<float> r;
+        forward(r, p, false);
+        for (size_t t = 0; t < T; ++t) EXPECT_EQ(std::isnan(r.out[t * 16]), t == 2) << t;
+      }
     }
   });
 }

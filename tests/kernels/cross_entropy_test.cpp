@@ -46,7 +46,10 @@ TEST(SoftmaxNll, IgnoredTargetHasNoLossAndNoGradient) {
 
 TEST(SoftmaxNll, NanAndInfinityAreNotHidden) {
   for_each_isa([] {
-    for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    std::vector<float> bads = odd_nans();
+    bads.push_back(std::numeric_limits<float>::quiet_NaN());
+    bads.push_back(std::numeric_limits<float>::infinity());
+    for (float bad : bads) {
       for (size_t at : {0u, 3u, 16u, 36u}) {
         auto logits = random_values<float>(37, 1);
         logits[at] = bad;
@@ -126,6 +129,33 @@ TEST(HeadLoss, AgreesWithDoubleOverSeveralChunks) {
     check_head_against_double<bf16>(2.0 * 0x1p-8, 0);
     check_head_against_double<bf16>(2.0 * 0x1p-8, 2.5);
   });
+}
+
+// Over more than one chunk of rows, with what depends on every sum that the threads share out.
+template <class W>
+void check_head_threads(double softcap) {
+  const size_t V = 65, rows = head_chunk_rows(V) + 44, C = 24;
+  const auto x = random_values<W>(rows * C, 1), head = random_values<W>(V * C, 2, 0.3);
+  std::vector<int32_t> targets(rows);
+  for (size_t r = 0; r < rows; ++r) targets[r] = static_cast<int32_t>(r % (V + 1)) - 1;
+  const OutputHead<W> output{head.data(), C, V, softcap, {}};
+  expect_same_bits_for_any_threads([&] {
+    std::vector<double> nll(rows), alone(rows);
+    std::vector<float> dx(rows * C), dhead(V * C, 1.0f);
+    head_loss_backward<W>(nll.data(), dx.data(), {dhead.data()}, x.data(), output, targets.data(), 0.3f,
+                          rows);
+    head_loss_forward<W>(alone.data(), x.data(), output, targets.data(), rows);
+    for (const auto& more : {alone, to_double(dx), to_double(dhead)})
+      nll.insert(nll.end(), more.begin(), more.end());
+    return nll;
+  });
+}
+
+TEST(HeadLoss, HasTheSameBitsForAnyNumberOfThreads) {
+  for (const double softcap : {0.0, 2.5}) {
+    check_head_threads<float>(softcap);
+    check_head_threads<bf16>(softcap);
+  }
 }
 
 }  // namespace

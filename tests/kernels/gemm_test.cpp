@@ -68,8 +68,8 @@ TEST_P(Gemm, MatchesReferenceAroundVectorWidths) {
 }
 
 TEST_P(Gemm, MatchesReferenceAcrossBlocks) {
-  // Block depths are 256 units of K, 256 or 512 elements, packed 1024 units at a time; tiles are up to 96 x
-  // 1024.
+  // Blocks are up to 512 units of K deep, 512 or 1024 elements, packed 1024 units at a time; tiles are up to
+  // 96 x 1024.
   sweep({{20, 33, 255},
          {20, 33, 257},
          {9, 20, 511},
@@ -85,9 +85,50 @@ TEST_P(Gemm, MatchesReferenceAcrossBlocks) {
         2);
 }
 
+TEST_P(Gemm, MatchesReferenceWhereBIsPackedInParts) {
+  // At once 2 Mi units of B, more than two thousand columns of 1024 units; a bf16 C has all of K packed.
+  const DType f = DType::kF32, h = DType::kBf16;
+  check({9, 2100, 1030, false, true, f, f, f, f, AddendKind::kSelf});
+  check({9, 2100, 2060, true, false, h, h, f, h, AddendKind::kOther});
+  check({7, 1100, 4100, false, false, h, h, h, h, AddendKind::kSelf});
+  check({7, 600, 4100, false, true, h, f, h, f, AddendKind::kNone});
+}
+
 TEST_P(Gemm, MatchesReferenceForFewRows) {
   for (size_t M = 1; M <= 5; ++M)
     sweep({{M, 1, 1}, {M, 3, 40}, {M, 259, 65}, {M, 600, 100}, {M, 70, 2050}}, 3);
+}
+
+// What all others are held to, by hand: a (2,3) b (3,2) + 0.5 addend, for each transpose, with gaps.
+TEST(GemmRef, IsTheProductOfItsDefinition) {
+  const double a[2][3] = {{1, 2, 3}, {4, 5, 6}}, b[3][2] = {{7, -8}, {9, 10}, {-11, 12}};
+  // 7 + 18 - 33 = -8, -8 + 20 + 36 = 48; 28 + 45 - 66 = 7, -32 + 50 + 72 = 90.
+  const double addend[2][2] = {{100, 20}, {-6, 1}}, expected[2][2] = {{42, 58}, {4, 90.5}};
+  for (const DType type : {DType::kF64, DType::kF32, DType::kBf16}) {
+    for (const bool ta : {false, true}) {
+      for (const bool tb : {false, true}) {
+        Matrix A(ta ? 3 : 2, ta ? 2 : 3, type, 1), B(tb ? 2 : 3, tb ? 3 : 2, type, 2), other(2, 2, type, 3),
+            c(2, 2, type, 4);
+        for (size_t i = 0; i < 2; ++i) {
+          for (size_t k = 0; k < 3; ++k) {
+            A.set(ta ? k * A.ld() + i : i * A.ld() + k, a[i][k]);
+            B.set(tb ? i * B.ld() + k : k * B.ld() + i, b[k][i]);
+          }
+          for (size_t j = 0; j < 2; ++j) other.set(i * other.ld() + j, addend[i][j]);
+        }
+        const Matrix before = c;
+        gemm_ref(2, 2, 3, A.in(ta), B.in(tb), c.out(), type, {other.data(), other.ld(), 0.5});
+        for (size_t i = 0; i < 2; ++i) {
+          for (size_t j = 0; j < 2; ++j)
+            EXPECT_EQ(c.at(i, j), expected[i][j]) << dtype_name(type) << ta << tb;
+          for (size_t j = 2; j < c.ld(); ++j) EXPECT_EQ(c.at(i, j), before.at(i, j));
+        }
+        gemm_ref(2, 2, 3, A.in(ta), B.in(tb), c.out(), type);
+        EXPECT_EQ(c.at(0, 0), -8);
+        EXPECT_EQ(c.at(1, 1), 90);
+      }
+    }
+  }
 }
 
 TEST_P(Gemm, WithoutProductsGivesTheAddend) {

@@ -16,8 +16,10 @@
 #include "core/buffer.h"
 #include "core/log.h"
 #include "core/threads.h"
+#include "kernels/attention_tiles.h"
 #include "kernels/gemm_testing.h"
 #include "kernels/isa.h"
+#include "kernels/tile_trust.h"
 #include "support/expect_error.h"
 
 namespace fathom {
@@ -113,28 +115,88 @@ TEST_P(GemmTiles, MatchesReferenceAcrossBlocks) {
   sweep_bf16({{35, 17, 4200}, {150, 40, 2100}, {261, 40, 40}, {33, 780, 70}, {300, 270, 300}}, 1);
 }
 
+TEST_P(GemmTiles, MatchesReferenceWhereBIsPackedInParts) {
+  // Room for one panel of this depth, two, or all but a part of the last.
+  const DType f = DType::kF32, h = DType::kBf16;
+  for (const size_t columns : {32, 64, 96}) {
+    for (const Case& s : {Case{37, 101, 70, false, true, h, h, h, h, AddendKind::kOther},
+                          Case{37, 101, 70, true, false, f, f, f, h, AddendKind::kSelf},
+                          Case{5, 101, 2100, false, true, h, h, f, h, AddendKind::kOther},
+                          Case{5, 101, 2100, true, false, h, h, h, h, AddendKind::kSelf}}) {
+      // A float C has its depth packed in two parts from 2048 on.
+      const size_t depth = s.c == f && s.K > 2048 ? 1536 : s.K;
+      kernels_.packed_bytes = 2 * columns * depth;
+      check(s, product());
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// Stores of a product, without its sums.
+size_t stores = 0, streams = 0;
+void only_store(const TileBlock& block, StoreSums store) {
+  if (block.done) store(block.sums, block.rows, block.cols, block.out);
+}
+void count_store(const float*, size_t, size_t, const Store&) { ++stores; }
+void count_stream(const float*, size_t, size_t, const Store&) { ++streams; }
+
+TEST(GemmTilesStores, GoPastTheCachesOnceAndForLargeResultsOnly) {
+  TileKernels kernels = emulated_tile_kernels(plain_tile_packing());
+  kernels.multiply = only_store;
+  kernels.packing.store = count_store;
+  kernels.packing.stream = count_stream;
+  constexpr size_t kM = 264, kN = 1024, kBlocks = 9 * 32;  // floats: more than a mebibyte; bf16: less
+  const auto run = [&](size_t M, size_t K, DType c, bool adds) {
+    const Buffer<bf16> a(M * K), b(kN * K);
+    Buffer<float> out(M * kN);
+    stores = streams = 0;
+    set_num_threads(1);
+    multiply_on_tiles(kernels, M, kN, K, {a.data(), DType::kBf16, K}, {b.data(), DType::kBf16, K, true},
+                      {out.data(), c, kN}, adds ? Addend{out.data(), kN} : Addend{});
+    set_num_threads(0);
+  };
+  run(kM, 70, DType::kF32, false);
+  EXPECT_EQ(streams, kBlocks);
+  EXPECT_EQ(stores, 0u);
+  run(kM, 70, DType::kF32, true);
+  EXPECT_EQ(streams, 0u);
+  EXPECT_EQ(stores, kBlocks);
+  run(kM, 70, DType::kBf16, false);
+  EXPECT_EQ(streams, 0u);
+  run(kM, 2100, DType::kF32, false);  // partial sums are read back
+  EXPECT_EQ(streams, 0u);
+  EXPECT_EQ(stores, 2 * kBlocks);
+  run(3 * kM, 2100, DType::kBf16, false);  // and stay beside the tile here
+  EXPECT_GT(streams, 0u);
+  EXPECT_EQ(stores, 0u);
+}
+
 // What is larger than a mebibyte goes past the caches: with the same bits as two halves, which do not.
 TEST_P(GemmTiles, LargeResultsHaveTheBitsOfTheirHalves) {
-  constexpr size_t kHalf = 264, kN = 1024, kK = 70;
-  const Matrix a(2 * kHalf, kK, DType::kBf16, 1), b(kN, kK, DType::kBf16, 2);
-  const auto compare = [&]<class T>(T) {
-    Buffer<T> whole(2 * kHalf * kN), halves(2 * kHalf * kN);
-    multiply_on_tiles(kernels_, 2 * kHalf, kN, kK, a.in(false), b.in(true), {whole.data(), dtype_of<T>(), kN},
-                      {});
-    for (const size_t row : {size_t{0}, kHalf}) {
-      MatrixIn rows = a.in(false);
-      rows.data = static_cast<const bf16*>(rows.data) + row * rows.ld;
-      multiply_on_tiles(kernels_, kHalf, kN / 2, kK, rows, b.in(true),
-                        {halves.data() + row * kN, dtype_of<T>(), kN}, {});
-      MatrixIn columns = b.in(true);
-      columns.data = static_cast<const bf16*>(columns.data) + kN / 2 * columns.ld;
-      multiply_on_tiles(kernels_, kHalf, kN / 2, kK, rows, columns,
-                        {halves.data() + row * kN + kN / 2, dtype_of<T>(), kN}, {});
-    }
-    EXPECT_EQ(std::memcmp(whole.data(), halves.data(), whole.size() * sizeof(T)), 0);
+  constexpr size_t kHalf = 264, kN = 1024;
+  const auto check_depth = [&](size_t kK) {
+    const Matrix a(2 * kHalf, kK, DType::kBf16, 1), b(kN, kK, DType::kBf16, 2);
+    const auto compare = [&]<class T>(T) {
+      Buffer<T> whole(2 * kHalf * kN), halves(2 * kHalf * kN);
+      multiply_on_tiles(kernels_, 2 * kHalf, kN, kK, a.in(false), b.in(true),
+                        {whole.data(), dtype_of<T>(), kN}, {});
+      for (const size_t row : {size_t{0}, kHalf}) {
+        MatrixIn rows = a.in(false);
+        rows.data = static_cast<const bf16*>(rows.data) + row * rows.ld;
+        multiply_on_tiles(kernels_, kHalf, kN / 2, kK, rows, b.in(true),
+                          {halves.data() + row * kN, dtype_of<T>(), kN}, {});
+        MatrixIn columns = b.in(true);
+        columns.data = static_cast<const bf16*>(columns.data) + kN / 2 * columns.ld;
+        multiply_on_tiles(kernels_, kHalf, kN / 2, kK, rows, columns,
+                          {halves.data() + row * kN + kN / 2, dtype_of<T>(), kN}, {});
+      }
+      EXPECT_EQ(std::memcmp(whole.data(), halves.data(), whole.size() * sizeof(T)), 0);
+    };
+    compare(bf16());
+    compare(0.0f);
   };
-  compare(bf16());
-  compare(0.0f);
+  check_depth(70);
+  if (GetParam() == Way::kAmx) check_depth(2100);  // partial sums in C; too long for emulated tiles
 }
 
 TEST_P(GemmTiles, MatchesReferenceInTheThreeProductsOfALayer) {
@@ -267,41 +329,162 @@ TEST_P(GemmTiles, AgreeWithTheReferenceWhenAsked) { EXPECT_TRUE(tiles_agree_with
 INSTANTIATE_TEST_SUITE_P(Ways, GemmTiles, ::testing::Values(Way::kPlain, Way::kAvx512Packing, Way::kAmx),
                          [](const auto& info) { return name_of(info.param); });
 
-// Faults that a processor could have, or we: each must be seen.
-void multiply_with_a_wrong_sum(const TileBlock& block, StoreSums store) {
+// Faults that a processor could have, or we: each must be seen by itself.
+enum class Fault {
+  kNone,
+  kSums,              // all blocks
+  kAddedSums,         // blocks that begin with sums
+  kOneRowOfTiles,     // blocks of one tile down,
+  kOneColumnOfTiles,  // or across
+  kRowsAsTheyAre,     // an A that is not packed
+  kPacking,
+  kStore,
+};
+
+// What the faulty functions do wrong: these cannot capture.
+Fault fault = Fault::kNone;
+DType faulty_type = DType::kF32;
+bool faulty_acc = false, faulty_addend = false, faulty_whole = false;
+
+bool is_faulty(const TileBlock& block) {
+  switch (fault) {
+    case Fault::kSums:
+      return true;
+    case Fault::kAddedSums:
+      return block.adds;
+    case Fault::kOneRowOfTiles:
+      return block.rows <= kTileRows;
+    case Fault::kOneColumnOfTiles:
+      return block.cols <= kTileUnits;
+    case Fault::kRowsAsTheyAre:
+      return block.a_stride != kTileRowBytes;
+    default:
+      return false;
+  }
+}
+void multiply_with_a_fault(const TileBlock& block, StoreSums store) {
   TileBlock sums_only = block;
   sums_only.done = false;
   emulated_tile_kernels(plain_tile_packing()).multiply(sums_only, store);
-  if (block.rows == kStrip) block.sums[(kStrip - 1) * kStrip] += 0.01f;
+  if (is_faulty(block)) block.sums[(block.rows - 1) * kStrip + block.cols - 1] += 0.25f;
   if (block.done) store(block.sums, block.rows, block.cols, block.out);
 }
-void pack_b_like_a(uint32_t* to, Source from, size_t extent, size_t k) {
-  plain_tile_packing().a_across(to, from, extent, k);
+
+template <PackTiles TilePacking::*pack>
+void pack_with_a_fault(uint32_t* to, Source from, size_t extent, size_t k) {
+  (plain_tile_packing().*pack)(to, from, extent, k);
+  if (from.dtype == faulty_type) to[0] ^= 0x80008000u;  // signs
+}
+template <StoreSums TilePacking::*put>
+void store_with_a_fault(const float* sums, size_t rows, size_t cols, const Store& s) {
+  (plain_tile_packing().*put)(sums, rows, cols, s);
+  const bool here = s.dtype == faulty_type && (s.acc != nullptr) == faulty_acc &&
+                    (s.addend != nullptr) == faulty_addend && (cols == kStrip) == faulty_whole;
+  if (!here) return;
+  auto* last = static_cast<std::byte*>(s.out) + ((rows - 1) * s.ld + cols - 1) * dtype_size(s.dtype);
+  std::memset(last, 0, dtype_size(s.dtype));
 }
 
-TEST(GemmTilesCheck, SeesWrongProductsAndWrongPacking) {
-  TileKernels wrong = emulated_tile_kernels(plain_tile_packing());
-  wrong.multiply = multiply_with_a_wrong_sum;
-  EXPECT_FALSE(tiles_agree_with_reference(wrong));
-  wrong = emulated_tile_kernels(plain_tile_packing());
-  wrong.packing.b_across = pack_b_like_a;
-  EXPECT_FALSE(tiles_agree_with_reference(wrong));
+TileKernels faulty_kernels(Fault kind) {
+  fault = kind;
+  TileKernels kernels = emulated_tile_kernels(plain_tile_packing());
+  kernels.multiply = multiply_with_a_fault;
+  return kernels;
 }
 
-TEST(GemmTilesCheck, WarnsOnceWhereTheyAreWrong) {
+TEST(GemmTilesCheck, SeesEachKindOfWrongProduct) {
+  EXPECT_TRUE(tiles_agree_with_reference(faulty_kernels(Fault::kNone)));
+  for (const Fault kind : {Fault::kSums, Fault::kAddedSums, Fault::kOneRowOfTiles, Fault::kOneColumnOfTiles,
+                           Fault::kRowsAsTheyAre})
+    EXPECT_FALSE(tiles_agree_with_reference(faulty_kernels(kind))) << static_cast<int>(kind);
+}
+
+TEST(GemmTilesCheck, SeesEachKindOfWrongPacking) {
+  for (const DType type : {DType::kF32, DType::kBf16}) {
+    faulty_type = type;
+    const auto sees = [&](PackTiles TilePacking::*which, PackTiles faulty) {
+      TileKernels kernels = faulty_kernels(Fault::kPacking);
+      kernels.packing.*which = faulty;
+      return !tiles_agree_with_reference(kernels);
+    };
+    EXPECT_TRUE(sees(&TilePacking::a_along, pack_with_a_fault<&TilePacking::a_along>)) << dtype_name(type);
+    EXPECT_TRUE(sees(&TilePacking::a_across, pack_with_a_fault<&TilePacking::a_across>)) << dtype_name(type);
+    EXPECT_TRUE(sees(&TilePacking::b_along, pack_with_a_fault<&TilePacking::b_along>)) << dtype_name(type);
+    EXPECT_TRUE(sees(&TilePacking::b_across, pack_with_a_fault<&TilePacking::b_across>)) << dtype_name(type);
+  }
+}
+
+TEST(GemmTilesCheck, SeesEachKindOfWrongStore) {
+  for (int kind = 0; kind < 16; ++kind) {
+    faulty_type = (kind & 1) != 0 ? DType::kF32 : DType::kBf16;
+    faulty_acc = (kind & 2) != 0;
+    faulty_addend = (kind & 4) != 0;
+    faulty_whole = (kind & 8) != 0;
+    TileKernels kernels = faulty_kernels(Fault::kStore);
+    kernels.packing.store = store_with_a_fault<&TilePacking::store>;
+    EXPECT_FALSE(tiles_agree_with_reference(kernels)) << kind;
+    if (faulty_acc || faulty_addend || !faulty_whole) continue;  // go the way of the others
+    kernels = faulty_kernels(Fault::kStore);
+    kernels.packing.stream = store_with_a_fault<&TilePacking::stream>;
+    EXPECT_FALSE(tiles_agree_with_reference(kernels)) << kind << " streamed";
+  }
+}
+
+// What the machine has of attention on tiles, with a fault in one of its results.
+enum class AttentionFault { kNone, kOut, kLse, kDq, kDk, kDv };
+AttentionFault attention_fault = AttentionFault::kNone;
+
+void forward_with_a_fault(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
+                          const AttentionShape& s, const ForwardPart& part, float* scratch) {
+  emulated_attention().forward(out, lse, q, k, v, s, part, scratch);
+  if (attention_fault == AttentionFault::kOut) out[s.Tq * s.NH * s.HS - 1] = bf16(1.0f);
+  if (attention_fault == AttentionFault::kLse) lse[s.NH * s.Tq - 1] += 0.01f;
+}
+void backward_with_a_fault(const TileGradients& a, const AttentionShape& s, size_t b, size_t g, size_t heads,
+                           float* scratch) {
+  emulated_attention().backward(a, s, b, g, heads, scratch);
+  bf16* const results[] = {a.dq, a.dk, a.dv};
+  const auto which = static_cast<size_t>(attention_fault) - static_cast<size_t>(AttentionFault::kDq);
+  if (attention_fault >= AttentionFault::kDq) results[which][(s.Tq - 1) * s.q_stride] = bf16(4.0f);
+}
+constexpr TileAttention kFaultyAttention{forward_with_a_fault, backward_with_a_fault};
+
+class TileTrustTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!has(Isa::kAvx512Bf16)) GTEST_SKIP() << "this machine lacks avx512_bf16";
+    attention_fault = AttentionFault::kNone;
+  }
+};
+
+TEST_F(TileTrustTest, SeesEachKindOfWrongAttention) {
+  EXPECT_TRUE(tiles_agree_with_reference(kFaultyAttention));
+  if (has(Isa::kAmx)) {
+    EXPECT_TRUE(tiles_agree_with_reference(amx_attention()));
+  }
+  for (const auto kind : {AttentionFault::kOut, AttentionFault::kLse, AttentionFault::kDq,
+                          AttentionFault::kDk, AttentionFault::kDv}) {
+    attention_fault = kind;
+    EXPECT_FALSE(tiles_agree_with_reference(kFaultyAttention)) << static_cast<int>(kind);
+  }
+}
+
+TEST_F(TileTrustTest, WarnsOnceWhereTheyAreWrong) {
   std::vector<std::string> warnings;
   const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { warnings.push_back(text); });
-  TileKernels kernels = emulated_tile_kernels(plain_tile_packing());
-  TileTrust right, wrong;
-  EXPECT_TRUE(right.allows(kernels));
+  TileTrust right, wrong, wrong_attention;
+  EXPECT_TRUE(right.allows(faulty_kernels(Fault::kNone), kFaultyAttention));
   EXPECT_TRUE(warnings.empty());
-  kernels.multiply = multiply_with_a_wrong_sum;
-  EXPECT_TRUE(right.allows(kernels));  // not asked again
-  EXPECT_FALSE(wrong.allows(kernels));
-  EXPECT_FALSE(wrong.allows(kernels));
+  EXPECT_TRUE(right.allows(faulty_kernels(Fault::kSums), kFaultyAttention));  // not asked again
+  EXPECT_FALSE(wrong.allows(faulty_kernels(Fault::kSums), kFaultyAttention));
+  EXPECT_FALSE(wrong.allows(faulty_kernels(Fault::kNone), kFaultyAttention));
+  EXPECT_EQ(warnings.size(), 1u);
+  attention_fault = AttentionFault::kDk;
+  EXPECT_FALSE(wrong_attention.allows(faulty_kernels(Fault::kNone), kFaultyAttention));
   set_log_sink(before);
-  ASSERT_EQ(warnings.size(), 1u);
-  EXPECT_NE(warnings[0].find("AMX tiles are wrong"), std::string::npos) << warnings[0];
+  ASSERT_EQ(warnings.size(), 2u);
+  for (const std::string& warning : warnings)
+    EXPECT_NE(warning.find("AMX tiles are wrong"), std::string::npos) << warning;
 }
 
 TEST(EmulatedTiles, RefuseWhatTheProcessorRefuses) {

@@ -2,6 +2,7 @@
 // What the kernel tests share: random inputs, comparisons that fail on NaN, loops over instruction sets and
 // thread counts, finite differences.
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -49,19 +50,36 @@ std::vector<double> to_double(const std::vector<W>& values) {
   return wide;
 }
 
-/// |actual - expected| <= relative * |expected| + absolute for every element; a NaN on one side alone fails.
+enum class Nan { kFails, kEqualsNan };
+
+/// Whether |actual - expected| <= relative * |expected| + absolute. An infinity is only near itself, a NaN
+/// near nothing, or near another where `nan` says so.
+inline bool is_close(double actual, double expected, double relative, double absolute,
+                     Nan nan = Nan::kFails) {
+  if (std::isnan(expected)) return nan == Nan::kEqualsNan && std::isnan(actual);
+  if (std::isinf(expected)) return actual == expected;
+  return std::abs(actual - expected) <= relative * std::abs(expected) + absolute;
+}
+
+/// is_close for every element.
 template <class A, class E>
 void expect_close(const std::vector<A>& actual, const std::vector<E>& expected, double relative,
-                  double absolute, const std::string& what) {
+                  double absolute, const std::string& what, Nan nan = Nan::kFails) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
   for (size_t i = 0; i < actual.size(); ++i) {
     const double a = static_cast<double>(actual[i]), e = static_cast<double>(expected[i]);
-    if (std::isnan(a) && std::isnan(e)) continue;
-    if (a == e) continue;  // infinities
-    ASSERT_TRUE(std::abs(a - e) <= relative * std::abs(e) + absolute)
+    ASSERT_TRUE(is_close(a, e, relative, absolute, nan))
         << what << "[" << i << "] = " << a << ", expected " << e << ", allowed "
         << relative * std::abs(e) + absolute;
   }
+}
+
+/// NaNs whose payloads are not those of quiet_NaN(): of the lowest bit, of all bits, and negative.
+inline std::vector<float> odd_nans() {
+  std::vector<float> nans;
+  for (const uint32_t bits : {0x7f800001u, 0x7fffffffu, 0xffffffffu})
+    nans.push_back(std::bit_cast<float>(bits));
+  return nans;
 }
 
 template <class T>

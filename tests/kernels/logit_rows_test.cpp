@@ -70,5 +70,15 @@ TEST(LogitRows, TopPlacesAreTheHighestWithTheLowerFirstOnATie) {
   });
 }
 
+TEST(LogitRows, TopPlacesCanBeNone) {
+  for_each_isa([] {
+    const auto z = random_values<float>(200, 1);
+    size_t top = 99;
+    EXPECT_EQ(top_places(&top, 0, z.data(), z.size()), 0u);
+    EXPECT_EQ(top_places_ref(&top, 0, z.data(), z.size()), 0u);
+    EXPECT_EQ(top, 99u);
+  });
+}
+
 }  // namespace
 }  // namespace fathom

@@ -34,6 +34,11 @@ TEST(Softcap, LimitsAndNan) {
     EXPECT_EQ(x[2], 50.0f);
     EXPECT_TRUE(std::isnan(x[3]));
     EXPECT_EQ(x[4], 0.0f);
+    for (const float odd : odd_nans()) {
+      float y = odd;
+      softcap_forward(&y, 50.0f, 1);
+      EXPECT_TRUE(std::isnan(y)) << std::hex << std::bit_cast<uint32_t>(odd);
+    }
   });
 }
 

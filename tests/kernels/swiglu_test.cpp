@@ -62,6 +62,30 @@ TEST(SwiGlu, ExtremeGatesGiveTheLimits) {
   });
 }
 
+// What is not finite, or becomes so on the way, forward and backward, as in the reference.
+TEST(SwiGlu, ExtremeGatesAreTheReferences) {
+  const float inf = std::numeric_limits<float>::infinity();
+  std::vector<float> gate{-inf, -1e38f, -1e30f, -1e10f, -95.0f, 95.0f, 1e10f, 1e38f, inf};
+  for (const float nan : odd_nans()) gate.push_back(nan);
+  const size_t F = gate.size();
+  for (const GateActivation f : {GateActivation::kSilu, GateActivation::kGeluTanh}) {
+    for_each_isa([&] {
+      std::vector<float> gate_up(gate), act(F), act_ref(F), dgate_up(2 * F), dgate_up_ref(2 * F);
+      gate_up.resize(2 * F, 1.0f);
+      const std::vector<float> dact(F, 1.0f);
+      swiglu_forward_ref(act_ref.data(), gate_up.data(), 1, F, f);
+      swiglu_forward(act.data(), gate_up.data(), 1, F, f);
+      expect_close(act, act_ref, kTolerance, 1e-36, "act", Nan::kEqualsNan);
+      swiglu_backward_ref(dgate_up_ref.data(), dact.data(), gate_up.data(), 1, F, f);
+      swiglu_backward(dgate_up.data(), dact.data(), gate_up.data(), 1, F, f);
+      expect_close(dgate_up, dgate_up_ref, kTolerance, 1e-36, "dgate_up", Nan::kEqualsNan);
+      EXPECT_EQ(act[1], 0.0f);
+      EXPECT_TRUE(std::signbit(act[1]));
+      for (size_t i : {size_t{0}, F - 3, F - 2, F - 1}) EXPECT_TRUE(std::isnan(act[i])) << gate[i];
+    });
+  }
+}
+
 TEST(SwiGlu, GeluIsTheFormulaOfItsPaper) {
   for (const double g : {-4.0, -0.7, 0.0, 0.3, 2.5}) {
     const std::vector<double> gate_up{g, 2.0};

@@ -1,0 +1,82 @@
+#include "core/temporary_path.h"
+
+#include <filesystem>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "core/file.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string partial(const std::string& stem) { return stem + ".partial-" + std::to_string(::getpid()); }
+
+TEST(TemporaryPath, LiesBesideItsTargetAndIsGoneWithoutCommit) {
+  const test::TempFolder folder;
+  {
+    const TemporaryPath temporary(folder / "model.gguf");
+    EXPECT_EQ(temporary.path(), folder / (partial("model") + ".gguf"));
+    write_text_file(temporary.path(), "half");
+  }
+  {
+    const TemporaryPath temporary(folder / "model");
+    fs::create_directories(temporary.path() / "inside");
+    write_text_file(temporary.path() / "inside/x", "half");
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(TemporaryPath, BecomesItsTarget) {
+  const test::TempFolder folder;
+  {
+    TemporaryPath temporary(folder / "model");
+    fs::create_directories(temporary.path());
+    write_text_file(temporary.path() / "x", "whole");
+    temporary.commit();
+  }
+  EXPECT_EQ(read_text_file(folder / "model/x"), "whole");
+  EXPECT_FALSE(fs::exists(folder / partial("model")));
+}
+
+TEST(TemporaryPath, OfAFolderWithASlashIsBesideItToo) {
+  const test::TempFolder folder;
+  fs::create_directories(folder / "model");  // empty: may be replaced
+  {
+    TemporaryPath temporary(folder / "model/");
+    EXPECT_EQ(temporary.path(), folder / partial("model"));
+    fs::create_directories(temporary.path());
+    write_text_file(temporary.path() / "x", "whole");
+    temporary.commit();
+  }
+  EXPECT_EQ(read_text_file(folder / "model/x"), "whole");
+  EXPECT_EQ(without_trailing_slash("a/b/"), "a/b");
+  EXPECT_EQ(without_trailing_slash("a/b"), "a/b");
+}
+
+TEST(TemporaryPath, ClearsWhatAnInterruptedRunLeft) {
+  const test::TempFolder folder;
+  write_text_file(folder / partial("model"), "of a process with the same number");
+  const TemporaryPath temporary(folder / "model");
+  EXPECT_FALSE(fs::exists(temporary.path()));
+}
+
+TEST(TemporaryPath, DoesNotReplaceWhatIsThere) {
+  const test::TempFolder folder;
+  fs::create_directories(folder / "model");
+  write_text_file(folder / "model/x", "theirs");
+  {
+    TemporaryPath temporary(folder / "model");
+    fs::create_directories(temporary.path());
+    EXPECT_ERROR(temporary.commit(), ErrorCode::kFailed, (folder / "model").c_str(), "can't be put in place");
+  }
+  EXPECT_EQ(read_text_file(folder / "model/x"), "theirs");
+  EXPECT_FALSE(fs::exists(folder / partial("model")));
+}
+
+}  // namespace
+}  // namespace fathom
