@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/model_loading.h"
 #include "cli/text_input.h"
+#include "core/error.h"
 #include "probe/dump.h"
 
 namespace fathom::cli {
@@ -20,14 +21,25 @@ struct Options {
   uint64_t memory = 0;
 };
 
+// A window of --data, or one behind a BOS, may hold one id more than the context: the last input's target. A
+// sequence of --token-ids is run as it was given.
+void cut_targets(TokenSequences& sequences, size_t context, bool given) {
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    if (sequences[s].size() <= context) continue;
+    if (given || sequences[s].size() > context + 1)
+      usage_error(fmt::format("sequence {} has {} ids, more than the model's context of {}", s + 1,
+                              sequences[s].size(), context),
+                  "cut it");
+    sequences[s].resize(context);
+  }
+}
+
 template <class W>
 void dump(const Options& o) {
   OpenedModel<W> m = open_model<W>(o.model, granted_memory(o.memory));
   const std::vector<DumpEntry> entries = parse_dump_entries(o.layers, o.points, m.config.num_hidden_layers);
   TokenSequences sequences = read_sequences(o.input, m.folder, m.config);
-  for (auto& ids : sequences) {  // a window may hold one id more, the last input's target
-    if (ids.size() > m.config.max_position_embeddings) ids.resize(m.config.max_position_embeddings);
-  }
+  cut_targets(sequences, m.config.max_position_embeddings, !o.input.token_ids.empty());
   const auto positions = parse_positions(o.positions, sequences);
   const auto progress = make_progress();
   const DumpResult r = dump_streams(*m.transformer, sequences, positions, entries, o.batch, o.out, *progress);

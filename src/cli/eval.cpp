@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
+#include "cli/stderr_text.h"
 #include "cli/task_options.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -68,10 +69,10 @@ void print_warnings(const TaskResult& r, const PreparedTask& task) {
 void print_perplexity(const PerplexityResult& r) {
   fmt::print(
       "perplexity ({}): {} tokens scored in {} windows\n"
-      "  loss {:.4f} +- {:.4f} nats a token, token perplexity {:.4f} +- {:.4f} (over {})\n"
+      "  loss {:.4f} +- {} nats a token, token perplexity {:.4f} +- {} (over {})\n"
       "  word perplexity {:.4f}, byte perplexity {:.4f}, {:.4f} bits a byte\n",
-      convention_text(r.settings), r.tokens, r.windows, r.loss, r.loss_stderr, r.token_perplexity(),
-      r.token_perplexity() * r.loss_stderr,
+      convention_text(r.settings), r.tokens, r.windows, r.loss, stderr_text(r.loss_stderr),
+      r.token_perplexity(), stderr_text(r.token_perplexity() * r.loss_stderr),
       r.settings.convention == PerplexitySettings::Convention::kLlamaCpp ? "tokens" : "windows",
       r.word_perplexity(), r.byte_perplexity(), r.bits_per_byte());
 }

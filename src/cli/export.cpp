@@ -126,6 +126,13 @@ fs::path target_of(const Options& o, ExportFormat format) {
   return out.extension() == ".gguf" ? out : out / "model.gguf";
 }
 
+// What the model is called in a GGUF file: "Smol-1.7B" of a folder, "a" of a.gguf, "x" of "x/".
+std::string name_of(const std::string& model) {
+  fs::path path = fs::absolute(model).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return (is_gguf(path) ? path.stem() : path.filename()).string();
+}
+
 void run(const Options& o) {
   const fs::path model = resolve_model(o.model);
   const ModelConfig config = read_config(model);
@@ -135,7 +142,7 @@ void run(const Options& o) {
   options.fold = o.fold;
   if (!o.type.empty()) options.type = parse_type(o.type);
   const fs::path out = target_of(o, options.format);
-  options.name = fs::absolute(o.model).lexically_normal().stem().string();
+  options.name = name_of(o.model);
   const bool with_tokenizer = !o.no_tokenizer && has_tokenizer(model);
   if (!with_tokenizer && !o.no_tokenizer)
     log_warning(o.model + " has no tokenizer: the export has none either");

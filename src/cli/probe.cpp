@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -15,9 +16,11 @@
 #include "cli/text_input.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "io/stored_parameters.h"
 #include "probe/diagnosis.h"
 #include "probe/diagnosis_forecast.h"
 #include "probe/sequence_batches.h"
+#include "probe/usefulness.h"
 #include "report/table.h"
 #include "train/machine.h"
 
@@ -31,6 +34,7 @@ struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
   std::string model, level = "full", dtype = "fp32", resume_dir, html, sweep;
   uint64_t memory = 0;
+  bool exact_identity = false;
   std::vector<std::string> metrics;
   TextInput input;
   DiagnosisOptions diagnosis;
@@ -66,6 +70,11 @@ void print_table(const json& result) {
   fmt::print("{}", table.text());
 }
 
+// JSON has no form for what is not finite: null.
+std::string number_of(const json& value, int digits) {
+  return value.is_number() ? fmt::format("{:.{}f}", value.get<double>(), digits) : "not finite";
+}
+
 size_t longest(const TokenSequences& sequences) {
   size_t T = 1;
   for (const auto& sequence : sequences) T = std::max(T, sequence.size() - 1);
@@ -76,11 +85,14 @@ size_t longest(const TokenSequences& sequences) {
 // model read for each, then as much of the weights as there is room for.
 struct MemoryShare {
   size_t budget = 0, weights = 0, pass_rows = 0, rows = 0;
+  size_t spare = 0;  // for least squares, or gradients over several passes
   DiagnosisMemory diagnosis;
 };
 
+// Of a diagnosis that goes on `kept` are the cuts of its text, which it keeps.
 template <class W>
-MemoryShare share_memory(const Options& o, const ModelConfig& config, const TokenSequences& sequences) {
+MemoryShare share_memory(const Options& o, const ModelConfig& config, const TokenSequences& sequences,
+                         std::optional<size_t> kept) {
   const size_t T = longest(sequences), all_rows = SequenceBatches::by_rows(sequences, 0).most_rows();
   const size_t least = StreamedWeights<W>::least_bytes(config);
   MemoryShare m;
@@ -95,10 +107,33 @@ MemoryShare share_memory(const Options& o, const ModelConfig& config, const Toke
                                           : "try a smaller --seq or --batch");
   }
   const size_t per_row = m.diagnosis.per_row - m.diagnosis.spilled_per_row;
-  const size_t fitting = m.budget > needed ? T + (m.budget - needed) / per_row : T;
-  m.pass_rows = fitting >= all_rows ? 0 : fitting;
-  m.rows = SequenceBatches::by_rows(sequences, m.pass_rows).most_rows();
-  const size_t taken = m.diagnosis.bytes(m.rows);
+  const auto cut = [&] {
+    const size_t streams = m.budget > needed + m.spare ? (m.budget - needed - m.spare) / per_row : 0;
+    m.pass_rows = kept.value_or(T + streams >= all_rows ? 0 : T + streams);
+    const SequenceBatches batches = SequenceBatches::by_rows(sequences, m.pass_rows);
+    m.rows = batches.most_rows();
+    return batches.count();
+  };
+  cut();
+  // What is large and finds room beside the streams of one sequence gets it before those of more; beside
+  // those of a pass whose cuts are kept.
+  const size_t streams_and_least = kept ? least + m.diagnosis.bytes(m.rows) : needed;
+  const auto spare_for = [&](size_t bytes) {
+    if (streams_and_least + bytes <= m.budget) m.spare = std::max(m.spare, bytes);
+  };
+  if (has_tokens_to_fit(sequences, config.hidden_size)) spare_for(m.diagnosis.usefulness);
+  if (cut() > 1) {
+    spare_for(m.diagnosis.gradients);
+    cut();
+  }
+  const size_t taken = m.diagnosis.bytes(m.rows) + m.spare;
+  if (kept && o.memory > 0 && m.budget < least + taken) {
+    const auto needs = static_cast<double>(least + taken);
+    usage_error(
+        fmt::format("--memory {} is too little to go on from {}, which was begun with {} tokens a pass",
+                    bytes_text(static_cast<double>(o.memory)), o.diagnosis.state.string(), m.rows),
+        fmt::format("give {} ({:.0f} bytes), or delete that file to begin anew", bytes_text(needs), needs));
+  }
   m.weights = m.budget > taken ? m.budget - taken : 0;
   return m;
 }
@@ -116,7 +151,8 @@ json print_forecast(const Options& o, const OpenedModel<W>& m, const TokenSequen
                     uint64_t tokens, const MemoryShare& memory) {
   const DiagnosisCost cost = diagnosis_cost(o.diagnosis, m.config, tokens, longest(sequences));
   json forecast = forecast_json(cost, measured_flops<W>(m.config));
-  const size_t weights = m.weights->planned_bytes(), rest = memory.diagnosis.bytes(memory.rows);
+  const size_t weights = m.weights->planned_bytes(),
+               rest = memory.diagnosis.bytes(memory.rows) + memory.spare;
   const size_t spilled = memory.rows * memory.diagnosis.spilled_per_row;
   forecast["memory_bytes"] = weights + rest;
   forecast["weights_bytes"] = weights;
@@ -148,10 +184,25 @@ fs::path state_path(const Options& o) {
   return o.common->json_path.empty() ? fs::path() : fs::path(o.common->json_path + ".state");
 }
 
-template <class W>
-std::string identity_of(const OpenedModel<W>& m) {
-  const fs::path config = m.folder / "config.json";
-  return m.weights->stored().identity() + (fs::exists(config) ? read_text_file(config) : std::string());
+std::string identity_of(const fs::path& folder, const ModelConfig& config) {
+  const fs::path file = folder / "config.json";
+  return StoredParameters(folder, config, parameter_list(config)).identity() +
+         (fs::exists(file) ? read_text_file(file) : std::string());
+}
+
+// Exact takes as many products as a sequence has numbers, of each layer and sequence.
+void check_exact(const ModelConfig& config, const TokenSequences& sequences) {
+  constexpr size_t kMostNumbers = 1 << 16;
+  const size_t T = longest(sequences), C = config.hidden_size;
+  if (T * C <= kMostNumbers) return;
+  usage_error(fmt::format("--exact-identity takes a vector-Jacobian product for each of the {} numbers of a "
+                          "sequence ({} tokens x {}); the most is {}",
+                          T * C, T, C, kMostNumbers),
+              C <= kMostNumbers
+                  ? fmt::format("give --seq {} and few --tokens, or leave the flag out: the estimate "
+                                "states its error",
+                                kMostNumbers / C)
+                  : "leave the flag out: the estimate states its error");
 }
 
 template <class W>
@@ -164,12 +215,18 @@ void probe(const Options& given) {
   const TokenSequences sequences = read_sequences(o.input, folder, config);
   uint64_t tokens = 0;
   for (const auto& sequence : sequences) tokens += sequence.size() - 1;
-  const MemoryShare memory = share_memory<W>(o, config, sequences);
+  if (o.exact_identity) {
+    check_exact(config, sequences);
+    o.diagnosis.probes = 0;
+  }
+  o.diagnosis.state = state_path(o);
+  check_writable(o.common->json_path, "--json");
+  check_writable(o.html, "--html");
+  o.diagnosis.model_identity = identity_of(folder, config);
+  const MemoryShare memory = share_memory<W>(o, config, sequences, kept_pass_rows<W>(sequences, o.diagnosis));
   OpenedModel<W> m = open_model<W>(o.model, memory.weights);
   o.diagnosis.pass_rows = memory.pass_rows;
-  o.diagnosis.memory_bytes = memory.budget;
-  o.diagnosis.state = state_path(o);
-  o.diagnosis.model_identity = identity_of(m);
+  o.diagnosis.spare_bytes = memory.spare;
   o.diagnosis.stop = &StopSignals::asked();
   const json forecast = print_forecast(o, m, sequences, tokens, memory);
   const auto progress = make_progress();
@@ -181,21 +238,23 @@ void probe(const Options& given) {
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result["model"] = o.model;
+  result["checkpoint"] = m.folder.string();
   result["dtype"] = o.dtype;
-  result["seq"] = o.input.seq > 0 ? o.input.seq : std::min<size_t>(m.config.max_position_embeddings, 1024);
+  result["seq"] = longest(sequences);
   result["seconds"] = seconds;
   result["forecast"] = forecast;
   result["peak_memory_bytes"] = peak_resident_memory();
   result["layers_read"] = m.weights->layers_read();
   const std::vector<std::string> summary = diagnosis_summary(result);
   result["summary"] = summary;
-  fmt::print("loss {:.4f}, perplexity {:.2f}, {} sequences, {}, peak memory {}\n",
-             result["loss"].get<double>(), result["perplexity"].get<double>(), sequences.size(),
-             seconds_text(seconds), bytes_text(static_cast<double>(peak_resident_memory())));
+  fmt::print("loss {}, perplexity {}, {} sequences, {}, peak memory {}\n", number_of(result["loss"], 4),
+             number_of(result["perplexity"], 2), sequences.size(), seconds_text(seconds),
+             bytes_text(static_cast<double>(peak_resident_memory())));
   print_table(result);
   for (const std::string& sentence : summary) fmt::print("{}\n", sentence);
   write_result(*o.common, result);
-  keep_probe(o.model, m.folder, result, o.html, sweep);
+  keep_probe(o.model, result, o.html, sweep);
+  remove_diagnosis_state(o.diagnosis);
 }
 
 }  // namespace
@@ -226,9 +285,13 @@ void add_probe(CLI::App& app) {
   c->add_option("--resume-dir", o->resume_dir,
                 "Where to keep how far it has come (default: beside --json's file); the same command goes on "
                 "from there");
-  c->add_option("--probes", o->diagnosis.probes, "Sign vectors a sequence for the identity deviation")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+  auto* probes =
+      c->add_option("--probes", o->diagnosis.probes, "Sign vectors a sequence for the identity deviation")
+          ->capture_default_str()
+          ->check(CLI::Range(1, 1024));
+  c->add_flag("--exact-identity", o->exact_identity,
+              "The identity deviation exactly, not estimated: for short windows of small models")
+      ->excludes(probes);
   c->add_option("--seed", o->diagnosis.seed, "Of the sign vectors")->capture_default_str();
   c->add_option("--permutation-tokens", o->diagnosis.permutation_tokens,
                 "Tokens for the permutation score, which takes about L^2 / 3 passes")

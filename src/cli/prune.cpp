@@ -21,20 +21,6 @@
 
 namespace fathom::cli {
 
-std::string stderr_text(double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-"; }
-
-std::string layers_text(const std::vector<size_t>& layers) {
-  std::string text;
-  for (size_t i = 0; i < layers.size();) {
-    size_t end = i + 1;
-    while (end < layers.size() && layers[end] == layers[end - 1] + 1) ++end;
-    text += (text.empty() ? "" : ",") + std::to_string(layers[i]);
-    if (end > i + 1) text += "-" + std::to_string(layers[end - 1]);
-    i = end;
-  }
-  return text;
-}
-
 namespace {
 
 namespace fs = std::filesystem;
@@ -113,7 +99,7 @@ void print_choice(const PruneOptions& o, const LayerChoice& choice, const std::v
                {"+-"}});
   for (size_t k = 0; k < prices.size(); ++k) {
     const RemovalPrice& p = prices[k];
-    table.add_row({std::to_string(k + 1), runs ? layers_text(p.layers) : std::to_string(choice.order[k]),
+    table.add_row({std::to_string(k + 1), runs ? layer_list(p.layers) : std::to_string(choice.order[k]),
                    fmt::format("{:.4f}", choice.scores[k]), fmt::format("{:.4f}", p.loss_without),
                    fmt::format("{:.2f}", std::exp(p.loss_without)), fmt::format("{:+.4f}", p.delta_loss),
                    stderr_text(p.delta_loss_stderr)});
@@ -122,9 +108,9 @@ void print_choice(const PruneOptions& o, const LayerChoice& choice, const std::v
   if (runs && choice.by_other_tokens != choice.sets.back()) {
     fmt::print("over {} the run would have been {}\n",
                o.angular_tokens == "last" ? "all tokens" : "the last tokens alone",
-               layers_text(choice.by_other_tokens));
+               layer_list(choice.by_other_tokens));
   }
-  fmt::print("chosen: {}\n", layers_text(choice.sets.back()));
+  fmt::print("chosen: {}\n", layer_list(choice.sets.back()));
 }
 
 nlohmann::json part_json(const TokenSequences& sequences) {

@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/stderr_text.h"
 #include "cli/task_options.h"
 #include "cli/text_input.h"
+#include "core/layer_ranges.h"
 
 namespace fathom::cli {
 
@@ -23,11 +25,8 @@ struct PruneOptions {
   uint64_t memory = 0;
 };
 
-/// A standard error; "-" where there is none.
-std::string stderr_text(double value);
-
-/// "7", "7-9" or "2,7-9", of rising places.
-std::string layers_text(const std::vector<size_t>& layers);
+/// "7", "7-9" or "2,7-9", of rising places: as --drop takes them.
+inline std::string layer_list(const std::vector<size_t>& layers) { return layer_ranges(layers, ","); }
 
 /// `fathom prune --sweep`.
 void run_sweep(const PruneOptions& options);

@@ -26,8 +26,8 @@ namespace fs = std::filesystem;
 
 // "7", "7-9", and what the layers were in the model as it was trained.
 std::string removal_name(const SweptRemoval& swept) {
-  const std::string name = layers_text(swept.layers);
-  return swept.original == swept.layers ? name : name + fmt::format(" (was {})", layers_text(swept.original));
+  const std::string name = layer_list(swept.layers);
+  return swept.original == swept.layers ? name : name + fmt::format(" (was {})", layer_list(swept.original));
 }
 
 void print_part(const SweepOptions& options) {
@@ -43,6 +43,10 @@ void print_losses(const SweepResult& r) {
                {"delta loss"},
                {"+-"}});
   for (const SweptRemoval& swept : r.removed) {
+    if (!std::isfinite(swept.delta_loss)) {
+      table.add_row({removal_name(swept), "not finite", "-", "-", "-"});
+      continue;
+    }
     table.add_row({removal_name(swept), fmt::format("{:.4f}", swept.loss),
                    fmt::format("{:.2f}", std::exp(swept.loss)), fmt::format("{:+.4f}", swept.delta_loss),
                    stderr_text(swept.delta_loss_stderr)});
@@ -52,7 +56,9 @@ void print_losses(const SweepResult& r) {
   print_part(r.options);
   fmt::print("{}", table.text());
   if (r.options.block > 1 || r.options.what != Removed::kLayer) return;
-  if (r.effective_depth) {
+  if (r.effective_depth && !std::isfinite(*r.effective_depth)) {
+    fmt::print("effective depth: not measured: a loss without a layer is not finite\n");
+  } else if (r.effective_depth) {
     fmt::print("effective depth {:.2f} of {} layers ({:.0f}%)\n", *r.effective_depth, r.removed.size(),
                100 * *r.effective_depth_ratio);
   } else {
@@ -183,6 +189,7 @@ void sweep(const PruneOptions& o) {
   }
   nlohmann::json json = sweep_json(result);
   json["model"] = o.model;
+  json["checkpoint"] = m.folder.string();  // of a run, which goes on
   json["dtype"] = o.dtype;
   if (plan.tasks.empty())
     write_result(*o.common, json);

@@ -70,6 +70,8 @@ TokenSequences read_sequences(const TextInput& input, const std::filesystem::pat
   const int given =
       (input.text.empty() ? 0 : 1) + (input.token_ids.empty() ? 0 : 1) + (input.data.empty() ? 0 : 1);
   if (given != 1) usage_error("give one of --text, --token-ids and --data");
+  if (!input.token_ids.empty() && input.seq > 0)
+    usage_error("--seq cuts a text, and --token-ids are sequences already", "leave --seq out");
   const size_t context = config.max_position_embeddings;
   if (input.seq > context)
     usage_error("--seq " + std::to_string(input.seq) + " is longer than the model's context of " +

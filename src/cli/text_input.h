@@ -24,8 +24,8 @@ struct TextInput {
 void add_text_options(CLI::App& command, TextInput& input);
 
 /// Reads what was given, exactly one of the three. `folder` holds the model and its tokenizer. Errors: Error
-/// (usage) where none or several are given or --seq is longer than the model's context; Error where the
-/// tokenizer or the data are another vocabulary's.
+/// (usage) where none or several are given, --seq goes with --token-ids or is longer than the model's
+/// context; Error where the tokenizer or the data are another vocabulary's.
 TokenSequences read_sequences(const TextInput& input, const std::filesystem::path& folder,
                               const ModelConfig& config);
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/stderr_text.h"
 #include "cli/stop_signals.h"
 #include "core/error.h"
 
@@ -86,9 +87,9 @@ void run_training(const TrainingOptions& o, const TrainSettings& settings, const
   fmt::print("trained {} steps, {} tokens; saved {}\n", result.steps,
              count_text(static_cast<double>(result.tokens)), result.checkpoint.string());
   if (result.validation) {
-    fmt::print("validation loss {:.4f} +- {:.4f} (standard error over {} sequences), perplexity {:.3f}\n",
-               result.validation->mean(), result.validation->standard_error(), result.validation->nll.size(),
-               result.validation->perplexity());
+    fmt::print("validation loss {:.4f} +- {} (standard error over {} sequences), perplexity {:.3f}\n",
+               result.validation->mean(), stderr_text(result.validation->standard_error()),
+               result.validation->nll.size(), result.validation->perplexity());
   }
 }
 

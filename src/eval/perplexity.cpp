@@ -132,9 +132,11 @@ PerplexityResult measure_perplexity(Transformer<W>& model, const Tokenizer& toke
   result.tokens = result.work.scored;
   const auto n = static_cast<double>(result.tokens);
   result.words = result.bytes * static_cast<double>(text.words) / static_cast<double>(text.bytes);
+  const double variance =
+      squares / n - result.loss * result.loss;  // by rounding maybe below 0; NaN stays NaN
   result.loss_stderr = settings.convention == Convention::kStrided
                            ? loss.standard_error()
-                           : std::sqrt(std::max(0.0, squares / n - result.loss * result.loss) / (n - 1));
+                           : std::sqrt((variance < 0 ? 0.0 : variance) / (n - 1));
   return result;
 }
 

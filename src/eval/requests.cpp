@@ -101,8 +101,15 @@ ScoreRequest encode_request(const Tokenizer& tokenizer, const std::string& conte
     request.ids = tokenizer.encode(rest, SpecialTokens::kParse);
     request.ids.insert(request.ids.begin(), prefix_id(tokenizer));
   } else {
-    request.ids = encode_text(tokenizer, stripped + rest);
-    context_ids = encode_text(tokenizer, stripped).size();
+    // What the context gives by itself, then the joint text from there on, by number: where a token of the
+    // joint text crosses the border, it is not in the request. So lm-evaluation-harness has it
+    // (TemplateLM._encode_pair), and all choices of an item then follow the same context.
+    const std::vector<int32_t> whole = encode_text(tokenizer, stripped + rest);
+    request.ids = encode_text(tokenizer, stripped);
+    context_ids = request.ids.size();
+    if (whole.size() > context_ids)
+      request.ids.insert(request.ids.end(), whole.begin() + static_cast<std::ptrdiff_t>(context_ids),
+                         whole.end());
   }
   if (context_ids == 0) fail("its context gives no token");
   if (request.ids.size() <= context_ids) fail("the choice \"" + rest + "\" gives no token of its own");

@@ -22,13 +22,28 @@ std::vector<bool> right_of(std::span<const PreparedItem> items, std::span<const 
   return right;
 }
 
+std::vector<std::string> subjects_of(std::span<const PreparedItem> items) {
+  std::vector<std::string> subjects;
+  for (const PreparedItem& item : items) subjects.push_back(item.subject);
+  return subjects;
+}
+
 template <class NameOf>
 std::vector<GroupResult> groups_of(std::span<const PreparedItem> items, const std::vector<bool>& right,
                                    const NameOf& name_of) {
-  std::map<std::string, std::vector<bool>> by_name;
-  for (size_t i = 0; i < items.size(); ++i) by_name[name_of(items[i].subject)].push_back(right[i]);
+  struct Group {
+    std::vector<bool> right;
+    std::vector<std::string> subjects;
+  };
+  std::map<std::string, Group> by_name;
+  for (size_t i = 0; i < items.size(); ++i) {
+    Group& group = by_name[name_of(items[i].subject)];
+    group.right.push_back(right[i]);
+    group.subjects.push_back(items[i].subject);
+  }
   std::vector<GroupResult> groups;
-  for (const auto& [name, hits] : by_name) groups.push_back({name, hits.size(), metric_of(hits)});
+  for (const auto& [name, group] : by_name)
+    groups.push_back({name, group.right.size(), pooled_metric_of(group.right, group.subjects)});
   return groups;
 }
 
@@ -60,6 +75,22 @@ Metric metric_of(const std::vector<bool>& right) {
   metric.value = hits / n;
   // Of zeros and ones: sum of squares about the mean = n p (1 - p).
   if (right.size() > 1) metric.standard_error = std::sqrt(metric.value * (1 - metric.value) / (n - 1));
+  return metric;
+}
+
+Metric pooled_metric_of(const std::vector<bool>& right, std::span<const std::string> strata) {
+  std::map<std::string, std::vector<bool>> by_stratum;
+  for (size_t i = 0; i < right.size(); ++i) by_stratum[strata[i]].push_back(right[i]);
+  Metric metric = metric_of(right);
+  metric.standard_error.reset();
+  if (right.size() == by_stratum.size()) return metric;
+  double squares = 0;  // about the means of the strata
+  for (const auto& [name, hits] : by_stratum) {
+    const double p = metric_of(hits).value;
+    squares += static_cast<double>(hits.size()) * p * (1 - p);
+  }
+  const auto n = static_cast<double>(right.size());
+  metric.standard_error = std::sqrt(squares / (n - static_cast<double>(by_stratum.size())) / n);
   return metric;
 }
 
@@ -125,7 +156,8 @@ TaskResult summarize(const PreparedTask& task, const std::vector<std::vector<dou
         std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); }) ? 0 : 1;
   }
   result.right = right_of(items, tally.plain);
-  result.acc = metric_of(result.right);
+  result.acc =
+      task.task->has_subjects ? pooled_metric_of(result.right, subjects_of(items)) : metric_of(result.right);
   result.baselines = baselines_of(items);
   result.acc_flag = baseline_flag(result.baselines, items, tally.plain);
   if (task.task->has_acc_norm) {

@@ -20,6 +20,12 @@ struct Metric {
 };
 Metric metric_of(const std::vector<bool>& right);
 
+/// Of items in strata (mmlu's subjects), by the stratum of each: the mean over all items, and the standard
+/// error that the variance within strata leaves: sqrt(sum n_s p_s (1 - p_s) / (N - strata) / N). Which
+/// subjects there are is no matter of luck. Source: lm-evaluation-harness, lm_eval/api/metrics.py,
+/// pooled_sample_stderr. Nothing where each stratum has one item.
+Metric pooled_metric_of(const std::vector<bool>& right, std::span<const std::string> strata);
+
 /// Index of the largest; the first of equals (numpy.argmax).
 size_t first_largest(std::span<const double> values);
 
@@ -57,8 +63,9 @@ struct TaskResult {
   std::vector<bool> right, right_norm;  ///< of each item, by acc and by acc_norm; the second may be empty
   Baselines baselines;
   std::string acc_flag, acc_norm_flag;
-  std::vector<GroupResult> groups,
-      subjects;  ///< of mmlu; a group's items count alike, so that it is weighted by size
+  /// Of mmlu; a group's items count alike, so that it is weighted by size. The standard errors of groups and
+  /// of the whole are pooled over subjects.
+  std::vector<GroupResult> groups, subjects;
 };
 
 /// `log_likelihoods[i]`: of each choice of item i. Errors: none.

@@ -19,6 +19,7 @@
 #include "io/rope_factors.h"
 #include "io/rope_permutation.h"
 #include "io/safetensors.h"
+#include "model/logit_deviation.h"
 
 namespace fathom {
 namespace {
@@ -176,24 +177,11 @@ std::vector<float> logits_of(const ParameterReader& reader, const ModelConfig& c
   return logits_of(config, weights);
 }
 
-// Largest difference over the largest expected magnitude. NaN in both is no difference; in one it is
-// infinite.
-double deviation(const std::vector<float>& got, const std::vector<float>& expected) {
-  double largest = 0, worst = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (std::isnan(got[i]) && std::isnan(expected[i])) continue;
-    const double d = std::abs(static_cast<double>(got[i]) - static_cast<double>(expected[i]));
-    worst = std::isnan(d) ? INFINITY : std::max(worst, d);
-    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-  }
-  return worst == 0 ? 0 : worst / largest;
-}
-
 void Exporter::compare(const fs::path& written, ExportResult& result) const {
   const ParameterReader reader(written);
   const std::vector<float> exported = logits_of(reader, reader.config());
   const std::vector<float> source = logits_of(reader_, reader_.config());
-  result.deviation_from_source = deviation(exported, source);
+  result.deviation_from_source = logit_deviation(exported, source, true);
   // The source's own weights, folded and rounded in memory: what the file must hold.
   const std::vector<float> same_weights =
       type_ == StoredType::kF32 && !fold_
@@ -204,11 +192,11 @@ void Exporter::compare(const fs::path& written, ExportResult& result) const {
               round_through(values, stored(spec), spec.size());
               shift(values, spec, 1);
             });
-  result.deviation = deviation(exported, same_weights);
+  result.deviation = logit_deviation(exported, same_weights, true);
   if (fold_) {  // and the fold itself, unrounded, against the scheme
     const std::vector<float> folded = logits_of(
         reader_, config_, [this](float* values, const ParamSpec& spec) { fold_->apply(values, spec); });
-    result.deviation = std::max(result.deviation, deviation(folded, source));
+    result.deviation = std::max(result.deviation, logit_deviation(folded, source, true));
   }
   if (!(result.deviation <= kExportTolerance)) {
     fail("read back, the export computes other logits than its source: they deviate by " +

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/ratio_error.h"
 #include "kernels/cross_entropy.h"
 
 namespace fathom {
@@ -15,15 +16,14 @@ double SequenceLoss::mean() const {
 double SequenceLoss::perplexity() const { return std::exp(mean()); }
 
 double SequenceLoss::standard_error() const {
-  if (nll.size() < 2) return 0.0;
-  const double ratio = mean(), n = static_cast<double>(nll.size());
+  const double ratio = mean();
   double squares = 0, tokens = 0;
   for (size_t i = 0; i < nll.size(); ++i) {
     const double residual = nll[i] - ratio * static_cast<double>(count[i]);
     squares += residual * residual;
     tokens += static_cast<double>(count[i]);
   }
-  return std::sqrt(n / (n - 1) * squares) / tokens;
+  return ratio_standard_error(squares, nll.size(), tokens);
 }
 
 template <class W>

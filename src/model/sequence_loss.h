@@ -19,8 +19,8 @@ struct SequenceLoss {
   double mean() const;
   double perplexity() const;
   /// Standard error of mean() over sequences, as of a ratio of two sums (Cochran 1977, eq. 2.39, without the
-  /// finite population's correction): sqrt(n / (n - 1) sum (nll_i - mean count_i)^2) / sum count. 0 for a
-  /// single sequence.
+  /// finite population's correction): sqrt(n / (n - 1) sum (nll_i - mean count_i)^2) / sum count. NaN for a
+  /// single sequence, which tells nothing of the next.
   double standard_error() const;
 };
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/format.h"
 #include "core/log.h"
 #include "core/profile.h"
 #include "probe/diagnosis_forecast.h"
@@ -22,12 +23,13 @@ using Clock = std::chrono::steady_clock;
 // Between two times that the state is written, within a stage and between stages: what is lost at most.
 constexpr std::chrono::seconds kSaveWithin{20}, kSaveBetween{1};
 
-// What must be the same for a diagnosis to go on: the model, the text, and all that changes a result.
+// What must be the same for a diagnosis to go on: the model, the text, and all that changes a result. How the
+// text is cut into passes does not, and hangs on the memory of the moment: the state has it beside this.
 std::string fingerprint_of(const TokenSequences& sequences, const DiagnosisOptions& o, DType dtype) {
   std::string text = o.model_identity + std::string(dtype_name(dtype));
   for (const std::string& metric : o.metrics) text += " " + metric;
-  for (const uint64_t n : {uint64_t{o.probes}, o.seed, o.permutation_tokens, o.lens_tokens,
-                           uint64_t{o.pass_rows}, uint64_t{sequences.size()}})
+  for (const uint64_t n :
+       {uint64_t{o.probes}, o.seed, o.permutation_tokens, o.lens_tokens, uint64_t{sequences.size()}})
     text += " " + std::to_string(n);
   for (const auto& sequence : sequences) {
     text += "\n";
@@ -67,26 +69,30 @@ class Diagnosis {
         options_(options),
         list_(list),
         progress_(progress),
-        batches_(SequenceBatches::by_rows(sequences, options.pass_rows)),
+        state_(options.state, fingerprint_of(sequences, options, dtype_of<W>())),
+        place_{.pass_rows =
+                   state_.place().value_or(DiagnosisPlace{.pass_rows = options.pass_rows}).pass_rows},
+        batches_(SequenceBatches::by_rows(sequences, place_.pass_rows)),
         tokens_(batches_.tokens()),
         L_(model.plans().size()),
         C_(model.config().hidden_size),
         metrics_(L_, options),
         record_(L_, options.spill),
-        state_(options.state, fingerprint_of(sequences, options, dtype_of<W>())),
         cost_(diagnosis_cost(options, model.config(), tokens_,
                              sequences.empty() ? 1 : sequences[0].size() - 1)) {}
 
   json run() {
     resumed_ = state_.load(place_, metrics_.sums());
-    if (resumed_) log_info("goes on from " + state_.path().string());
+    if (resumed_) log_info("goes on from " + state_.path().string() + begun_anew());
     model_.set_rows_at_once(kDiagnosisRowsAtOnce);
-    const size_t first_pass = place_.pass;
-    progress_.begin("probe", static_cast<uint64_t>(cost_.total() / 1e9), "GFLOP");
-    done_ = first_pass > 0 ? 1 : 0;
-    for (size_t p = first_pass; p < batches_.count(); ++p) run_pass(p);
+    progress_.begin("probe", static_cast<uint64_t>((cost_.total() - cost_.usefulness) / 1e9), "GFLOP");
+    if (resumed_) report(cost_before(place_));
+    for (size_t p = place_.pass; p < batches_.count(); ++p) run_pass(p);
     saved(std::chrono::seconds(0));
-    if (batches_.count() > 1 && metrics_.wants("grad_norm")) add_gradients_of_all();
+    if (batches_.count() > 1 && wants("grad_norm") && metrics_.gradient_norms.empty()) {
+      add_gradients_of_all();
+      saved(std::chrono::seconds(0));
+    }
     progress_.end();
     json out = metrics_.result(model_.plans());
     out["tokens"] = tokens_;
@@ -94,11 +100,10 @@ class Diagnosis {
     if (metrics_.wants("usefulness")) {
       record_ = StreamRecorder<S>(L_);  // its memory is wanted
       Stoppable stoppable(progress_, [this] { look(); });
-      add_usefulness(out,
-                     measure_usefulness(model_, sequences_, options_.pass_rows, stoppable, options_.spill));
+      add_usefulness(out, measure_usefulness(model_, sequences_, place_.pass_rows, stoppable, options_.spill,
+                                             options_.spare_bytes));
     }
     if (resumed_) out["resumed"] = true;
-    state_.remove();
     return out;
   }
 
@@ -135,7 +140,7 @@ class Diagnosis {
     }
     if (begins(DiagnosisStage::kGradients)) {
       if (wants("grad_norm") && batches_.count() == 1) gradients(batch);
-      place_ = {p + 1, DiagnosisStage::kForward, 0};
+      place_ = {place_.pass_rows, p + 1, DiagnosisStage::kForward, 0};
       saved(kSaveBetween);
     }
   }
@@ -190,9 +195,7 @@ class Diagnosis {
     const Batch part = first_part(batch, options_.lens_tokens, metrics_.lens_tokens);
     if (part.B == 0) return;
     const double before = done_, rows = static_cast<double>(part.rows());
-    const double share =
-        cost_.lens * static_cast<double>(scored(part)) /
-        static_cast<double>(options_.lens_tokens > 0 ? std::min(options_.lens_tokens, tokens_) : tokens_);
+    const double share = share_of_first(scored(part), options_.lens_tokens, cost_.lens);
     metrics_.lens.add(model_, record_, part, [&](size_t n) {
       report(before + share * static_cast<double>(n) / rows);
       look();
@@ -202,28 +205,33 @@ class Diagnosis {
 
   void removal(const double* nll, const Batch& batch) {
     const ProfileScope scope("probe removal");
-    const double before = done_, share = share_of(batch, cost_.removal);
+    const double share = share_of(batch, cost_.removal);
+    const double before = done_ - share * part_of(DiagnosisStage::kRemoval, place_.item);
     metrics_.removal.add(
         model_, record_, nll, batch, wants("causal_score") ? &metrics_.causal : nullptr,
         [&](size_t s) {
-          const auto n = static_cast<double>(s + 1), L = static_cast<double>(L_);
-          report(before + share * n * (2 * L - n) / (L * L));
+          report(before + share * part_of(DiagnosisStage::kRemoval, s + 1));
           record_.drop();
           item_done(s + 1);
         },
         place_.item);
   }
 
+  Batch permuted_part(const Batch& batch) const {
+    return first_part(batch, whole_sequences(options_.permutation_tokens, batch.T),
+                      metrics_.permutation_tokens);
+  }
+
   void permutation(const double* nll, const Batch& batch) {
     const ProfileScope scope("probe permutation");
-    const Batch part =
-        first_part(batch, whole_sequences(options_.permutation_tokens, batch.T), metrics_.permutation_tokens);
+    const Batch part = permuted_part(batch);
     if (part.B == 0) return;
-    const double before = done_, pairs = static_cast<double>(L_ * (L_ - 1)) / 2;
+    const double share = share_of_first(scored(part), options_.permutation_tokens, cost_.permutation);
+    const double before = done_ - share * part_of(DiagnosisStage::kPermutation, place_.item);
     metrics_.permutation.add(
         model_, record_, nll, part,
         [&](size_t pair) {
-          report(before + cost_.permutation * static_cast<double>(pair + 1) / pairs);
+          report(before + share * part_of(DiagnosisStage::kPermutation, pair + 1));
           item_done(pair + 1);
         },
         place_.item);
@@ -232,11 +240,12 @@ class Diagnosis {
 
   void identity(const Batch& batch, size_t at_once) {
     const ProfileScope scope("probe identity");
-    const double before = done_, share = share_of(batch, cost_.identity);
+    const double share = share_of(batch, cost_.identity);
+    const double before = done_ - share * part_of(DiagnosisStage::kIdentity, place_.item);
     metrics_.deviation.add(
         model_, record_, batch, at_once,
         [&](size_t l) {
-          report(before + share * static_cast<double>(l + 1) / static_cast<double>(L_));
+          report(before + share * part_of(DiagnosisStage::kIdentity, l + 1));
           item_done(l + 1);
         },
         place_.item);
@@ -260,10 +269,11 @@ class Diagnosis {
   // A norm is of the sum over the text: with several passes every layer's sum has to be held to the end.
   void add_gradients_of_all() {
     const size_t bytes = GradientNorms<S>::bytes(list_, L_, true);
-    if (options_.memory_bytes > 0 && bytes > options_.memory_bytes / 2) {
+    if (bytes > options_.spare_bytes.value_or(bytes)) {
       metrics_.gradient_reason = "the text takes " + std::to_string(batches_.count()) +
-                                 " passes, over which the gradients of all layers would have to be held; "
-                                 "take fewer --tokens, or --spill a folder";
+                                 " passes, over which the gradients of all layers would have to be held, " +
+                                 bytes_text(static_cast<double>(bytes)) +
+                                 "; take more --memory, fewer --tokens, or --spill a folder";
       return;
     }
     GradientNorms<S> norms(list_, L_, true);
@@ -278,6 +288,39 @@ class Diagnosis {
 
   double share_of(const Batch& batch, double cost) const {
     return cost * static_cast<double>(scored(batch)) / static_cast<double>(tokens_);
+  }
+  // Of what is measured on the first `limit` tokens alone (0: on all), the part that `n` tokens are.
+  double share_of_first(uint64_t n, uint64_t limit, double cost) const {
+    const uint64_t all = limit > 0 ? std::min(limit, tokens_) : tokens_;
+    return cost * std::min(1.0, static_cast<double>(n) / static_cast<double>(all));
+  }
+  // Of a stage's cost, what its first items are: the removal of an early layer takes longer than of a late
+  // one.
+  double part_of(DiagnosisStage stage, uint64_t items) const {
+    const auto n = static_cast<double>(items), L = static_cast<double>(L_);
+    if (stage == DiagnosisStage::kRemoval) return n * (2 * L - n) / (L * L);
+    if (stage == DiagnosisStage::kPermutation) return L > 1 ? n / (L * (L - 1) / 2) : 1.0;
+    return stage == DiagnosisStage::kIdentity ? n / L : 0.0;
+  }
+  // What was done before a place, for the progress. The streams of a pass that is taken up again are made
+  // anew: its forward is still to come.
+  double cost_before(const DiagnosisPlace& at) {
+    const double pass =
+        cost_.forward + cost_.removal + cost_.identity + (batches_.count() == 1 ? cost_.gradients : 0.0);
+    double done = share_of_first(metrics_.lens_tokens, options_.lens_tokens, cost_.lens) +
+                  share_of_first(metrics_.permutation_tokens, options_.permutation_tokens, cost_.permutation);
+    for (size_t p = 0; p < at.pass; ++p) done += share_of(batches_[p], pass);
+    if (at.pass == batches_.count()) return done;
+    const Batch batch = batches_[at.pass];
+    const double removal = share_of(batch, cost_.removal), identity = share_of(batch, cost_.identity);
+    if (at.stage > DiagnosisStage::kRemoval) done += removal;
+    if (at.stage > DiagnosisStage::kIdentity) done += identity;
+    const double stage =
+        at.stage == DiagnosisStage::kRemoval ? removal
+        : at.stage == DiagnosisStage::kIdentity
+            ? identity
+            : share_of_first(scored(permuted_part(batch)), options_.permutation_tokens, cost_.permutation);
+    return done + stage * part_of(at.stage, at.item);
   }
   void report(double flop) {
     done_ = flop;
@@ -300,6 +343,7 @@ class Diagnosis {
     if (state_.kept() && (stops || Clock::now() - last_saved_ >= after)) {
       state_.save(place_, metrics_.sums());
       last_saved_ = Clock::now();
+      saved_ = true;
     }
     if (stops) end_here();
   }
@@ -309,10 +353,21 @@ class Diagnosis {
   }
   bool stop_asked() const { return options_.stop != nullptr && options_.stop->load(); }
   [[noreturn]] void end_here() const {
-    if (!state_.kept() || !std::filesystem::exists(state_.path()))
+    // A file that is there may be another diagnosis's.
+    if (!resumed_ && !saved_)
       fail("stopped by a signal; nothing was kept",
            state_.kept() ? "" : "with --json or --resume-dir a diagnosis can go on");
-    fail("stopped by a signal; what was done is in " + state_.path().string(), "go on with the same command");
+    fail("stopped by a signal; what was done is in " + state_.path().string() + begun_anew(),
+         "go on with the same command");
+  }
+  // What a diagnosis that goes on does again from its beginning: what is too large to be kept.
+  std::string begun_anew() const {
+    std::string parts;
+    const auto add = [&](const char* part) { parts += (parts.empty() ? "" : ", ") + std::string(part); };
+    if (place_.pass < batches_.count() && !begins(DiagnosisStage::kForward)) add("the streams of this pass");
+    if (batches_.count() > 1 && wants("grad_norm") && metrics_.gradient_norms.empty()) add("the gradients");
+    if (wants("usefulness")) add("the usefulness");
+    return parts.empty() ? parts : "; made from the beginning: " + parts;
   }
 
   Transformer<W>& model_;
@@ -320,15 +375,15 @@ class Diagnosis {
   const DiagnosisOptions& options_;
   const std::vector<ParamSpec>& list_;
   Progress& progress_;
+  DiagnosisState state_;
+  DiagnosisPlace place_;
   SequenceBatches batches_;
   const uint64_t tokens_;
   const size_t L_, C_;
   DiagnosisMetrics<S> metrics_;
   StreamRecorder<S> record_;
-  DiagnosisState state_;
   const DiagnosisCost cost_;
-  DiagnosisPlace place_;
-  bool resumed_ = false;
+  bool resumed_ = false, saved_ = false;
   double done_ = 0;
   Clock::time_point last_saved_ = Clock::now();
 };
@@ -351,17 +406,48 @@ std::vector<std::string> diagnosis_metrics() {
   return all;
 }
 
+namespace {
+
+// Keys of the result that are not named as the metric that they come of.
+constexpr std::pair<const char*, const char*> kKeysOfMetrics[] = {
+    {"usefulness_share", "usefulness"},
+    {"usefulness_reason", "usefulness"},
+    {"effective_depth_ratio", "effective_depth"},
+    {"delta_loss", "effective_depth"},
+    {"loss_without", "effective_depth"},
+    {"identity_deviation_probes", "identity_deviation"},
+    {"grad_norm_reason", "grad_norm"},
+    {"permutation_tokens", "permutation_score"},
+    {"lens_tokens", "lens_loss"}};
+
+std::string metric_of_key(const std::string& key) {
+  constexpr std::string_view kError = "_stderr";
+  const std::string name = key.ends_with(kError) ? key.substr(0, key.size() - kError.size()) : key;
+  for (const auto& [other, metric] : kKeysOfMetrics) {
+    if (name == other) return metric;
+  }
+  return name;
+}
+
+}  // namespace
+
 std::set<std::string> parse_metrics(const std::vector<std::string>& names) {
   const std::vector<std::string> known = diagnosis_metrics();
+  std::set<std::string> metrics;
   for (const std::string& name : names) {
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string metric = metric_of_key(name);
+    if (metric == "loss" || metric == "perplexity") continue;
+    if (std::find(known.begin(), known.end(), metric) != known.end()) {
+      metrics.insert(metric);
+      continue;
+    }
     std::string list;
     for (const std::string& k : known) list += (list.empty() ? "" : ", ") + k;
     const std::string close = nearest(name, known);
     usage_error("unknown metric '" + name + "'",
                 (close.empty() ? "" : "did you mean '" + close + "'? ") + ("known: " + list));
   }
-  return {names.begin(), names.end()};
+  return metrics;
 }
 
 template <class W>
@@ -370,6 +456,21 @@ json diagnose(Transformer<W>& model, const TokenSequences& sequences, const Diag
   return Diagnosis<W>(model, sequences, options, list, progress).run();
 }
 
+template <class W>
+std::optional<size_t> kept_pass_rows(const TokenSequences& sequences, const DiagnosisOptions& options) {
+  const DiagnosisState state(options.state, fingerprint_of(sequences, options, dtype_of<W>()));
+  const std::optional<DiagnosisPlace> place = state.place();
+  return place ? std::optional<size_t>(place->pass_rows) : std::nullopt;
+}
+
+void remove_diagnosis_state(const DiagnosisOptions& options) {
+  std::error_code ignored;
+  if (!options.state.empty()) std::filesystem::remove(options.state, ignored);
+}
+
+template std::optional<size_t> kept_pass_rows<double>(const TokenSequences&, const DiagnosisOptions&);
+template std::optional<size_t> kept_pass_rows<float>(const TokenSequences&, const DiagnosisOptions&);
+template std::optional<size_t> kept_pass_rows<bf16>(const TokenSequences&, const DiagnosisOptions&);
 template json diagnose<double>(Transformer<double>&, const TokenSequences&, const DiagnosisOptions&,
                                const std::vector<ParamSpec>&, Progress&);
 template json diagnose<float>(Transformer<float>&, const TokenSequences&, const DiagnosisOptions&,

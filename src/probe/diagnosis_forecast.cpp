@@ -6,7 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/gemm.h"
+#include "probe/gradient_norms.h"
+#include "probe/identity_deviation.h"
 #include "probe/lens.h"
+#include "probe/usefulness.h"
 
 namespace fathom {
 namespace {
@@ -40,7 +43,9 @@ DiagnosisCost diagnosis_cost(const DiagnosisOptions& o, const ModelConfig& c, ui
     for (double i = 0; i < L; ++i) runs += (L - 1 - i) * (L - i);
     cost.permutation = first(o.permutation_tokens) * (runs * block + L * (L - 1) / 2 * head);
   }
-  if (wants("identity_deviation")) cost.identity = n * L * block * (1 + static_cast<double>(o.probes));
+  // Exact: one product a number of the sequence.
+  const double products = o.probes > 0 ? static_cast<double>(o.probes) : static_cast<double>(T) * C;
+  if (wants("identity_deviation")) cost.identity = n * L * block * (1 + products);
   if (wants("grad_norm")) cost.gradients = n * (3 * L * block + 2 * head);
   if (wants("usefulness")) {
     const double map = 2 * C * C, fit = 3 * C * C;
@@ -53,12 +58,19 @@ template <class W>
 DiagnosisMemory diagnosis_memory(const DiagnosisOptions& o, const ModelConfig& c, size_t T) {
   using S = Stream<W>;
   const size_t stream = c.hidden_size * sizeof(S), L = c.num_hidden_layers;
-  const size_t at_once = o.batch_size > 0 ? o.batch_size * T : std::max(T, kDiagnosisRowsAtOnce);
+  size_t at_once = o.batch_size > 0 ? o.batch_size * T : std::max(T, kDiagnosisRowsAtOnce);
   DiagnosisMemory memory;
   const auto wants = [&](const char* m) { return o.metrics.contains(m); };
+  if (wants("identity_deviation") && o.probes == 0) at_once = std::max(at_once, kExactCopies * T);
   const bool backward = wants("grad_norm") || wants("identity_deviation");
   memory.fixed = Transformer<W>::inference_bytes(c, at_once) * (backward ? 3 : 1);
   memory.fixed += 2 * lens_rows(c.vocab_size) * c.vocab_size * sizeof(S);
+  const std::vector<ParamSpec> list = parameter_list(c);
+  if (wants("grad_norm")) {
+    memory.fixed += GradientNorms<S>::bytes(list, L, false);
+    memory.gradients = GradientNorms<S>::bytes(list, L, true);
+  }
+  if (wants("usefulness")) memory.usefulness = usefulness_bytes<S>(L, c.hidden_size);
   memory.spilled_per_row = o.spill.empty() ? 0 : (L + 1) * stream;
   // The streams; the one that runs, its other half, its middle, and a copy that an intervention starts from.
   memory.per_row = (L + 1) * stream + 4 * stream + L * (L + 1) / 2 * sizeof(double);

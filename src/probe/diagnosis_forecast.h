@@ -32,6 +32,9 @@ struct DiagnosisMemory {
   size_t fixed = 0;            ///< whatever the text: a layer's activations, the lens's logits
   size_t per_row = 0;          ///< a token of a pass: its streams, and copies of one
   size_t spilled_per_row = 0;  ///< of which this in the spill folder
+  /// Beside these, one after the other: the least squares of the usefulness; the gradients of all layers,
+  /// where the text takes several passes. What finds no room is left out of the diagnosis, with the reason.
+  size_t usefulness = 0, gradients = 0;
   size_t bytes(size_t rows) const { return fixed + rows * (per_row - spilled_per_row); }
 };
 template <class W>

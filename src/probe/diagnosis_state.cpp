@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 // Doubles are written in CBOR, which has forms for all of them, whatever bits.
 json sums_to_json(const DiagnosisSums& sums) {
@@ -44,6 +44,14 @@ bool sums_from_json(const json& from, const DiagnosisSums& sums) {
   return true;
 }
 
+DiagnosisPlace place_of(const json& file) {
+  const json& at = file.at("place");
+  return {.pass_rows = at.at(0).get<uint64_t>(),
+          .pass = at.at(1).get<uint64_t>(),
+          .stage = static_cast<DiagnosisStage>(at.at(2).get<int>()),
+          .item = at.at(3).get<uint64_t>()};
+}
+
 }  // namespace
 
 std::string digest(const std::string& text) {
@@ -62,9 +70,7 @@ bool DiagnosisState::load(DiagnosisPlace& place, const DiagnosisSums& sums) cons
     const json file = json::from_cbor(read_text_file(path_));
     if (file.at("version") != kVersion || file.at("fingerprint") != fingerprint_)
       return begin_anew("is of another model, text or set of options");
-    const json& at = file.at("place");
-    const DiagnosisPlace stored{at.at(0).get<uint64_t>(), static_cast<DiagnosisStage>(at.at(1).get<int>()),
-                                at.at(2).get<uint64_t>()};
+    const DiagnosisPlace stored = place_of(file);
     if (!sums_from_json(file.at("sums"), sums)) return begin_anew("does not fit this diagnosis");
     place = stored;
     return true;
@@ -73,19 +79,25 @@ bool DiagnosisState::load(DiagnosisPlace& place, const DiagnosisSums& sums) cons
   }
 }
 
+std::optional<DiagnosisPlace> DiagnosisState::place() const {
+  if (!kept() || !std::filesystem::exists(path_)) return std::nullopt;
+  try {
+    const json file = json::from_cbor(read_text_file(path_));
+    if (file.at("version") != kVersion || file.at("fingerprint") != fingerprint_) return std::nullopt;
+    return place_of(file);
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
+}
+
 void DiagnosisState::save(const DiagnosisPlace& place, const DiagnosisSums& sums) const {
   if (!kept()) return;
   const json file{{"version", kVersion},
                   {"fingerprint", fingerprint_},
-                  {"place", {place.pass, static_cast<int>(place.stage), place.item}},
+                  {"place", {place.pass_rows, place.pass, static_cast<int>(place.stage), place.item}},
                   {"sums", sums_to_json(sums)}};
   const std::vector<uint8_t> bytes = json::to_cbor(file);
   write_text_file(path_, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
-
-void DiagnosisState::remove() const {
-  std::error_code ignored;
-  if (kept()) std::filesystem::remove(path_, ignored);
 }
 
 }  // namespace fathom

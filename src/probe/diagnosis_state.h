@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ enum class DiagnosisStage { kForward, kAngles, kLens, kRemoval, kPermutation, kI
 
 /// What comes next: the part of the text, the stage, and in it the layer (or the pair of layers).
 struct DiagnosisPlace {
+  uint64_t pass_rows = 0;  ///< how the text is cut into passes: SequenceBatches::by_rows
   uint64_t pass = 0;
   DiagnosisStage stage = DiagnosisStage::kForward;
   uint64_t item = 0;
@@ -41,9 +43,10 @@ class DiagnosisState {
   /// Reads place and sums back; false where there is no file, or it is of another diagnosis (which is logged)
   /// or damaged (the same). Errors: none.
   bool load(DiagnosisPlace& place, const DiagnosisSums& sums) const;
+  /// The place alone; nothing where load would give none, without a word.
+  std::optional<DiagnosisPlace> place() const;
   /// Errors: Error where the file cannot be written.
   void save(const DiagnosisPlace& place, const DiagnosisSums& sums) const;
-  void remove() const;
 
  private:
   std::filesystem::path path_;

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/layer_costs.h"
 #include "core/layer_ranges.h"
 #include "probe/diagnosis.h"
 
@@ -22,6 +24,13 @@ std::vector<double> values_of(const json& diagnosis, const char* key) {
   return values;
 }
 
+// Whether some layer has no value for a key that layers have.
+bool has_gap(const json& diagnosis, const char* key) {
+  const json layers = diagnosis.value("per_layer", json::array());
+  return std::any_of(layers.begin(), layers.end(),
+                     [&](const json& layer) { return layer.contains(key) && !layer[key].is_number(); });
+}
+
 template <class Test>
 std::vector<size_t> layers_where(const std::vector<double>& values, const Test& test) {
   std::vector<size_t> layers;
@@ -29,6 +38,16 @@ std::vector<size_t> layers_where(const std::vector<double>& values, const Test& 
     if (test(values[l])) layers.push_back(l + 1);
   }
   return layers;
+}
+
+std::string growth_text(const json& growth) {
+  const std::string law = growth["law"].get<std::string>();
+  const double size = growth[law == "power" ? "exponent" : law == "exponential" ? "rate" : "slope"];
+  const char* verb = size < 0 ? "falls" : "grows";
+  if (law == "power") return fmt::format("; it {} as depth to the power {:.2f}", verb, size);
+  if (law == "exponential")
+    return fmt::format("; it {} by {:.1f}% a layer", verb, 100 * std::abs(std::expm1(size)));
+  return fmt::format("; it {} by {:.3g} a layer", verb, std::abs(size));
 }
 
 void say_variance(const json& d, std::vector<std::string>& out) {
@@ -44,12 +63,7 @@ void say_variance(const json& d, std::vector<std::string>& out) {
         "; layer {} alone multiplies it by {:.3g}, {:.0f}% of all the change: no law of depth describes that",
         jump["layer"].get<size_t>(), jump["factor"].get<double>(), 100 * jump["share"].get<double>());
   } else if (growth.is_object()) {
-    const std::string law = growth["law"].get<std::string>();
-    text += law == "power"
-                ? fmt::format("; it grows as depth to the power {:.2f}", growth["exponent"].get<double>())
-            : law == "exponential"
-                ? fmt::format("; it grows by {:.1f}% a layer", 100 * std::expm1(growth["rate"].get<double>()))
-                : fmt::format("; it grows by {:.3g} a layer", growth["slope"].get<double>());
+    text += growth_text(growth);
   }
   out.push_back(text + ".");
   // Massive activations sit on the first token: a variance that it makes is not the text's.
@@ -79,22 +93,29 @@ void say_angles(const json& d, std::vector<std::string>& out) {
 }
 
 void say_removal(const json& d, std::vector<std::string>& out) {
-  constexpr double kCheap = 0.01;
+  if (has_gap(d, "delta_loss"))
+    out.push_back("What removing layers costs was not measured: the loss is not finite.");
   const std::vector<double> delta = values_of(d, "delta_loss");
   if (delta.empty()) return;
-  const auto cheap = layers_where(delta, [](double x) { return x < kCheap; });
+  std::vector<double> errors = values_of(d, "delta_loss_stderr");
+  if (errors.empty()) errors.assign(delta.size(), std::numeric_limits<double>::quiet_NaN());
   const auto least = std::min_element(delta.begin(), delta.end()),
              most = std::max_element(delta.begin(), delta.end());
   out.push_back(
       fmt::format("The cheapest layer to remove is {} ({:+.4f} nats), the dearest {} ({:+.4f} nats).",
                   least - delta.begin() + 1, *least, most - delta.begin() + 1, *most));
-  if (!cheap.empty())
-    out.push_back(
-        fmt::format("Alone, each of these costs less than {} nats: {}.", kCheap, layer_ranges(cheap)));
+  out.push_back(cheap_layers_sentence(delta, errors));
+  out.push_back(selection_sentence(delta.size()));
   if (d.contains("effective_depth") && d["effective_depth"].is_number()) {
     out.push_back(fmt::format("Effective depth: {:.1f} of {} layers.", d["effective_depth"].get<double>(),
                               delta.size()));
   }
+}
+
+void say_gradients(const json& d, std::vector<std::string>& out) {
+  if (d.contains("grad_norm_reason"))
+    out.push_back("The gradients' norms were not measured: " + d["grad_norm_reason"].get<std::string>() +
+                  ".");
 }
 
 void say_usefulness(const json& d, std::vector<std::string>& out) {
@@ -114,6 +135,7 @@ std::vector<std::string> diagnosis_summary(const json& d) {
   say_variance(d, out);
   say_angles(d, out);
   say_removal(d, out);
+  say_gradients(d, out);
   say_usefulness(d, out);
   return out;
 }

@@ -105,7 +105,10 @@ json DiagnosisMetrics<S>::result(const std::vector<LayerPlan>& plans) const {
   }
   add_matrices(out);
   if (any({"lens_loss", "lens_kl", "lens_top5"})) out["lens_tokens"] = lens_tokens;
-  if (wants("identity_deviation")) out["identity_deviation_probes"] = deviation.probes();
+  if (wants("identity_deviation")) {
+    out["identity_deviation_probes"] = deviation.probes();
+    if (deviation.probes() == 0) out["identity_deviation_exact"] = true;
+  }
   if (!gradient_reason.empty()) out["grad_norm_reason"] = gradient_reason;
   if (wants("variance_growth")) add_growth(out);
   if (wants("effective_depth")) add_removal(out);
@@ -197,8 +200,8 @@ void DiagnosisMetrics<S>::add_removal(json& out) const {
   std::vector<double> deltas;
   for (const SequenceMean& delta : removal.delta) deltas.push_back(delta.mean());
   const std::optional<double> depth = effective_depth(deltas);
-  out["effective_depth"] = depth ? json(*depth) : json();
-  out["effective_depth_ratio"] = depth ? json(*depth / static_cast<double>(L)) : json();
+  out["effective_depth"] = depth ? or_null(*depth) : json();
+  out["effective_depth_ratio"] = depth ? or_null(*depth / static_cast<double>(L)) : json();
 }
 
 void add_usefulness(json& out, const Usefulness& u) {
@@ -209,7 +212,12 @@ void add_usefulness(json& out, const Usefulness& u) {
     layer["usefulness_stderr"] = there ? or_null(u.standard_error[l]) : json();
   }
   out["usefulness_share"] = u.value.empty() ? json() : json(u.share);
-  if (!u.reason.empty()) out["usefulness_reason"] = u.reason;
+  if (!u.reason.empty()) {
+    out["usefulness_reason"] = u.reason;
+  } else {
+    out["usefulness_fitted_tokens"] = u.fitted_tokens;
+    out["usefulness_scored_tokens"] = u.scored_tokens;
+  }
 }
 
 template struct DiagnosisMetrics<double>;

@@ -59,7 +59,8 @@ struct KeyDeviation {
 /// Holds `computed` to `expected`, key by key: agreement is abs(a - b) <= tolerance * scale, NaN failing.
 /// scale is max(1, the key's largest expected magnitude); for loss and gradient norms the value's own
 /// magnitude, at least 1e-6 of the largest; for permutation scores 1. kF32 and kBf16 have the tolerances of
-/// docs/verify.md; kF64 (the reference path) holds everything to 1e-9. A key on one side only fails.
+/// rule_for() in golden.cpp; kF64 (the reference path) holds everything to 1e-9. A key on one side only
+/// fails.
 std::vector<KeyDeviation> compare_golden(const nlohmann::json& expected, const nlohmann::json& computed,
                                          DType dtype);
 

@@ -10,9 +10,6 @@
 namespace fathom {
 namespace {
 
-// Vector-Jacobian products done at once, as copies of the sequence in one batch.
-constexpr size_t kCopies = 32;
-
 template <class S>
 double squared_distance(const S* a, const S* b, size_t n) {
   double sum = 0;
@@ -29,6 +26,7 @@ template <class W>
 double exact_identity_deviation(Transformer<W>& model, size_t layer, const Stream<W>* x,
                                 const int32_t* tokens, size_t T) {
   using S = Stream<W>;
+  constexpr size_t kCopies = kExactCopies;
   const size_t n = T * model.config().hidden_size;
   std::vector<int32_t> copied_tokens;
   Buffer<S> copies(kCopies * n), unit(kCopies * n), product(kCopies * n);
@@ -79,6 +77,7 @@ template <class S>
 template <class W>
 void IdentityDeviation<S>::add_layer(Transformer<W>& model, size_t l, const S* x, const Batch& batch,
                                      uint64_t sequence) {
+  if (probes_ == 0) return add_exactly(model, l, x, batch);
   const size_t C = model.config().hidden_size, n = batch.T * C;
   Buffer<S> signs(batch.rows() * C), product(batch.rows() * C);
   model.linearize(l, x, batch);
@@ -105,6 +104,22 @@ void IdentityDeviation<S>::add_layer(Transformer<W>& model, size_t l, const S* x
   }
   for (size_t b = 0; b < batch.B; ++b) {
     if (all_norms[b] > 0) by_sequence[l].add(all_squares[b], all_norms[b]);
+  }
+}
+
+// Sequence by sequence, each without the padding at its end.
+template <class S>
+template <class W>
+void IdentityDeviation<S>::add_exactly(Transformer<W>& model, size_t l, const S* x, const Batch& batch) {
+  const size_t C = model.config().hidden_size;
+  for (size_t b = 0; b < batch.B; ++b) {
+    const size_t row = b * batch.T;
+    size_t T = batch.T;
+    while (T > 0 && !is_scored(batch, row + T - 1)) --T;
+    if (T == 0) continue;
+    const double d = exact_identity_deviation(model, l, x + row * C, batch.tokens + row, T);
+    const auto n = static_cast<double>(T * C);
+    by_sequence[l].add(d * d * n, n);
   }
 }
 

@@ -11,6 +11,9 @@
 
 namespace fathom {
 
+/// Products done at once, as copies of the sequence in one batch, where the deviation is exact.
+inline constexpr size_t kExactCopies = 32;
+
 /// Exact, by one vector-Jacobian product a number of the sequence (T C of them, several at a time).
 /// Shapes: tokens (T); x (T, C) the stream that enters layer `layer` (0-based).
 template <class W>
@@ -23,7 +26,7 @@ double exact_identity_deviation(Transformer<W>& model, size_t layer, const Strea
 template <class S>
 class IdentityDeviation {
  public:
-  /// `probes` sign vectors (K) a sequence and layer, drawn from `seed`.
+  /// `probes` sign vectors (K) a sequence and layer, drawn from `seed`; 0: exact, from all T C unit vectors.
   IdentityDeviation(size_t num_layers, size_t probes, uint64_t seed);
   /// Layer by layer, `rows_at_once` rows at a time (whole sequences, at least one; 0: all), which changes the
   /// memory and nothing else; `after_each(l)` is called when layer l is done, and layers before `first` were
@@ -44,6 +47,8 @@ class IdentityDeviation {
  private:
   template <class W>
   void add_layer(Transformer<W>& model, size_t layer, const S* x, const Batch& batch, uint64_t sequence);
+  template <class W>
+  void add_exactly(Transformer<W>& model, size_t layer, const S* x, const Batch& batch);
 
   size_t probes_;
   uint64_t seed_;

@@ -1,9 +1,8 @@
 #include "probe/sequence_mean.h"
 
-#include <algorithm>
-#include <cmath>
 #include <limits>
 
+#include "core/ratio_error.h"
 #include "kernels/cross_entropy.h"
 
 namespace fathom {
@@ -59,11 +58,8 @@ double SequenceMean::mean() const {
 }
 
 double SequenceMean::standard_error() const {
-  if (sequences_ < 2) return std::numeric_limits<double>::quiet_NaN();
-  const double r = mean(), m = static_cast<double>(sequences_);
-  // Rounding can leave a sum of squares that is 0 slightly below it.
-  const double residual = std::max(0.0, yy_ - 2 * r * yn_ + r * r * nn_);
-  return std::sqrt(m / (m - 1) * residual) / n_;
+  const double r = mean();
+  return ratio_standard_error(yy_ - 2 * r * yn_ + r * r * nn_, sequences_, n_);
 }
 
 }  // namespace fathom

@@ -15,22 +15,20 @@ namespace {
 nlohmann::json or_null(double value) {
   return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
 }
+// A removal has no price where there is nothing to compare it with.
+void require_finite(const std::vector<double>& nll, const Batch& batch) {
+  for (size_t r = 0; r < batch.rows(); ++r) {
+    if (is_scored(batch, r) && !std::isfinite(nll[r]))
+      fail("the whole model's loss is not finite: no removal can be priced",
+           "are its weights sound? fathom inspect MODEL; try --dtype fp32");
+  }
+}
+
 nlohmann::json or_null(const std::optional<double>& value) {
   return value ? or_null(*value) : nlohmann::json();
 }
 
 }  // namespace
-
-std::optional<double> effective_depth(std::span<const double> delta_losses) {
-  double sum = 0, squares = 0;
-  for (const double delta : delta_losses) {
-    const double d = delta > 0 ? delta : 0;
-    sum += d;
-    squares += d * d;
-  }
-  if (!(squares > 0)) return std::nullopt;
-  return sum * sum / squares;
-}
 
 Removed parse_removed(const std::string& name) {
   for (const Removed what : {Removed::kLayer, Removed::kAttention, Removed::kMlp}) {
@@ -46,10 +44,12 @@ std::string removed_name(Removed what) {
 SweepResult planned_sweep(const std::vector<LayerPlan>& plans, const SweepOptions& options) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   const size_t L = plans.size();
-  if (options.block == 0 || options.block > (options.what == Removed::kLayer ? L - 1 : L)) {
+  // Whole layers: one must stay. Without all attention, or all MLPs, there still is a model.
+  const size_t most = options.what == Removed::kLayer ? L - 1 : L;
+  if (options.block == 0 || options.block > most) {
     usage_error("--block " + std::to_string(options.block) + " does not fit a model of " + std::to_string(L) +
                     " layers",
-                L > 1 ? "give 1 to " + std::to_string(L - 1) : "it has no layer to spare");
+                most > 0 ? "give 1 to " + std::to_string(most) : "it has no layer to spare");
   }
   SweepResult result;
   result.options = options;
@@ -82,6 +82,7 @@ SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences,
     const Batch batch = batches[i];
     std::vector<double> nll(batch.rows());
     model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
+    require_finite(nll, batch);
     progress.update(runs += sublayer_runs<S>(removal.program()));
     removal.add(model, record, nll.data(), batch, nullptr,
                 [&](size_t r) { progress.update(runs += removal.runs(r)); });
@@ -129,6 +130,7 @@ std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSeque
     const Batch batch = batches[i];
     std::vector<double> nll(batch.rows()), other(batch.rows());
     model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
+    require_finite(nll, batch);
     loss.add_rows(nll.data(), batch);
     progress.update(i * (sets.size() + 1) + 1);
     for (size_t s = 0; s < sets.size(); ++s) {

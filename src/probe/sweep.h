@@ -4,22 +4,18 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/layer_costs.h"
 #include "core/progress.h"
 #include "model/transformer.h"
 #include "probe/interventions.h"
 #include "text/windows.h"
 
 namespace fathom {
-
-/// (sum d)^2 / sum d^2 with d_l = max(0, delta_l): the number of layers that matter, L when all matter alike.
-/// Nothing where no removal hurts.
-std::optional<double> effective_depth(std::span<const double> delta_losses);
 
 /// "layer", "attn" or "mlp". Errors: Error (usage) for another name.
 Removed parse_removed(const std::string& name);
@@ -42,7 +38,7 @@ struct SweepResult {
   uint64_t tokens = 0, sequences = 0;
   double loss = 0, loss_stderr = 0;  ///< nats a token; standard errors are over sequences
   std::vector<SweptRemoval> removed;
-  /// Of single whole layers; nothing for blocks and sublayers.
+  /// Of single whole layers; nothing for blocks and sublayers, NaN where a removal's loss is not finite.
   std::optional<double> effective_depth, effective_depth_ratio;
   /// What it took, in runs of a layer over all tokens, a sublayer counting half; L + 1 whole passes would be
   /// L (L + 1).
@@ -56,7 +52,7 @@ SweepResult planned_sweep(const std::vector<LayerPlan>& plans, const SweepOption
 /// Loss with each run of `block` layers left out, or with one sublayer of each, the others keeping the wiring
 /// of their own index. Each removal starts from the stream that the whole pass left before it, so that all of
 /// them together cost about half of L passes. Memory: the streams of one batch, (L + 1) batch_size T C.
-/// Errors: those of planned_sweep and Transformer::forward.
+/// Errors: those of planned_sweep and Transformer::forward; Error where the whole model's loss is not finite.
 template <class W>
 SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences, const SweepOptions& options,
                          Progress& progress);
@@ -71,7 +67,8 @@ struct RemovalPrice {
 };
 
 /// The price of each of `sets` (1-based places, rising, none empty), all on the same sequences. Each starts
-/// from the stream before its first layer. Memory: as sweep_layers. Errors: those of Transformer::forward.
+/// from the stream before its first layer. Memory: as sweep_layers. Errors: those of Transformer::forward,
+/// and Error where the whole model's loss is not finite.
 template <class W>
 std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSequences& sequences,
                                          const std::vector<std::vector<size_t>>& sets, size_t batch_size,

@@ -14,8 +14,8 @@ namespace {
 
 constexpr double kUseful = 0.1;
 constexpr size_t kTokensPerDimension = 4;
-// Beyond this the normal equations of all layers at once do not belong into memory.
-constexpr double kMostBytes = 4.0 * 0x1p30;
+// Where nobody says what there is: beyond this the sums of all layers at once do not belong into memory.
+constexpr size_t kMostBytes = size_t{4} << 30;
 
 // Sums for the least squares of y on x, both (rows, C): x is followed by a column of ones. Of the symmetric
 // x^T x the lower half alone is kept.
@@ -102,11 +102,27 @@ std::vector<size_t> scored_rows(const Batch& batch) {
   return rows;
 }
 
+size_t fitted_tokens_of(const TokenSequences& sequences) {
+  size_t tokens = 0;
+  for (size_t s = 0; s < sequences.size() / 2; ++s) tokens += sequences[s].size() - 1;
+  return tokens;
+}
+
 }  // namespace
+
+bool has_tokens_to_fit(const TokenSequences& sequences, size_t C) {
+  return fitted_tokens_of(sequences) >= kTokensPerDimension * C;
+}
+
+template <class S>
+size_t usefulness_bytes(size_t L, size_t C) {
+  return L * ((C + 1) * (C + 1) + (C + 1) * C) * sizeof(double) + (C + 1) * C * sizeof(S);
+}
 
 template <class W>
 Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t max_rows,
-                              Progress& progress, const std::filesystem::path& spill) {
+                              Progress& progress, const std::filesystem::path& spill,
+                              std::optional<size_t> budget) {
   using S = Stream<W>;
   const size_t L = model.plans().size(), C = model.config().hidden_size;
   const auto half = static_cast<ptrdiff_t>(sequences.size() / 2);
@@ -115,23 +131,25 @@ Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& seque
   SequenceBatches fit_batches = SequenceBatches::by_rows(fitted, max_rows);
   SequenceBatches score_batches = SequenceBatches::by_rows(scored, max_rows);
   Usefulness result;
-  result.fitted_tokens = fitted.empty() ? 0 : fit_batches.tokens();
+  result.fitted_tokens = fitted_tokens_of(sequences);
   result.scored_tokens = score_batches.tokens();
-  if (result.fitted_tokens < kTokensPerDimension * C) {
+  if (!has_tokens_to_fit(sequences, C)) {
     result.reason = "half of the text has " + std::to_string(result.fitted_tokens) +
                     " tokens; a map of width " + std::to_string(C) + " takes " +
                     std::to_string(kTokensPerDimension * C);
     return result;
   }
-  const double bytes = 16.0 * static_cast<double>(L) * static_cast<double>(C) * static_cast<double>(C);
-  if (bytes > kMostBytes) {
-    result.reason = "the least squares of all layers would take " + bytes_text(bytes);
+  const size_t bytes = usefulness_bytes<S>(L, C);
+  if (bytes > budget.value_or(kMostBytes)) {
+    result.reason = "the least squares of all layers would take " + bytes_text(static_cast<double>(bytes)) +
+                    ", more than the memory leaves for them";
     return result;
   }
 
   progress.begin("fit linear maps", fit_batches.count() + L, "steps");
   uint64_t done = 0;
-  std::vector<NormalEquations> equations(L, NormalEquations(C));
+  std::vector<NormalEquations> equations;
+  for (size_t l = 0; l < L; ++l) equations.emplace_back(C);
   StreamRecorder<S> record(L, spill);
   for (size_t i = 0; i < fit_batches.count(); ++i) {
     const Batch batch = fit_batches[i];
@@ -144,6 +162,7 @@ Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& seque
   std::vector<LinearMap<S>> maps;
   for (NormalEquations& e : equations) {
     maps.push_back(e.template solve<S>());
+    e = NormalEquations(0);  // gives its memory back
     progress.update(++done);
   }
   progress.end();
@@ -175,9 +194,11 @@ Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& seque
   return result;
 }
 
+template size_t usefulness_bytes<double>(size_t, size_t);
+template size_t usefulness_bytes<float>(size_t, size_t);
 #define FATHOM_INSTANTIATE(W)                                                                          \
   template Usefulness measure_usefulness<W>(Transformer<W>&, const TokenSequences&, size_t, Progress&, \
-                                            const std::filesystem::path&);
+                                            const std::filesystem::path&, std::optional<size_t>);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,21 @@ struct Usefulness {
   uint64_t fitted_tokens = 0, scored_tokens = 0;
 };
 
+/// Whether half of the sequences has the 4 C tokens that a fit takes.
+bool has_tokens_to_fit(const TokenSequences& sequences, size_t C);
+
+/// What the least squares of L layers take at once beside streams and weights: their sums in doubles, and one
+/// map. Each layer's sums are freed when its map is made.
+template <class S>
+size_t usefulness_bytes(size_t L, size_t C);
+
 /// Goes over the text `max_rows` rows at a time (0: all), which bounds the memory; `spill`: see
 /// StreamRecorder. The maps are fitted by least squares in double on the first half of the sequences (each
-/// layer on what entered and left it in the whole model), the losses are of the second half. Memory: L (2
-/// C^2) doubles. Needs 4 C tokens to fit.
+/// layer on what entered and left it in the whole model), the losses are of the second half. Needs 4 C tokens
+/// to fit, and usefulness_bytes() within `budget` (nothing: 4 GiB); without, the reason is all that it gives.
 template <class W>
 Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t max_rows,
-                              Progress& progress, const std::filesystem::path& spill = {});
+                              Progress& progress, const std::filesystem::path& spill = {},
+                              std::optional<size_t> budget = {});
 
 }  // namespace fathom

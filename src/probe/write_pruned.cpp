@@ -1,7 +1,6 @@
 #include "probe/write_pruned.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "io/modeling_fathom.h"
 #include "io/safetensors.h"
 #include "io/streamed_weights.h"
+#include "model/logit_deviation.h"
 #include "probe/prune.h"
 #include "probe/rounded_weights.h"
 
@@ -233,17 +233,6 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-// Largest change of a logit over the largest logit.
-double deviation(const Trace& exact, const Trace& rounded) {
-  double largest = 0, worst = 0;
-  for (size_t i = 0; i < exact.logits.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(exact.logits[i])));
-    worst = std::max(worst,
-                     std::abs(static_cast<double>(exact.logits[i]) - static_cast<double>(rounded.logits[i])));
-  }
-  return largest > 0 ? worst / largest : 0;
-}
-
 void check_computes(const fs::path& folder, const Trace& expected) {
   const ModelConfig config = read_config(folder);
   const Trace found = trace_of(folder, config, {});
@@ -295,7 +284,7 @@ WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dr
   if (pieces[0].converted != nullptr) {  // then all are
     RoundedWeights as_stored(source.values, source.list, storage);
     Trace rounded = trace_of(as_stored, source.config, dropped);
-    written.rounding = deviation(expected, rounded);
+    written.rounding = logit_deviation(rounded.logits, expected.logits);
     expected = std::move(rounded);
   }
   check_computes(folder.path(), expected);

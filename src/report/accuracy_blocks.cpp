@@ -55,14 +55,25 @@ std::string list_of(const AccuracyRecord& accuracy, size_t& count, const Predica
   return runs.empty() ? layer_ranges(singles) : runs;
 }
 
+/// What no change detected leaves open: a change of two standard errors of the middle one of those removals.
+std::string detectable_text(const AccuracyRecord& accuracy) {
+  std::vector<double> errors;
+  for (const AccuracyRemovalRecord& r : accuracy.removed) {
+    if (r.verdict() == "within noise") errors.push_back(r.delta_stderr);
+  }
+  if (errors.empty()) return {};
+  std::sort(errors.begin(), errors.end());
+  return fmt::format(" (the smallest detectable is about {:.2f} points)", 200 * errors[errors.size() / 2]);
+}
+
 std::string task_sentence(const AccuracyRecord& a, const std::string& what) {
   size_t quiet = 0;
   const std::string list =
       list_of(a, quiet, [](const AccuracyRemovalRecord& r) { return r.verdict() == "within noise"; });
   std::string text = fmt::format(
-      "{} ({} items, whole {}): {} of {} removals of a {} change accuracy by no more than noise{}.", a.task,
+      "{} ({} items, whole {}): no change of accuracy was detected in {} of {} removals of a {}{}{}.", a.task,
       a.items, with_error(100 * a.value, 100 * a.error, 2), quiet, a.removed.size(),
-      removed_text(what, removed_at_once(a)), list.empty() ? "" : ": " + list);
+      removed_text(what, removed_at_once(a)), list.empty() ? "" : ": " + list, detectable_text(a));
   const auto worst = std::min_element(a.removed.begin(), a.removed.end(),
                                       [](const AccuracyRemovalRecord& x, const AccuracyRemovalRecord& y) {
                                         return x.delta < y.delta;  // What is not a number is never the least.

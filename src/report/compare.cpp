@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/layer_costs.h"
 #include "report/format.h"
 #include "report/json_fields.h"
 #include "report/model_names.h"
@@ -48,7 +49,8 @@ const Removals* whole_layers_of(const std::vector<Removals>& removals, size_t ru
 
 std::string depth_cell(const RunRecord& run, const RunSummary& s) {
   if (!run.sweep || run.sweep->removed.empty()) return {};
-  if (std::isnan(s.effective_depth)) return "none";
+  if (std::isnan(s.effective_depth))
+    return no_depth_reason(run.sweep->removed) == "no removal hurts" ? "none" : "not measured";
   return fmt::format("{:.1f} of {} ({:.2f})", s.effective_depth, s.layers, s.effective_depth_ratio);
 }
 
@@ -108,9 +110,6 @@ bool same_model(const std::string& a, const fs::path& b) {
   return !a.empty() && (fs::path(a) == b || fs::equivalent(a, b, error));
 }
 
-/// Whether a sweep says what each whole layer is worth to the loss, which is what a run's table shows.
-bool prices_layers(const SweepRecord& sweep) { return sweep.what == "layer" && !sweep.removed.empty(); }
-
 /// Hands a sweep to the model that it is of.
 void give_sweep(SweepFile file, RunComparison& c) {
   for (ProbeRecord& probe : c.probes) {
@@ -122,7 +121,7 @@ void give_sweep(SweepFile file, RunComparison& c) {
             .offset = {},
             .line = {},
             .hint = "is it a sweep of another model?"});
-    if (c.is_run(probe.run) && prices_layers(file.sweep)) {
+    if (c.is_run(probe.run) && file.sweep.prices_layers()) {
       c.runs[probe.run].sweep = std::move(file.sweep);
     } else {
       probe.sweeps.push_back(std::move(file.sweep));
@@ -131,7 +130,7 @@ void give_sweep(SweepFile file, RunComparison& c) {
   }
   for (RunRecord& run : c.runs) {
     if (!same_model(file.sweep.model, run.path)) continue;
-    if (prices_layers(file.sweep))
+    if (file.sweep.prices_layers())
       run.sweep = std::move(file.sweep);
     else
       run.other_sweeps.push_back(std::move(file.sweep));
@@ -148,6 +147,47 @@ void give_sweep(SweepFile file, RunComparison& c) {
   alone.layers = file.sweep.last_layer();
   alone.sweeps.push_back(std::move(file.sweep));
   c.probes.push_back(std::move(alone));
+}
+
+/// What a diagnosis says of its layers' costs, in the form of a sweep.
+SweepRecord sweep_of(const ProbeRecord& probe) {
+  SweepRecord sweep{.model = probe.model,
+                    .checkpoint = probe.checkpoint,
+                    .tokens = probe.tokens,
+                    .loss = probe.loss,
+                    .perplexity = probe.perplexity,
+                    .removed = {},
+                    .blocks = {}};
+  const DepthValues* delta = probe.find("delta_loss");
+  std::vector<double> deltas;
+  for (size_t l = 1; l <= probe.layers; ++l) {
+    sweep.removed.push_back(
+        {.layer = l, .loss = kMissing, .delta_loss = delta->value[l], .delta_loss_stderr = delta->error[l]});
+    deltas.push_back(delta->value[l]);
+  }
+  sweep.effective_depth = effective_depth(deltas).value_or(kMissing);
+  sweep.effective_depth_ratio = sweep.effective_depth / static_cast<double>(probe.layers);
+  return sweep;
+}
+
+/// A run goes on after its sweep: costs of another checkpoint give way to those that the diagnosis has
+/// itself.
+void settle_sweeps(RunComparison& c) {
+  for (ProbeRecord& probe : c.probes) {
+    if (probe.find("delta_loss") == nullptr) continue;
+    const auto is_stale = [&](const SweepRecord& sweep) {
+      if (!sweep.prices_layers() || sweep.other_checkpoint(probe.checkpoint).empty()) return false;
+      probe.notes.push_back(
+          fmt::format("{}: a sweep is of {}, the diagnosis of {}: the costs of removal are the diagnosis's; "
+                      "fathom prune {} "
+                      "--sweep --text FILE makes a sweep anew.",
+                      probe.name, sweep.checkpoint, probe.checkpoint, probe.model));
+      return true;
+    };
+    if (c.is_run(probe.run) && c.runs[probe.run].sweep && is_stale(*c.runs[probe.run].sweep))
+      c.runs[probe.run].sweep = sweep_of(probe);
+    std::erase_if(probe.sweeps, is_stale);
+  }
 }
 
 /// A number that JSON can hold.
@@ -221,6 +261,7 @@ RunComparison compare_runs(const std::vector<fs::path>& paths) {
   name_models(out.runs, out.probes);
   adopt_probes(out);
   for (SweepFile& file : sweeps) give_sweep(std::move(file), out);
+  settle_sweeps(out);
   for (const RunRecord& run : out.runs) out.summaries.push_back(summarize(run));
   for (size_t i = 1; i < out.runs.size(); ++i) out.pairings.push_back(pair_runs(out.runs[0], out.runs[i]));
   return out;
@@ -231,6 +272,7 @@ RunComparison single_probe(const nlohmann::json& probe, const nlohmann::json& sw
   out.probes.push_back(read_probe(probe, "the diagnosis"));
   if (!sweep.is_null()) out.probes[0].sweeps.push_back(read_sweep(sweep, "sweep.json"));
   name_models(out.runs, out.probes);
+  settle_sweeps(out);
   return out;
 }
 
@@ -298,6 +340,8 @@ std::vector<std::string> findings(const RunComparison& comparison) {
     }
     out.push_back("The perplexities are not of the same number of tokens: " + at + ".");
   }
+  for (const ProbeRecord& probe : comparison.probes)
+    out.insert(out.end(), probe.notes.begin(), probe.notes.end());
   for (const RunRecord& run : comparison.runs) {
     if (run.sweep) continue;
     out.push_back(fmt::format("{} has no removal sweep yet: fathom prune {} --text FILE --sweep --json {}",

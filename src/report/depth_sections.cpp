@@ -96,7 +96,10 @@ std::string missing_sentence(const ProbeRecord& probe) {
   std::string list;
   for (const std::string& key : missing_metrics(probe)) {
     list += (list.empty() ? "" : ", ") + key;
-    if (key == "usefulness" && !probe.usefulness_reason.empty()) list += " (" + probe.usefulness_reason + ")";
+    const std::string reason = key == "usefulness"  ? probe.usefulness_reason
+                               : key == "grad_norm" ? probe.grad_norm_reason
+                                                    : std::string();
+    if (!reason.empty()) list += " (" + reason + ")";
   }
   if (list.empty()) return {};
   return fmt::format("Not in this diagnosis of {}: {}.", probe.name, list);

@@ -51,7 +51,8 @@ constexpr MetricDefinition kDefinitions[] = {
      "L_{eff} = (Σ_l d_l)^2 / Σ_l d_l^2,   d_l = max(0, Δ_l)",
      "(sum d)^2 / sum d^2 with d_l = max(0, loss without l - loss): L when all layers matter alike; its "
      "ratio is over "
-     "L; null when no removal hurts",
+     "L; null when no removal hurts, and where a loss is not finite. Noise about 0 counts on one side alone: "
+     "where many costs lie within it, the depth comes out too large",
      "design of this project"},
     {"lens_loss, lens_kl, lens_top5", "lens loss, KL, top 5",
      "p_l = softmax(W_U norm(h_l)):   −log p_l(target),   KL(p_l ‖ p_L),   #(top5(p_l) ∩ top5(p_L)) / 5",
@@ -72,7 +73,9 @@ constexpr MetricDefinition kDefinitions[] = {
      "D_l = ‖J_l − I‖_F / √(T d),   J_l = ∂h_l / ∂h_{l−1}",
      "norm of J - I over sqrt(T d), J = d h_l / d h_{l-1} of a whole sequence (Frobenius norm); exact from T "
      "d "
-     "vector-Jacobian products, or estimated from K random sign vectors v by the root of the mean square of "
+     "vector-Jacobian products (`--exact-identity`, T d up to 65,536; `identity_deviation_exact`), or "
+     "estimated "
+     "from K random sign vectors v by the root of the mean square of "
      "the norm "
      "of (J^T - I) v over the norm of v, with its standard error. 0: the layer is an identity map",
      "design of this project"},
@@ -80,7 +83,8 @@ constexpr MetricDefinition kDefinitions[] = {
      "loss with the layer replaced by the linear map (with bias) that fits it best, over the loss, minus 1; "
      "fitted by "
      "least squares in double on the first half of the sequences, scored on the second; null, with "
-     "`usefulness_reason`, for fewer than 4 d tokens to fit. Share: of layers above 0.1",
+     "`usefulness_reason`, for fewer than 4 d tokens to fit, or without memory for it; "
+     "`usefulness_fitted_tokens` and `usefulness_scored_tokens` say on how many. Share: of layers above 0.1",
      "2505.13898, as a ratio minus 1"},
     {"variance_growth", "variance growth", "V = c + k l,   log V = c + a log l,   log V = c + b l",
      "least-squares fits of the variance of layers 1 to L: linear V = c + k l, power log V = c + a log l, "

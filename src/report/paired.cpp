@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "core/ratio_error.h"
+
 namespace fathom {
 namespace {
 
@@ -37,14 +39,12 @@ PairedDifference paired_difference(const EvaluationRecord& first, const Evaluati
   }
   PairedDifference out{
       .step = other.step, .tokens = other.tokens, .sequences = n, .difference = sum / tokens};
-  if (n < 2) return out;
   double squares = 0;
   for (size_t i = 0; i < n; ++i) {
     const double rest = other.nll[i] - first.nll[i] - out.difference * static_cast<double>(first.count[i]);
     squares += rest * rest;
   }
-  const auto count = static_cast<double>(n);
-  out.standard_error = std::sqrt(count / (count - 1) * squares) / tokens;
+  out.standard_error = ratio_standard_error(squares, n, tokens);
   return out;
 }
 

@@ -142,6 +142,7 @@ ProbeRecord read_probe(const json& object, const std::filesystem::path& origin) 
   probe.growth = read_growth(object, origin);
   probe.usefulness_share = fields.number("usefulness_share");
   probe.usefulness_reason = fields.text("usefulness_reason");
+  probe.grad_norm_reason = fields.text("grad_norm_reason");
   if (object.contains("summary")) {
     for (const json& sentence : fields.list("summary")) {
       if (!sentence.is_string()) fields.refuse("'summary' has an entry that is not a text");

@@ -48,9 +48,10 @@ struct ProbeRecord {
   uint64_t permutation_tokens = 0;
   std::optional<GrowthRecord> growth;
   double usefulness_share = kMissing;
-  std::string usefulness_reason;
+  std::string usefulness_reason, grad_norm_reason;  ///< Why there is none; "" where there is one.
   std::vector<std::string> summary;
   std::vector<SweepRecord> sweeps;  ///< Those given beside it.
+  std::vector<std::string> notes;   ///< What compare_runs says of what was given beside it.
 
   /// The values of `key`, or null where no layer has one.
   const DepthValues* find(const std::string& key) const;

@@ -117,7 +117,9 @@ json depth_meters(const std::vector<Removals>& removals) {
           {"note",
            "How many layers would carry the same weight if all mattered alike: the full number when they do, "
            "1 when a "
-           "single layer does all. Its standard error takes the costs of the layers as independent."}};
+           "single layer does all. Its standard error takes the costs of the layers as independent. Costs "
+           "below zero count "
+           "as none, so that where many lie within their noise of zero the depth comes out too large."}};
 }
 
 }  // namespace fathom

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/layer_costs.h"
 #include "core/layer_ranges.h"
 #include "report/accuracy_blocks.h"
 #include "report/format.h"
@@ -13,19 +14,22 @@
 namespace fathom {
 namespace {
 
-constexpr double kCheap = 0.01;  // Nats: one per cent of perplexity.
+std::vector<double> deltas_of(const std::vector<RemovalRecord>& removed) {
+  std::vector<double> deltas;
+  for (const RemovalRecord& removal : removed) deltas.push_back(removal.delta_loss);
+  return deltas;
+}
+
+std::vector<double> errors_of(const std::vector<RemovalRecord>& removed) {
+  std::vector<double> errors;
+  for (const RemovalRecord& removal : removed) errors.push_back(removal.delta_loss_stderr);
+  return errors;
+}
 
 /// Fills in the effective depth where the file has none: of a diagnosis, or of a sweep by another program.
 void complete(Removals& r) {
   if (r.what != "layer" || !std::isnan(r.effective_depth)) return;
-  double sum = 0, squares = 0;
-  for (const RemovalRecord& removal : r.removed) {
-    const double d = std::max(0.0, removal.delta_loss);
-    sum += d;
-    squares += d * d;
-  }
-  if (!(squares > 0)) return;
-  r.effective_depth = sum * sum / squares;
+  r.effective_depth = effective_depth(deltas_of(r.removed)).value_or(kMissing);
   r.effective_depth_ratio = r.effective_depth / static_cast<double>(r.removed.size());
 }
 
@@ -93,14 +97,14 @@ std::string single_sentence(const Removals& r, const RemovalRecord& least, const
                      price_text(most.delta_loss, most.delta_loss_stderr));
 }
 
+/// Of a sweep that left some layers whole, their cost is not known: NaN.
 std::string cheap_sentence(const Removals& r) {
-  std::vector<uint64_t> cheap;
+  std::vector<double> deltas(r.layers, kMissing), errors(r.layers, 0.0);
   for (const RemovalRecord& removal : r.removed) {
-    if (removal.delta_loss < kCheap) cheap.push_back(removal.layer);
+    deltas[removal.layer - 1] = removal.delta_loss;
+    errors[removal.layer - 1] = removal.delta_loss_stderr;
   }
-  if (cheap.empty()) return fmt::format("No layer is free: each costs {} nats or more by itself.", kCheap);
-  return fmt::format("{} of {} layers cost less than {} nats each by itself, 1% of perplexity: {}.",
-                     cheap.size(), r.layers, kCheap, layer_ranges(cheap));
+  return cheap_layers_sentence(deltas, errors);
 }
 
 /// The cheapest removal of each number of layers.
@@ -130,13 +134,18 @@ std::vector<Removals> removals_of(const RunComparison& comparison) {
   std::vector<Removals> out;
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
     const RunRecord& run = comparison.runs[i];
-    if (run.sweep) out.push_back(removals_from(*run.sweep, i, run.name, 0));
-    for (const SweepRecord& sweep : run.other_sweeps) out.push_back(removals_from(sweep, i, run.name, 0));
+    const std::string now = run.probe && !run.probe->checkpoint.empty()
+                                ? run.probe->checkpoint
+                                : fmt::format("step-{}", run.points.back().step);
+    const auto name = [&](const SweepRecord& sweep) { return run.name + sweep.other_checkpoint(now); };
+    if (run.sweep) out.push_back(removals_from(*run.sweep, i, name(*run.sweep), 0));
+    for (const SweepRecord& sweep : run.other_sweeps) out.push_back(removals_from(sweep, i, name(sweep), 0));
   }
   for (const ProbeRecord& probe : comparison.probes) {
     const bool run_has_sweep = probe.run < comparison.runs.size() && comparison.runs[probe.run].sweep;
     for (const SweepRecord& sweep : probe.sweeps)
-      out.push_back(removals_from(sweep, probe.run, probe.name, probe.layers));
+      out.push_back(removals_from(sweep, probe.run, probe.name + sweep.other_checkpoint(probe.checkpoint),
+                                  probe.layers));
     if (run_has_sweep || has_layer_sweep(probe.sweeps)) continue;
     if (Removals own = removals_from(probe); !own.removed.empty()) out.push_back(std::move(own));
   }
@@ -146,25 +155,17 @@ std::vector<Removals> removals_of(const RunComparison& comparison) {
 }
 
 double effective_depth_stderr(const std::vector<RemovalRecord>& removed) {
-  double sum = 0, squares = 0;
-  for (const RemovalRecord& r : removed) {
-    const double d = std::max(0.0, r.delta_loss);
-    sum += d;
-    squares += d * d;
-  }
-  if (!(squares > 0)) return kMissing;
-  const double depth = sum * sum / squares;
-  double variance = 0;
-  for (const RemovalRecord& r : removed) {
-    if (!(r.delta_loss > 0)) continue;
-    const double slope = 2 * depth / sum * (1 - depth * r.delta_loss / sum);
-    variance += slope * slope * r.delta_loss_stderr * r.delta_loss_stderr;
-  }
-  return std::sqrt(variance);
+  return effective_depth_standard_error(deltas_of(removed), errors_of(removed));
+}
+
+std::string no_depth_reason(const std::vector<RemovalRecord>& removed) {
+  const bool finite = std::all_of(removed.begin(), removed.end(),
+                                  [](const RemovalRecord& r) { return std::isfinite(r.delta_loss); });
+  return finite ? "no removal hurts" : "not measured: the loss is not finite";
 }
 
 std::string effective_depth_text(const Removals& r, const char* unit) {
-  if (std::isnan(r.effective_depth)) return "no removal hurts";
+  if (std::isnan(r.effective_depth)) return no_depth_reason(r.removed);
   return fmt::format("{} of {}{}", with_error(r.effective_depth, effective_depth_stderr(r.removed), 1),
                      r.layers, unit);
 }
@@ -179,12 +180,14 @@ std::vector<std::string> removal_headline(const Removals& r) {
   std::vector<std::string> out;
   const RemovalRecord *least = r.cheapest(), *most = r.dearest();
   if (r.what == "layer" && !r.removed.empty()) {
-    out.push_back(std::isnan(r.effective_depth) ? "No removal hurts: there is no effective depth."
-                                                : "Effective depth: " + effective_depth_text(r) + ".");
+    const bool harmless = std::isnan(r.effective_depth) && no_depth_reason(r.removed) == "no removal hurts";
+    out.push_back(harmless ? "No removal hurts: there is no effective depth."
+                           : "Effective depth: " + effective_depth_text(r) + ".");
   }
   if (least != nullptr && r.removed.size() > 1) {
     out.push_back(single_sentence(r, *least, *most));
     if (r.what == "layer") out.push_back(cheap_sentence(r));
+    out.push_back(selection_sentence(r.removed.size()));
   }
   for (std::string& sentence : block_sentences(r.blocks, r.loss)) out.push_back(std::move(sentence));
   for (std::string& sentence : accuracy_sentences(r.accuracies, r.what)) out.push_back(std::move(sentence));

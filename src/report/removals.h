@@ -25,16 +25,18 @@ struct Removals {
   const RemovalRecord* dearest() const;
 };
 
-/// Of all models that have any: from its sweep, else from its diagnosis.
+/// Of all models that have any: from its sweep, else from its diagnosis. What is of another checkpoint than
+/// the model says so in its name.
 std::vector<Removals> removals_of(const RunComparison& comparison);
 
-/// Standard error of the effective depth, the costs of the layers taken as independent: delta method on
-/// L = (sum d)^2 / sum d^2, dL/dd_l = 2 L / S (1 - L d_l / S) with S = sum d. What all costs share (a text
-/// that is hard for the whole model scales them alike) does not move L, so that independence rather
-/// overstates it. NaN where a cost has no standard error, or no removal hurts.
+/// Standard error of the effective depth: effective_depth_standard_error. What all costs share (a text that
+/// is hard for the whole model scales them alike) does not move L, so that independence rather overstates it.
 double effective_depth_stderr(const std::vector<RemovalRecord>& removed);
 
-/// "6.3 +- 0.2 of 30" and `unit`, or "no removal hurts".
+/// Why there is no effective depth: "no removal hurts", or a loss that is not finite, which is no cost of 0.
+std::string no_depth_reason(const std::vector<RemovalRecord>& removed);
+
+/// "6.3 +- 0.2 of 30" and `unit`, or no_depth_reason.
 std::string effective_depth_text(const Removals& removals, const char* unit = " layers");
 
 /// "+0.0862 +- 0.0110 nats".

@@ -203,7 +203,8 @@ RunRecord load_run(const fs::path& folder) {
   run.path = folder;
   const std::string hint = "give the --out folder of a fathom train";
   if (!fs::is_directory(folder))
-    refuse(folder, fs::exists(folder) ? "is not a folder" : "no such folder", hint);
+    refuse(folder, fs::exists(folder) ? "is not a folder" : "no such folder or file",
+           hint + ", or a file of fathom probe --json or fathom prune --sweep --json");
   for (const char* file : {"run.toml", "metrics.jsonl"}) {
     if (!fs::exists(folder / file))
       refuse(folder, fmt::format("is not a run directory (it has no {})", file), hint);

@@ -98,6 +98,15 @@ std::string AccuracyRemovalRecord::verdict() const {
   return delta > 0 ? "better" : "worse";
 }
 
+std::string SweepRecord::other_checkpoint(const std::string& than) const {
+  const auto name_of = [](const std::string& path) {
+    const std::filesystem::path p(path);
+    return (p.has_filename() ? p : p.parent_path()).filename().string();
+  };
+  const std::string own = name_of(checkpoint), other = name_of(than);
+  return own.empty() || other.empty() || own == other ? std::string() : " (of " + own + ")";
+}
+
 uint64_t SweepRecord::last_layer() const {
   uint64_t last = removed.empty() ? 0 : removed.back().layer;
   for (const BlockRemovalRecord& block : blocks) last = std::max(last, block.layers.back());
@@ -110,6 +119,7 @@ uint64_t SweepRecord::last_layer() const {
 SweepRecord read_sweep(const nlohmann::json& object, const std::filesystem::path& origin) {
   const JsonFields fields(object, origin);
   SweepRecord sweep{.model = fields.text("model"),
+                    .checkpoint = fields.text("checkpoint"),
                     .what = object.contains("what") ? fields.text("what") : "layer",
                     .tokens = object.contains("tokens") ? fields.whole("tokens") : 0,
                     .loss = fields.number("loss"),

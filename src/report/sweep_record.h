@@ -47,6 +47,7 @@ struct AccuracyRecord {
 
 struct SweepRecord {
   std::string model;           ///< As it was named; "" where the file does not say.
+  std::string checkpoint;      ///< The folder that was read, of a run's; "" where the file does not say.
   std::string what = "layer";  ///< What was left out of each layer: "layer", "attn" or "mlp".
   uint64_t tokens = 0;         ///< 0 where the file does not say.
   double loss = kMissing, perplexity = kMissing;
@@ -54,6 +55,11 @@ struct SweepRecord {
   std::vector<BlockRemovalRecord> blocks;                               ///< In the order of the file.
   double effective_depth = kMissing, effective_depth_ratio = kMissing;  ///< NaN: no removal hurts.
   std::vector<AccuracyRecord> accuracies = {};                          ///< Of a sweep with --tasks.
+
+  /// Whether it says what each whole layer is worth to the loss, which is what a run's table shows.
+  bool prices_layers() const { return what == "layer" && !removed.empty(); }
+  /// " (of step-300)" where both are known and differ, else "". Folders move: their names decide.
+  std::string other_checkpoint(const std::string& than) const;
 
   /// The highest layer that is removed anywhere.
   uint64_t last_layer() const;

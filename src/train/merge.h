@@ -13,8 +13,8 @@ struct MergeResult {
   double deviation = 0;
 };
 
-/// Writes the adapter's base with the adapter folded in to the new folder `out`, in the type in which the
-/// base is stored (fp32 for a GGUF file). `add_files(folder)` may put tokenizer files beside it. What was
+/// Writes the adapter's base with the adapter folded in to the new folder `out`, in bf16 where the
+/// base is stored in it, else in fp32. `add_files(folder)` may put tokenizer files beside it. What was
 /// written is read back and held to the unmerged model before it gets its name. Errors: Error (usage) where
 /// `adapter` is no adapter or `out` exists; Error where the two disagree by more than rounding, and those of
 /// reading and writing.

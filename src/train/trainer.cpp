@@ -216,8 +216,10 @@ template <class W>
 void Trainer<W>::evaluate_into(StepMetrics& m) {
   m.validation = evaluate(model_, *plan_.data, eval_batch_, settings_.batch, plan_.eval_sequences);
   metrics_->add_evaluation(m, settings_.seq, plan_.facts.data_fingerprint);
-  folder_.log(fmt::format("step {}: loss {:.4f}, validation loss {:.4f} +- {:.4f}, perplexity {:.3f}", m.step,
-                          m.loss, m.validation->mean(), m.validation->standard_error(),
+  const double error = m.validation->standard_error();  // NaN of a single sequence
+  folder_.log(fmt::format("step {}: loss {:.4f}, validation loss {:.4f} +- {}, perplexity {:.3f}", m.step,
+                          m.loss, m.validation->mean(),
+                          std::isnan(error) ? "-" : fmt::format("{:.4f}", error),
                           m.validation->perplexity()));
 }
 

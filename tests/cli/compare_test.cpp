@@ -38,7 +38,8 @@ TEST_F(CompareCommand, PrintsTheTableAndWritesPageAndJson) {
 
 TEST_F(CompareCommand, NeedsARunAndRefusesWhatIsNone) {
   EXPECT_THROW(run(""), CLI::RequiredError);
-  EXPECT_THAT(error_of([&] { run((folder_ / "none").string()); }), HasSubstr("none: no such folder"));
+  EXPECT_THAT(error_of([&] { run((folder_ / "none").string()); }),
+              HasSubstr("none: no such folder or file; give the --out folder"));
   const std::string a = make_run("pre", "pre", {30});
   EXPECT_THAT(error_of([&] { run(a + " --html " + (folder_ / "no/page.html").string()); }),
               HasSubstr("no/page.html"));

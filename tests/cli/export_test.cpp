@@ -64,6 +64,10 @@ TEST_F(ExportCommand, ARunGoesToGgufAndOnToAFolderWithTheSameIds) {
   }
   call({"export", at("lns.gguf"), "--out", at("deep/er"), "--format", "gguf", "--type", "f16"});
   EXPECT_TRUE(fs::exists(folder_ / "deep/er/model.gguf"));
+  // A folder's name has no extension to lose; a slash behind it is none of it.
+  fs::copy(folder_ / "folder", folder_ / "Smol-1.7B");
+  call({"export", at("Smol-1.7B/"), "--out", at("named.gguf")});
+  EXPECT_EQ(GgufFile(folder_ / "named.gguf").metadata().text("general.name"), "Smol-1.7B");
 }
 
 TEST_F(ExportCommand, AFolderKeepsItsTokenizerAndScheme) {
@@ -106,6 +110,13 @@ TEST_F(ExportCommand, DumpWritesAnArrayOfTheShapeThatItNames) {
       call({"dump", at("run"), "--token-ids", at("ids.json"), "--layers", "5", "--out", at("x.npy")}),
       ErrorCode::kUsage, "--layers", "1..4");
   EXPECT_ERROR(call({"dump", at("run"), "--out", at("x.npy")}), ErrorCode::kUsage, "--text");
+  // Longer than the context: not cut without a word.
+  write_text_file(folder_ / "long.json",
+                  json(std::vector<std::vector<int>>(1, std::vector<int>(65, 3))).dump());
+  EXPECT_ERROR(call({"dump", at("run"), "--token-ids", at("long.json"), "--out", at("x.npy")}),
+               ErrorCode::kUsage, "65 ids, more than the model's context of 64");
+  EXPECT_ERROR(call({"dump", at("run"), "--token-ids", at("ids.json"), "--seq", "4", "--out", at("x.npy")}),
+               ErrorCode::kUsage, "--seq", "--token-ids");
   EXPECT_ERROR(call({"dump", at("run"), "--token-ids", at("ids.json"), "--out", at("x.bin")}),
                ErrorCode::kUsage, ".npy");
   EXPECT_FALSE(fs::exists(folder_ / "x.npy"));

@@ -38,6 +38,8 @@ TEST_F(FinetuneCommand, TunesAdaptersMergesThemAndGenerates) {
   EXPECT_NE(toml.find("weight_decay = 0.0"), std::string::npos) << toml;
   call({"finetune", "--resume", "--out", text("tuned")});
   EXPECT_NE(call({"merge", text("tuned"), "--out", text("merged")}).find("merged"), std::string::npos);
+  call({"merge", text("tuned"), "--out", text("again") + "/"});
+  EXPECT_TRUE(std::filesystem::exists(at("again/model.safetensors")));
   call({"generate", text("tuned"), "--prompt", "4 is", "--temperature", "0", "--dtype", "fp32",
         "--max-tokens", "6", "--json", text("a.json")});
   call({"generate", text("merged"), "--prompt", "4 is", "--temperature", "0", "--dtype", "fp32",

@@ -11,6 +11,9 @@
 #include "cli/command.h"
 #include "core/file.h"
 #include "io/checkpoint.h"
+#include "io/streamed_weights.h"
+#include "probe/diagnosis.h"
+#include "probe/diagnosis_forecast.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
@@ -64,6 +67,8 @@ TEST_F(ProbeCommand, SaysBeforeAndAfterWhatItTakes) {
   EXPECT_NE(output_.find("peak memory"), std::string::npos) << output_;
   EXPECT_EQ(result["layers_read"], 4);
   EXPECT_FALSE(result["per_layer"][0].contains("usefulness"));
+  EXPECT_EQ(result["seq"], 20) << "of the sequences, not of a window that was never cut";
+  EXPECT_EQ(result["checkpoint"], at("model"));
 }
 
 TEST_F(ProbeCommand, WithLittleMemoryGivesTheSameNumbersFromWeightsReadAsNeeded) {
@@ -85,6 +90,72 @@ TEST_F(ProbeCommand, WithLittleMemoryGivesTheSameNumbersFromWeightsReadAsNeeded)
   EXPECT_EQ(tight["layers_read"], 48);
   EXPECT_EQ(numbers(tight), numbers(whole));
   EXPECT_ERROR(probe({"--memory", "1KiB"}), ErrorCode::kUsage, "--memory 1.00 KiB is too little", "--spill");
+}
+
+// A result that can't be written costs nothing, and the memory of the second try is another.
+TEST_F(ProbeCommand, GoesOnWithOtherMemoryWhereItsResultCouldNotBeWritten) {
+  namespace fs = std::filesystem;
+  fs::create_directories(folder_ / "run/checkpoints");
+  fs::copy(folder_ / "model", folder_ / "run/checkpoints/step-1");
+  fs::create_directories(folder_ / "run/probe.json");  // in the way of the run's own copy
+  std::vector<std::string> arguments{"probe",   at("run"),    "--token-ids",  at("ids.json"),
+                                     "--json",  at("r.json"), "--resume-dir", at("state"),
+                                     "--level", "quick",      "--memory"};
+  const auto with_memory = [&](const std::string& memory) {
+    std::vector<std::string> all = arguments;
+    all.push_back(memory);
+    return all;
+  };
+  EXPECT_THROW(call(with_memory("8GiB")), Error);
+  EXPECT_TRUE(fs::exists(folder_ / "state/probe.state"));
+  // Enough for one sequence at a time, not for all: those are the cuts that it was begun with.
+  const ModelConfig config = read_config(folder_ / "model");
+  DiagnosisOptions quick;
+  quick.metrics = parse_metrics(quick_metrics());
+  const size_t least =
+      StreamedWeights<float>::least_bytes(config) + diagnosis_memory<float>(quick, config, 20).bytes(20);
+  EXPECT_ERROR(call(with_memory(std::to_string(least + 100))), ErrorCode::kUsage, "too little to go on from",
+               "probe.state", "delete that file to begin anew");
+  fs::remove(folder_ / "run/probe.json");
+  call(with_memory("4GiB"));
+  json result = json::parse(read_text_file(folder_ / "r.json"));
+  EXPECT_TRUE(result.value("resumed", false));
+  EXPECT_FALSE(fs::exists(folder_ / "state/probe.state"));
+  result.erase("resumed");
+  json whole = probe({"--level", "quick"});
+  for (const char* key : {"model", "checkpoint"}) whole[key] = result[key];
+  EXPECT_EQ(numbers(result), numbers(whole));
+}
+
+TEST_F(ProbeCommand, AsksBeforeTheWorkWhetherItsResultCanBeWritten) {
+  EXPECT_ERROR(probe({"--html", at("none/p.html")}), ErrorCode::kUsage, "--html", "there is no folder");
+  EXPECT_ERROR(probe({"--html", at("model")}), ErrorCode::kUsage, "is a folder");
+  EXPECT_ERROR(call({"probe", at("model"), "--token-ids", at("ids.json"), "--json", at("none/p.json")}),
+               ErrorCode::kUsage, "--json", "none");
+}
+
+TEST_F(ProbeCommand, OfAModelWithoutAFiniteLossSaysSo) {
+  test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+  for (const ParamSpec& spec : m.weights.list()) {
+    if (spec.layer == 1 && spec.role == ParamRole::kDown)
+      std::fill_n(m.weights.values(spec), spec.size(), 3e38F);
+  }
+  save_model(folder_ / "model", m.model.config(), m.weights.list(), m.weights.values(), DType::kF32);
+  const json result = probe({"--level", "quick"});
+  EXPECT_TRUE(result["loss"].is_null());
+  EXPECT_TRUE(result["loss_stderr"].is_null());
+  EXPECT_NE(output_.find("loss not finite, perplexity not finite"), std::string::npos) << output_;
+}
+
+TEST_F(ProbeCommand, GivesTheIdentityDeviationExactlyWhereThatIsSmall) {
+  const json estimate = probe({"--metrics", "identity_deviation", "--probes", "200"});
+  const json exact = probe({"--metrics", "identity_deviation", "--exact-identity"});
+  EXPECT_TRUE(exact["identity_deviation_exact"].get<bool>());
+  for (size_t l = 0; l < 4; ++l) {
+    const json &a = exact["per_layer"][l], &b = estimate["per_layer"][l];
+    EXPECT_NEAR(a["identity_deviation"].get<double>(), b["identity_deviation"].get<double>(),
+                0.05 * a["identity_deviation"].get<double>());
+  }
 }
 
 TEST_F(ProbeCommand, SpillsAndKeepsItsStateWhereItIsTold) {

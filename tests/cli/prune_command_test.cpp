@@ -127,6 +127,9 @@ TEST_F(PruneCommand, ARunKeepsTheSweepOfItsLayersAndNoOther) {
   EXPECT_FALSE(fs::exists(folder_ / "run/sweep.json"));
   prune({at("run"), "--sweep", "--token-ids", ids()});
   EXPECT_TRUE(fs::exists(folder_ / "run/sweep.json"));
+  // The run may go on: the sweep says what it is of.
+  EXPECT_EQ(json::parse(read_text_file(folder_ / "run/sweep.json"))["checkpoint"],
+            at("run/checkpoints/step-3"));
 }
 
 TEST_F(PruneCommand, ChoosesOnOneHalfAndPricesOnTheOther) {

@@ -162,7 +162,6 @@ class Case:
                 context, continuation = context[:-spaces], context[-spaces:] + continuation
             head = self.encode(context)
             tail = self.encode(context + continuation)[len(head):]
-            head = self.encode(context + continuation)[:len(head)]
         return (head + tail)[-(CONTEXT + 1):], len(tail)
 
     def nll(self, ids, scored):
@@ -170,6 +169,16 @@ class Case:
         with torch.no_grad():
             logits = self.model.head(self.model.streams(torch.tensor([ids[:-1]]))[-1])[0].log_softmax(-1)
         return [-logits[i - 1, ids[i]].item() for i in range(len(ids) - scored, len(ids))]
+
+
+def pooled_stderr(values, strata):
+    """As lm_eval.api.metrics.pooled_sample_stderr has it of the subjects' standard errors; of one stratum the plain one."""
+    parts = [[v for v, s in zip(values, strata) if s == name] for name in sorted(set(strata))]
+    if len(values) == len(parts):
+        return None
+    errors = [(len(p), float(np.std(p, ddof=1) / math.sqrt(len(p)))) for p in parts if len(p) > 1]  # one item has none, of weight 0
+    variance = sum((n - 1) * e * e * n for n, e in errors) / (len(values) - len(parts))
+    return float(math.sqrt(variance / len(values)))
 
 
 def score(case, task, items, examples):
@@ -187,7 +196,8 @@ def score(case, task, items, examples):
         right.append(float(np.argmax(values) == item["gold"]))
         right_norm.append(float(np.argmax(values / np.array([float(len(t)) for t in texts])) == item["gold"]))
         out.append(requests)
-    stderr = lambda x: float(np.std(x, ddof=1) / math.sqrt(len(x))) if len(x) > 1 else None
+    strata = [item["id"].split("/")[0] if task == "mmlu" else "" for item in items]
+    stderr = lambda x: pooled_stderr(x, strata)
     return {"items": out, "acc": float(np.mean(right)), "acc_stderr": stderr(right), "acc_norm": float(np.mean(right_norm)),
             "acc_norm_stderr": stderr(right_norm)}
 

@@ -31,9 +31,25 @@ ScoreRequest encode(const std::string& context, const std::string& continuation,
 TEST(EncodeRequest, SplitsTheJointTextByTheContextsOwnLength) {
   const Ids context = letters(false).encode("b:"), whole = letters(false).encode("b: a");
   const ScoreRequest request = encode("b:", " a");
-  EXPECT_EQ(request.ids, whole);
   ASSERT_GT(whole.size(), context.size());
   EXPECT_EQ(request.scored, whole.size() - context.size());
+  Ids expected = context;
+  expected.insert(expected.end(), whole.begin() + static_cast<std::ptrdiff_t>(context.size()), whole.end());
+  EXPECT_EQ(request.ids, expected);
+}
+
+// A token that crosses the border, "ab", is in neither part: the harness feeds the context as it is by
+// itself, and what is left of the joint text behind as many ids.
+TEST(EncodeRequest, KeepsTheContextsOwnIdsWhereATokenCrosses) {
+  const std::vector<std::string> pieces = {"a", "b", "ab"};
+  const Tokenizer tokenizer(pieces, false);
+  const Ids context = tokenizer.encode("a"), whole = tokenizer.encode("abb"), joined = tokenizer.encode("ab");
+  ASSERT_EQ(joined.size(), 1u);
+  ASSERT_EQ(whole, (Ids{joined[0], tokenizer.encode("b")[0]}));
+  bool cut = false;
+  const ScoreRequest request = encode_request(tokenizer, "a", "bb", 100, cut);
+  EXPECT_EQ(request.ids, (Ids{context[0], whole[1]}));
+  EXPECT_EQ(request.scored, 1u);
 }
 
 TEST(EncodeRequest, MovesWhiteSpaceAtTheEndOfTheContext) {

@@ -90,6 +90,20 @@ TEST(Baselines, CountItemsWithFewerChoices) {
   EXPECT_EQ(b.majority, 3u);
 }
 
+// By lm-evaluation-harness's own formula: of the subjects' standard errors s and sizes n,
+// sqrt(sum (n - 1) s^2 n / (sum n - subjects) / sum n).
+TEST(Metrics, PooledOverStrataIsTheHarnesss) {
+  const std::vector<bool> right{true, false, true, true, false, false, true};
+  const std::vector<std::string> strata{"a", "a", "a", "a", "b", "b", "b"};
+  const double a = *metric_of({true, false, true, true}).standard_error,
+               b = *metric_of({false, false, true}).standard_error;
+  const Metric pooled = pooled_metric_of(right, strata);
+  EXPECT_EQ(pooled.value, metric_of(right).value);
+  EXPECT_NEAR(*pooled.standard_error, std::sqrt((3 * a * a * 4 + 2 * b * b * 3) / (7 - 2) / 7), 1e-15);
+  const std::vector<std::string> one(7, "a");
+  EXPECT_NEAR(*pooled_metric_of(right, one).standard_error, *metric_of(right).standard_error, 1e-15);
+}
+
 TEST(Results, WeightMmlusGroupsBySize) {
   PreparedTask task;
   task.task = &find_task("mmlu");
@@ -104,6 +118,10 @@ TEST(Results, WeightMmlusGroupsBySize) {
   EXPECT_EQ(r.groups[2].items, 4u);
   EXPECT_EQ(r.groups[2].acc.value, 0.5);  // 2 of 4, not the mean of 2/3 and 0
   EXPECT_EQ(r.subjects.size(), 4u);
+  // Pooled within subjects: 3 (2/3) (1/3) over 4 - 2, over 4; of all, over 6 - 4, over 6.
+  EXPECT_NEAR(*r.groups[2].acc.standard_error, std::sqrt((2.0 / 3) / 2 / 4), 1e-15);
+  EXPECT_NEAR(*r.acc.standard_error, std::sqrt((2.0 / 3) / 2 / 6), 1e-15);
+  EXPECT_FALSE(r.groups[0].acc.standard_error.has_value()) << "one item";
   EXPECT_EQ(mmlu_group("us_foreign_policy"), "social_sciences");
   EXPECT_EQ(mmlu_group("formal_logic"), "humanities");
 }

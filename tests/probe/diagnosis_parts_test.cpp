@@ -46,7 +46,9 @@ class DiagnosisParts : public testing::Test {
   json run(const DiagnosisOptions& options) {
     test::TinyModel<float> m(test::tiny_config(NormType::kLns));
     NoProgress progress;
-    return diagnose(m.model, sequences_, options, m.weights.list(), progress);
+    const json result = diagnose(m.model, sequences_, options, m.weights.list(), progress);
+    remove_diagnosis_state(options);
+    return result;
   }
   TokenSequences sequences_ = windows(24, 21, 12, 37);
 };
@@ -171,11 +173,69 @@ TEST_F(DiagnosisParts, StoppedAndTakenUpAgainAreOneGo) {
       EXPECT_TRUE(result.value("resumed", false));
       result.erase("resumed");
       EXPECT_EQ(result, whole) << "stopped at every " << every;
-      EXPECT_FALSE(std::filesystem::exists(options.state));
+      EXPECT_TRUE(std::filesystem::exists(options.state)) << "until the result is written";
       options.stop = nullptr;
       options.state.clear();
     }
   }
+}
+
+// The memory that is there decides how a text is cut; it is another when the diagnosis goes on.
+TEST_F(DiagnosisParts, TheCutsOfTheTextAreThoseItWasBegunWith) {
+  const TempFolder folder;
+  DiagnosisOptions options = everything();
+  options.state = folder / "probe.state";
+  options.pass_rows = 200;
+  const json whole = run(options);
+  EXPECT_FALSE(kept_pass_rows<float>(sequences_, options).has_value());
+  StopAt progress(30);
+  options.stop = &progress.stop;
+  test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+  EXPECT_ERROR(diagnose(m.model, sequences_, options, m.weights.list(), progress), ErrorCode::kFailed,
+               "made from the beginning: ", "the gradients, the usefulness");
+  options.stop = nullptr;
+  options.pass_rows = 0;
+  EXPECT_EQ(kept_pass_rows<float>(sequences_, options), 200u);
+  json result = run(options);
+  EXPECT_TRUE(result.value("resumed", false));
+  result.erase("resumed");
+  EXPECT_EQ(result, whole);
+}
+
+// A bar that starts at what was done has a rate and a time left that are right.
+TEST_F(DiagnosisParts, TheProgressOfOneThatGoesOnStartsWhereItStopped) {
+  class Watch final : public Progress {
+   public:
+    void begin(const std::string& label, uint64_t total, const std::string&) override {
+      if (label == "probe") total_ = total;
+    }
+    void update(uint64_t done, const std::string&) override {
+      if (!first) first = done;
+      largest = std::max(largest, done);
+      stop = stop || (stop_at > 0 && done >= stop_at);
+    }
+    void end(const std::string&) override {}
+    uint64_t total_ = 0, largest = 0, stop_at = 0;
+    std::optional<uint64_t> first;
+    std::atomic<bool> stop{false};
+  };
+  const TempFolder folder;
+  DiagnosisOptions options = everything();
+  options.metrics = parse_metrics({"effective_depth", "identity_deviation", "lens_loss"});
+  options.probes = 300;  // so that it comes to some units of progress
+  options.state = folder / "probe.state";
+  options.pass_rows = 100;
+  test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+  Watch first, second;
+  first.stop_at = 1;
+  options.stop = &first.stop;
+  EXPECT_THROW(diagnose(m.model, sequences_, options, m.weights.list(), first), Error);
+  options.stop = &second.stop;
+  diagnose(m.model, sequences_, options, m.weights.list(), second);
+  ASSERT_GT(second.total_, 1u);
+  EXPECT_GE(*second.first, 1u);
+  EXPECT_LE(*second.first, first.largest);
+  EXPECT_LE(second.largest, second.total_ + 1);
 }
 
 TEST_F(DiagnosisParts, AStateOfAnotherDiagnosisIsNotTakenUp) {

@@ -131,6 +131,43 @@ TEST(Usefulness, SaysWhyThereIsNone) {
   EXPECT_NE(u.reason.find("96"), std::string::npos) << u.reason;  // 4 times the width of 24
 }
 
+TEST(Usefulness, IsNotMeasuredBeyondTheMemoryThatThereIs) {
+  test::TinyModel<float> m(test::tiny_config(NormType::kPre));
+  NoProgress progress;
+  const TokenSequences text = random_sequences(40, 21, 37);
+  const size_t needed = usefulness_bytes<float>(4, 24);
+  EXPECT_EQ(needed, 4 * (25 * 25 + 25 * 24) * 8u + 25 * 24 * 4u);
+  const Usefulness none = measure_usefulness(m.model, text, 0, progress, {}, needed - 1);
+  EXPECT_TRUE(none.value.empty());
+  EXPECT_NE(none.reason.find("more than the memory leaves"), std::string::npos) << none.reason;
+  EXPECT_EQ(measure_usefulness(m.model, text, 0, progress, {}, needed).value.size(), 4u);
+}
+
+// The forecast knows what is held beside the streams, and what finds no room is left out with a reason.
+TEST(Diagnosis, LeavesOutWhatFindsNoRoom) {
+  test::TinyModel<float> m(test::tiny_config(NormType::kPre));
+  DiagnosisOptions options;
+  options.metrics = parse_metrics({"usefulness", "grad_norm"});
+  options.pass_rows = 100;
+  const DiagnosisMemory memory = diagnosis_memory<float>(options, m.model.config(), 20);
+  EXPECT_EQ(memory.usefulness, usefulness_bytes<float>(4, 24));
+  EXPECT_GT(memory.gradients, 0u);
+  NoProgress progress;
+  const TokenSequences text = random_sequences(40, 21, 37);
+  const auto diagnosis = [&](size_t spare) {
+    options.spare_bytes = spare;
+    return diagnose(m.model, text, options, m.weights.list(), progress);
+  };
+  const json none = diagnosis(0);
+  EXPECT_TRUE(none["per_layer"][0]["grad_norm"].is_null());
+  EXPECT_TRUE(none["per_layer"][0]["usefulness"].is_null());
+  EXPECT_NE(none["grad_norm_reason"].get<std::string>().find("more --memory"), std::string::npos);
+  EXPECT_TRUE(none.contains("usefulness_reason"));
+  const json all = diagnosis(std::max(memory.usefulness, memory.gradients));
+  EXPECT_TRUE(all["per_layer"][0]["grad_norm"].is_number());
+  EXPECT_TRUE(all["per_layer"][0]["usefulness"].is_number());
+}
+
 TEST(Growth, FindsThePlantedLaw) {
   std::vector<double> linear, power, exponential;
   for (int l = 1; l <= 24; ++l) {
@@ -228,6 +265,11 @@ TEST(Diagnosis, CostIsForecastPartByPart) {
 }
 
 TEST(Diagnosis, MetricsAreChosenByName) {
+  using Names = std::set<std::string>;
+  EXPECT_EQ(
+      parse_metrics({"usefulness_share", "delta_loss", "effective_depth_ratio", "loss_without", "loss"}),
+      (Names{"usefulness", "effective_depth"}));
+  EXPECT_EQ(parse_metrics({"rms_stderr", "perplexity_stderr"}), Names{"rms"});
   EXPECT_ERROR(parse_metrics({"varianc"}), ErrorCode::kUsage, "'varianc'", "did you mean 'variance'");
   test::TinyModel<float> m(test::tiny_config(NormType::kPre));
   DiagnosisOptions options;
@@ -256,7 +298,25 @@ TEST(Diagnosis, SummaryNamesTheLayers) {
   EXPECT_NE(all.find("cheapest layer to remove is 2 (+0.0020 nats), the dearest 1 (+2.0000 nats)"),
             std::string::npos)
       << all;
-  EXPECT_NE(all.find("less than 0.01 nats: 2-5"), std::string::npos) << all;
+  EXPECT_NE(all.find("4 of 5 layers cost less than 0.01 nats each by itself, 1% of perplexity: 2-5"),
+            std::string::npos)
+      << all;
+  EXPECT_NE(all.find("the least of 5 noisy costs"), std::string::npos) << all;
+  d["variance_growth"] = {{"law", "power"}, {"exponent", -0.3}};
+  EXPECT_NE(diagnosis_summary(d)[0].find("it falls as depth to the power -0.30"), std::string::npos);
+  d["variance_growth"] = {{"law", "exponential"}, {"rate", std::log(0.9)}};
+  EXPECT_NE(diagnosis_summary(d)[0].find("it falls by 10.0% a layer"), std::string::npos);
+  d["variance_growth"] = {{"law", "linear"}, {"slope", 0.5}};
+  EXPECT_NE(diagnosis_summary(d)[0].find("it grows by 0.5 a layer"), std::string::npos);
+  d["grad_norm_reason"] = "the text takes 3 passes";
+  d["per_layer"][2]["delta_loss"] = nullptr;
+  all.clear();
+  for (const std::string& sentence : diagnosis_summary(d)) all += sentence + "\n";
+  EXPECT_NE(all.find("gradients' norms were not measured: the text takes 3 passes"), std::string::npos)
+      << all;
+  EXPECT_NE(all.find("removing layers costs was not measured: the loss is not finite"), std::string::npos)
+      << all;
+  EXPECT_EQ(all.find("cheapest"), std::string::npos) << all;
   d["variance_growth"] = {{"law", "power"},
                           {"exponent", 2.0},
                           {"dominated_by_jump", true},

@@ -163,6 +163,13 @@ TEST(IdentityDeviation, IgnoresPadding) {
   a.add(m.model, pass_a.record, plain);
   b.add(m.model, pass_b.record, padded);
   for (size_t l = 0; l < 4; ++l) EXPECT_NEAR(a.value(l), b.value(l), 1e-10);
+  // And the exact one, which no probes ask for.
+  IdentityDeviation<double> exact(4, 0, 9);
+  exact.add(m.model, pass_b.record, padded);
+  for (size_t l = 0; l < 4; ++l) {
+    EXPECT_NEAR(exact.value(l),
+                exact_identity_deviation(m.model, l, pass_a.record.stream(l), plain.tokens, plain.T), 1e-10);
+  }
 }
 
 }  // namespace

@@ -169,5 +169,13 @@ TEST(StreamMetrics, DoNotDependOnBatchesOrPadding) {
   }
 }
 
+TEST(SequenceMean, ANanStaysOne) {
+  SequenceMean mean;
+  mean.add(1, 2);
+  mean.add(NAN, 2);
+  EXPECT_TRUE(std::isnan(mean.mean()));
+  EXPECT_TRUE(std::isnan(mean.standard_error()));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -23,13 +23,6 @@ TokenSequences sequences_of(size_t vocab_size) {
   return all;
 }
 
-TEST(EffectiveDepth, CountsTheLayersThatMatter) {
-  EXPECT_DOUBLE_EQ(*effective_depth(std::vector<double>{1, 1, 1, 1}), 4.0);
-  EXPECT_DOUBLE_EQ(*effective_depth(std::vector<double>{0, 2, -1, 0}), 1.0);
-  EXPECT_DOUBLE_EQ(*effective_depth(std::vector<double>{1, 3}), 1.6);
-  EXPECT_FALSE(effective_depth(std::vector<double>{0, -1}).has_value());
-}
-
 NoProgress quiet;
 
 TEST(Sweep, PrefixReuseGivesTheLossesOfWholeRuns) {
@@ -212,9 +205,26 @@ TEST(Sweep, RefusesBlocksThatLeaveNoLayer) {
   EXPECT_ERROR(sweep_layers(m.model, sequences, {.block = 4}, quiet), ErrorCode::kUsage, "--block 4",
                "give 1 to 3");
   EXPECT_ERROR(sweep_layers(m.model, sequences, {.block = 0}, quiet), ErrorCode::kUsage, "--block 0");
+  EXPECT_ERROR(sweep_layers(m.model, sequences, {.block = 5, .what = Removed::kAttention}, quiet),
+               ErrorCode::kUsage, "--block 5", "give 1 to 4");
   // Without all attention there still is a model.
   EXPECT_EQ(sweep_layers(m.model, sequences, {.block = 4, .what = Removed::kAttention}, quiet).removed.size(),
             1u);
+}
+
+// A loss that is not finite is no loss of 0: a layer that breaks the model is not harmless.
+TEST(Sweep, OfALossThatIsNotFiniteSaysSo) {
+  test::TinyModel<float> m(test::tiny_config(NormType::kPre));
+  const TokenSequences sequences = sequences_of(37);
+  SweepResult sweep = sweep_layers(m.model, sequences, {.batch_size = 2}, quiet);
+  sweep.effective_depth = NAN;
+  EXPECT_TRUE(sweep_json(sweep)["effective_depth"].is_null());
+  for (const ParamSpec& spec : m.weights.list()) {
+    if (spec.layer == 1 && spec.role == ParamRole::kDown) m.weights.values(spec)[0] = NAN;
+  }
+  EXPECT_ERROR(sweep_layers(m.model, sequences, {.batch_size = 2}, quiet), ErrorCode::kFailed,
+               "the whole model's loss is not finite");
+  EXPECT_ERROR(price_removals(m.model, sequences, {{1}}, 2, quiet), ErrorCode::kFailed, "not finite");
 }
 
 TEST(Sweep, SeveralLayersAtOnce) {

@@ -92,21 +92,24 @@ TEST(AccuracySentences, SayWhatIsNoiseWhatIsWorstAndWhatIsNoScore) {
   EXPECT_THAT(
       accuracy_sentences(read.accuracies, "layer"),
       ElementsAre(
-          "piqa (100 items, whole 70.00 +- 4.60): 3 of 4 removals of a layer change accuracy by no "
-          "more than noise: 2-4. Worst without 1: -30.00 +- 2.00 points.",
+          "piqa (100 items, whole 70.00 +- 4.60): no change of accuracy was detected in 3 of 4 removals of a "
+          "layer: 2-4 (the smallest detectable is about 4.00 points). Worst without 1: -30.00 +- 2.00 "
+          "points.",
           "piqa: the score without 1 equals that of some constant answer: a model that knows nothing gets it "
           "too.",
-          "arc_easy (100 items, whole 70.00 +- 4.60): 3 of 4 removals of a layer change accuracy by "
-          "no more than noise: 2-4. Worst without 1: -30.00 +- 2.00 points."));
-  EXPECT_THAT(accuracy_sentences(read.accuracies, "mlp")[0], HasSubstr("removals of a layer's MLP change"));
+          "arc_easy (100 items, whole 70.00 +- 4.60): no change of accuracy was detected in 3 of 4 removals "
+          "of "
+          "a layer: 2-4 (the smallest detectable is about 4.00 points). Worst without 1: -30.00 +- 2.00 "
+          "points."));
+  EXPECT_THAT(accuracy_sentences(read.accuracies, "mlp")[0], HasSubstr("removals of a layer's MLP: 2-4"));
   sweep["removed"][2]["layers"] = {3, 4};
   sweep["removed"].erase(3);
   sweep["removed"][0]["layers"] = {1, 2};
   sweep["removed"][1]["layers"] = {2, 3};
   EXPECT_THAT(
       accuracy_sentences(read_sweep(sweep, "s.json").accuracies, "layer")[0],
-      HasSubstr("2 of 3 removals of a run of 2 layers change accuracy by no more than noise: 2-3, 3-4. "
-                "Worst without 1-2"));
+      HasSubstr("2 of 3 removals of a run of 2 layers: 2-3, 3-4 (the smallest detectable is about 4.00 "
+                "points). Worst without 1-2"));
 }
 
 TEST(AccuracyBlocks, StandOnThePageOfADiagnosis) {

@@ -50,9 +50,13 @@ TEST(DepthPage, SaysInTheHeadlineWhatMayBeCutAtWhatPrice) {
   EXPECT_EQ(headline["lead"], "Effective depth: 1.8 \u00b1 0.0 of 3 layers.");
   EXPECT_THAT(
       headline["more"],
-      ElementsAre("Cheapest layer to cut: 2, +0.0050 \u00b1 0.0100 nats (perplexity 20.09 \u2192 20.19). "
-                  "Dearest: 1, +1.0000 \u00b1 0.0100 nats.",
-                  "1 of 3 layers cost less than 0.01 nats each by itself, 1% of perplexity: 2."));
+      ElementsAre(
+          "Cheapest layer to cut: 2, +0.0050 \u00b1 0.0100 nats (perplexity 20.09 \u2192 20.19). "
+          "Dearest: 1, +1.0000 \u00b1 0.0100 nats.",
+          "No layer is known to cost less than 0.01 nats by itself, 1% of perplexity, at two standard "
+          "errors. One cannot be told from that: 2.",
+          "The cheapest is the least of 3 noisy costs, and so likelier too low than too high: price it "
+          "on another text before cutting."));
   json blocks = sweep_json({1.0, 0.5});
   blocks["removed"].push_back({{"layers", {1, 2}}, {"delta_loss", 2.0}, {"delta_loss_stderr", 0.1}});
   EXPECT_THAT(block_of(page_of(probe_json(2), blocks), "headline").dump(),
@@ -158,15 +162,35 @@ TEST(DepthPage, ListsAllValuesWithTheirErrors) {
   EXPECT_EQ(table["rows"][2]["cells"][1], "0.2 \u00b1 0.01");
 }
 
-TEST(EffectiveDepthStderr, IsTheDeltaMethods) {
-  const std::vector<RemovalRecord> removed{{1, 0, 0.6, 0.02}, {2, 0, 0.3, 0.01}, {3, 0, -0.1, 0.05}};
-  const auto depth = [](double a, double b) { return (a + b) * (a + b) / (a * a + b * b); };
-  const double h = 1e-6;
-  const double da = (depth(0.6 + h, 0.3) - depth(0.6 - h, 0.3)) / (2 * h);
-  const double db = (depth(0.6, 0.3 + h) - depth(0.6, 0.3 - h)) / (2 * h);
-  EXPECT_NEAR(effective_depth_stderr(removed), std::hypot(0.02 * da, 0.01 * db), 1e-8);
-  EXPECT_TRUE(std::isnan(effective_depth_stderr({{1, 0, -1, 0.1}})));
-  EXPECT_TRUE(std::isnan(effective_depth_stderr({{1, 0, 1, kMissing}})));
+TEST(DepthPage, SaysThatALossWhichIsNotFiniteWasNotMeasured) {
+  json sweep = sweep_json({0.5, 0.1});
+  sweep["removed"][1]["loss"] = sweep["removed"][1]["delta_loss"] = nullptr;
+  const std::string headline = block_of(page_of(probe_json(2), sweep), "headline").dump();
+  EXPECT_THAT(headline, HasSubstr("Effective depth: not measured: the loss is not finite."));
+  EXPECT_THAT(headline, Not(HasSubstr("No removal hurts")));
+}
+
+TEST(DepthPage, SaysWhyGradientsAreMissing) {
+  json probe = probe_json(2);
+  for (json& layer : probe["per_layer"]) layer["grad_norm"] = nullptr;
+  probe["grad_norm_reason"] = "two passes";
+  EXPECT_THAT(block_of(page_of(probe), "findings").dump(), HasSubstr("grad_norm (two passes)"));
+}
+
+// A run goes on after its sweep: what removal costs now is what the diagnosis says.
+TEST(DepthPage, PutsNoSweepOfAnotherCheckpointOverTheDiagnosisOwnCosts) {
+  json probe = probe_json(3), sweep = sweep_json({1.0, 0.005, 0.5});
+  probe["checkpoint"] = "runs/a/checkpoints/step-1000";
+  sweep["checkpoint"] = "/elsewhere/a/checkpoints/step-1000";
+  EXPECT_THAT(block_of(page_of(probe, sweep), "headline").dump(), HasSubstr("Cheapest layer to cut: 2"));
+  sweep["checkpoint"] = "runs/a/checkpoints/step-300";
+  const json page = page_of(probe, sweep);
+  EXPECT_THAT(block_of(page, "headline").dump(), HasSubstr("Cheapest layer to cut: 1, +0.1000"));
+  EXPECT_THAT(block_of(page, "findings").dump(), HasSubstr("a sweep is of runs/a/checkpoints/step-300"));
+  for (json& layer : probe["per_layer"]) layer.erase("delta_loss");
+  EXPECT_THAT(
+      chart_of(page_of(probe, sweep), "What removing a layer costs")["series"][0]["label"].get<std::string>(),
+      HasSubstr("(of step-300)"));
 }
 
 TEST_F(CompareDiagnoses, OverlaysModelsAndAlignsThemByDepth) {
@@ -217,6 +241,23 @@ TEST_F(CompareDiagnoses, ShowsTheDiagnosisThatARunHasInItsFolder) {
   EXPECT_THAT(titles_of(page), Contains("Training"));
   EXPECT_THAT(titles_of(page), Contains("How the stream grows"));
   EXPECT_EQ(page["title"], "pre and other, side by side");
+}
+
+TEST_F(CompareDiagnoses, PrefersTheDiagnosisOfARunToItsOlderSweep) {
+  const auto run = make_run("pre", "pre", {30, 40});
+  json probe = probe_json(2, "pre"), sweep = sweep_json({0.5, 0.1});
+  probe["checkpoint"] = "pre/checkpoints/step-20";
+  sweep["checkpoint"] = "pre/checkpoints/step-10";
+  put("pre/probe.json", probe);
+  put("pre/sweep.json", sweep);
+  const RunComparison c = compare_runs({run});
+  EXPECT_EQ(removals_of(c).at(0).cheapest()->delta_loss, 0.1);
+  EXPECT_EQ(removals_of(c).at(0).cheapest()->layer, 1u) << "of the diagnosis: 0.1, 0.2";
+  EXPECT_NEAR(c.summaries[0].effective_depth, 0.09 / 0.05, 1e-12);
+  EXPECT_THAT(findings(c), Contains(HasSubstr("a sweep is of pre/checkpoints/step-10")));
+  // Without a diagnosis the sweep stands, by its step.
+  std::filesystem::remove(folder_ / "pre/probe.json");
+  EXPECT_THAT(removals_of(compare_runs({run})).at(0).name, HasSubstr("pre (of step-10)"));
 }
 
 TEST_F(CompareDiagnoses, TellsTwoDiagnosesOfOneModelApart) {

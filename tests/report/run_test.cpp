@@ -122,7 +122,7 @@ TEST_F(LoadRun, TakesNullForNaN) {
 }
 
 TEST_F(LoadRun, RefusesWhatIsNotARun) {
-  EXPECT_THAT(error_of_load("none"), HasSubstr("none: no such folder; give the --out folder"));
+  EXPECT_THAT(error_of_load("none"), HasSubstr("none: no such folder or file; give the --out folder"));
   write("file", "x");
   EXPECT_THAT(error_of_load("file"), HasSubstr("file: is not a folder"));
   write("b/metrics.jsonl", "");

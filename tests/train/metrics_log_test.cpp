@@ -63,6 +63,11 @@ TEST_F(MetricsLogTest, WritesWhatAnEvaluationFound) {
   const auto eval = nlohmann::json::parse(read_text_file(folder_ / "evals/step-4.json"));
   EXPECT_EQ(eval["nll"], nlohmann::json({2.0, 6.0}));
   EXPECT_EQ(eval["val_loss_stderr"], line["val_loss_stderr"]);
+  // One sequence has no standard error, which is not one of 0.
+  m.validation = SequenceLoss{{2.0}, {2}};
+  log.add_evaluation(m, 2, "f");
+  EXPECT_TRUE(
+      nlohmann::json::parse(read_text_file(folder_ / "evals/step-4.json"))["val_loss_stderr"].is_null());
 }
 
 }  // namespace

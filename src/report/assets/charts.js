@@ -145,7 +145,7 @@ fathomPage.chart = (() => {
         label: (item) => {
           const { error } = item.raw;
           const suffix = block.y.suffix || "";
-          const tail = error > 0 ? ` ± ${number(2 * error)}${suffix}` : "";
+          const tail = error > 0 ? ` ± ${number(error)}${suffix} (one standard error)` : "";
           const name = shorten(item.dataset.label, 36) + (state.relative ? `, ${place(item)}` : "");
           return ` ${name}: ${number(item.parsed.y)}${suffix}${tail}`;
         },
