@@ -44,9 +44,6 @@ struct RandomBatch {
 ModelConfig shape_of(const Settings& s) {
   ModelConfig config = read_config(s.model);
   if (!s.norm.empty()) config.norm = NormScheme{.type = parse_norm(s.norm)};
-  if (s.batch == 0 || s.seq == 0 || s.grad_accum == 0 || s.steps == 0) {
-    usage_error("--batch, --seq, --grad-accum and --steps must be 1 or more");
-  }
   return config;
 }
 

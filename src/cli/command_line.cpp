@@ -51,6 +51,13 @@ std::string spell_out(std::string& value) {
   return {};
 }
 
+// "arc_easy, piqa": the space is not part of a name.
+std::string trim(std::string& value) {
+  const size_t begin = value.find_first_not_of(' ');
+  if (begin != value.npos) value = value.substr(begin, value.find_last_not_of(' ') + 1 - begin);
+  return {};
+}
+
 }  // namespace
 
 void require_known_command(const CLI::App& app, int argc, const char* const* argv) {
@@ -78,6 +85,7 @@ void refuse_unclear_values(CLI::App& app) {
   for (CLI::Option* option : app.get_options()) {
     if (option->get_items_expected_max() == 0) continue;  // a flag
     const std::string type = option->get_type_name();
+    if (option->get_delimiter() == ',') option->transform(CLI::Validator(trim, ""));
     if (type.starts_with("UINT")) option->transform(CLI::Validator(spell_out, ""));
     option->check([type = type.substr(0, type.find_first_of(": "))](const std::string& value) {
       return refuse_unclear(type, value);

@@ -220,8 +220,7 @@ void probe(const Options& given) {
     o.diagnosis.probes = 0;
   }
   o.diagnosis.state = state_path(o);
-  check_writable(o.common->json_path, "--json");
-  check_writable(o.html, "--html");
+  if (!o.html.empty()) require_writable(o.html);
   o.diagnosis.model_identity = identity_of(folder, config);
   const MemoryShare memory = share_memory<W>(o, config, sequences, kept_pass_rows<W>(sequences, o.diagnosis));
   OpenedModel<W> m = open_model<W>(o.model, memory.weights);

@@ -1,11 +1,13 @@
 #include "cli/probe_results.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "report/compare.h"
 #include "report/compare_page.h"
 #include "report/json_fields.h"
@@ -23,17 +25,43 @@ nlohmann::json read_sweep_file(const std::filesystem::path& path, size_t layers)
   return sweep;
 }
 
-void check_writable(const std::string& path, const std::string& flag) {
-  namespace fs = std::filesystem;
-  if (path.empty()) return;
-  const fs::path folder = fs::absolute(path).parent_path();
-  std::error_code error;
-  if (!fs::is_directory(folder, error))
-    usage_error(flag + " " + path + ": there is no folder " + folder.string(), "make it first");
-  if (fs::is_directory(path, error)) usage_error(flag + " " + path + ": is a folder", "name a file");
-  // The file is written under a temporary name beside it and renamed: it is the folder that must let us.
-  if (access(folder.c_str(), W_OK) != 0)
-    usage_error(flag + " " + path + ": nothing can be written to " + folder.string(), "name another place");
+namespace {
+
+// Whether `now` has every key that `before` has, in lists by their first elements.
+bool covers(const nlohmann::json& now, const nlohmann::json& before) {
+  if (before.is_object()) {
+    return now.is_object() &&
+           std::all_of(before.items().begin(), before.items().end(), [&](const auto& item) {
+             return now.contains(item.key()) && covers(now[item.key()], item.value());
+           });
+  }
+  if (before.is_array() && !before.empty())
+    return now.is_array() && !now.empty() && covers(now[0], before[0]);
+  return before.is_null() || !now.is_null();
+}
+
+// Whether what stands in `path` is of the same checkpoint and says more.
+bool is_fuller(const std::filesystem::path& path, const nlohmann::json& result) {
+  if (!std::filesystem::exists(path)) return false;
+  const nlohmann::json before = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const auto checkpoint = [](const nlohmann::json& json) {
+    return json.is_object() ? json.value("checkpoint", nlohmann::json()) : nlohmann::json();
+  };
+  if (!before.is_object() || checkpoint(before) != checkpoint(result) || covers(result, before)) return false;
+  log_info(path.string() +
+           " has metrics that this diagnosis has not, and stays as it is (--json keeps this one)");
+  return true;
+}
+
+}  // namespace
+
+void keep_in_run(const std::filesystem::path& path, const nlohmann::json& result) {
+  try {
+    const auto handler = nlohmann::json::error_handler_t::replace;  // A path need not be UTF-8.
+    write_text_file(path, result.dump(2, ' ', false, handler) + "\n");
+  } catch (const Error& e) {
+    log_warning(std::string(e.what()) + "; the result is not kept in the run");
+  }
 }
 
 void keep_probe(const std::string& model, const nlohmann::json& result, const std::string& html,
@@ -41,8 +69,7 @@ void keep_probe(const std::string& model, const nlohmann::json& result, const st
   namespace fs = std::filesystem;
   const fs::path run = model;
   if (fs::is_directory(run / "checkpoints")) {
-    const auto handler = nlohmann::json::error_handler_t::replace;  // A path need not be UTF-8.
-    write_text_file(run / "probe.json", result.dump(2, ' ', false, handler) + "\n");
+    if (!is_fuller(run / "probe.json", result)) keep_in_run(run / "probe.json", result);
     if (sweep.is_null() && fs::exists(run / "sweep.json")) sweep = read_json_file(run / "sweep.json");
   }
   if (html.empty()) return;

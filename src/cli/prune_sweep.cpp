@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/model_loading.h"
+#include "cli/probe_results.h"
 #include "cli/prune_options.h"
 #include "cli/task_sweep.h"
 #include "core/error.h"
@@ -199,7 +200,7 @@ void sweep(const PruneOptions& o) {
   // tasks alone would take the losses away that are there.
   if (with_text && options.block == 1 && options.what == Removed::kLayer &&
       fs::is_directory(fs::path(o.model) / "checkpoints"))
-    write_text_file(fs::path(o.model) / "sweep.json", json.dump(2) + "\n");
+    keep_in_run(fs::path(o.model) / "sweep.json", json);
 }
 
 }  // namespace

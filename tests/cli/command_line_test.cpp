@@ -78,6 +78,10 @@ TEST_F(CommandLine, TakesWholeNumbersWithAUnit) {
   EXPECT_FALSE(fs::exists(at("t")));
 }
 
+TEST_F(CommandLine, TakesListsWithSpaces) {
+  expect_usage({"bench", "gemm", "--shapes", "130m, 7x"}, "7x not in");
+}
+
 TEST_F(CommandLine, FindsOutBeforeTheWorkThatAResultCannotBeKept) {
   EXPECT_EQ(exit_code({"inspect", kConfig, "--json", at("none/r.json").string()}, at("out")), 1);
   EXPECT_NE(errors().find("there is no folder"), std::string::npos) << errors();

@@ -9,6 +9,7 @@
 
 #include "cli/call.h"
 #include "cli/command.h"
+#include "cli/probe_results.h"
 #include "core/file.h"
 #include "io/checkpoint.h"
 #include "io/streamed_weights.h"
@@ -21,6 +22,7 @@
 namespace fathom::cli {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 class ProbeCommand : public testing::Test {
@@ -94,7 +96,6 @@ TEST_F(ProbeCommand, WithLittleMemoryGivesTheSameNumbersFromWeightsReadAsNeeded)
 
 // A result that can't be written costs nothing, and the memory of the second try is another.
 TEST_F(ProbeCommand, GoesOnWithOtherMemoryWhereItsResultCouldNotBeWritten) {
-  namespace fs = std::filesystem;
   fs::create_directories(folder_ / "run/checkpoints");
   fs::copy(folder_ / "model", folder_ / "run/checkpoints/step-1");
   fs::create_directories(folder_ / "run/probe.json");  // in the way of the run's own copy
@@ -128,10 +129,29 @@ TEST_F(ProbeCommand, GoesOnWithOtherMemoryWhereItsResultCouldNotBeWritten) {
 }
 
 TEST_F(ProbeCommand, AsksBeforeTheWorkWhetherItsResultCanBeWritten) {
-  EXPECT_ERROR(probe({"--html", at("none/p.html")}), ErrorCode::kUsage, "--html", "there is no folder");
-  EXPECT_ERROR(probe({"--html", at("model")}), ErrorCode::kUsage, "is a folder");
+  EXPECT_ERROR(probe({"--html", at("none/p.html")}), ErrorCode::kFailed, "none/p.html", "there is no folder");
+  EXPECT_ERROR(probe({"--html", at("model")}), ErrorCode::kFailed, "is a folder");
   EXPECT_ERROR(call({"probe", at("model"), "--token-ids", at("ids.json"), "--json", at("none/p.json")}),
-               ErrorCode::kUsage, "--json", "none");
+               ErrorCode::kFailed, "none");
+}
+
+TEST_F(ProbeCommand, ARunKeepsItsFullerDiagnosisOfACheckpoint) {
+  fs::create_directories(fs::path(at("run")) / "checkpoints");
+  const fs::path kept = fs::path(at("run")) / "probe.json";
+  const auto keep = [&](const json& result) {
+    keep_probe(at("run"), result, "", {});
+    return json::parse(read_text_file(kept));
+  };
+  const json full = {{"checkpoint", "step-1"}, {"layers", {{{"variance", 1}, {"cosine", 2}}}}};
+  const json part = {{"checkpoint", "step-1"}, {"layers", {{{"variance", 3}}}}};
+  EXPECT_EQ(keep(part), part);
+  EXPECT_EQ(keep(full), full);
+  EXPECT_EQ(keep(part), full);
+  json later = part;
+  later["checkpoint"] = "step-2";
+  EXPECT_EQ(keep(later), later);
+  write_text_file(kept, "half a {");
+  EXPECT_EQ(keep(part), part);
 }
 
 TEST_F(ProbeCommand, OfAModelWithoutAFiniteLossSaysSo) {
