@@ -24,11 +24,12 @@ def read(folder, name):
 
 
 def best_rate(folder, scheme):
-    losses = []
-    for rate in RATES:
-        result = read(folder, f"{scheme}-{rate}")
-        if result and "val_loss" in result and math.isfinite(result["val_loss"]):
-            losses.append((result["val_loss"], rate))
+    results = [(read(folder, f"{scheme}-{rate}"), rate) for rate in RATES]
+    done = [(result, rate) for result, rate in results if result]
+    losses = [(result["val_loss"], rate) for result, rate in done
+              if result.get("val_loss") is not None and math.isfinite(result["val_loss"])]
+    if not losses and any("val_loss" not in result for result, _ in done):
+        sys.exit(f"{scheme}: the short runs were not evaluated: the text is too short to have validation documents")
     if not losses:
         sys.exit(f"{scheme}: none of the short runs came to an end")
     return min(losses)[1]
