@@ -313,7 +313,8 @@ TEST(MemoryPlan, IsWhatAStepAllocates) {
 // With q, k, v of unlike sizes, heads that do not fill tiles, an untied and a tied head; before and after a
 // change of the weights.
 TEST(PackedWeights, GiveTheSameBits) {
-  if (!reads_packed_matrices(DType::kBf16)) GTEST_SKIP() << "this machine lacks amx";
+  if (!reads_packed_matrices(DType::kBf16))
+    GTEST_SKIP() << "products read no packed matrices here: no amx, or another FATHOM_GEMM";
   for (const bool tied : {false, true}) {
     ModelConfig config = tiny_config(NormType::kLns);
     config.tie_word_embeddings = tied;
