@@ -36,12 +36,39 @@ struct TileScratch : Scratch {
   return _mm512_scalef_ps(p, x);
 }
 
-/// Lanes i with first <= column + i < last.
-inline __mmask16 visible_lanes(size_t column, size_t first, size_t last) {
-  const auto below = [column](size_t n) -> uint32_t {
-    return n <= column ? 0 : n >= column + kLanes ? 0xffffu : (1u << (n - column)) - 1u;
-  };
-  return static_cast<__mmask16>(below(last) & ~below(first));
+inline __m512i lane_numbers() {
+  return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+
+struct Larger {
+  [[gnu::always_inline]] static inline __m512 of(__m512 x, __m512 y) { return _mm512_max_ps(x, y); }
+};
+struct Sum {
+  [[gnu::always_inline]] static inline __m512 of(__m512 x, __m512 y) { return _mm512_add_ps(x, y); }
+};
+
+/// Lane r: Op over all lanes of rows[r]: halves, quarters, pairs, neighbours, in the order of
+/// _mm512_reduce_add_ps.
+template <class Op>
+[[gnu::always_inline]] inline __m512 reduce_rows(const __m512 (&rows)[kLanes]) {
+  __m512 half[8], quarter[4], pair[2];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 8; ++i)
+    half[i] = Op::of(_mm512_shuffle_f32x4(rows[i], rows[i + 8], 0x44),
+                     _mm512_shuffle_f32x4(rows[i], rows[i + 8], 0xee));
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 4; ++i)
+    quarter[i] = Op::of(_mm512_shuffle_f32x4(half[i], half[i + 4], 0x88),
+                        _mm512_shuffle_f32x4(half[i], half[i + 4], 0xdd));
+#pragma GCC unroll 2
+  for (size_t i = 0; i < 2; ++i)
+    pair[i] = Op::of(_mm512_shuffle_ps(quarter[i], quarter[i + 2], 0x44),
+                     _mm512_shuffle_ps(quarter[i], quarter[i + 2], 0xee));
+  const __m512 all =
+      Op::of(_mm512_shuffle_ps(pair[0], pair[1], 0x88), _mm512_shuffle_ps(pair[0], pair[1], 0xdd));
+  // Each step has put rows that are half, a quarter, ... of all apart next to each other.
+  const __m512i order = _mm512_set_epi32(15, 13, 14, 12, 7, 5, 6, 4, 11, 9, 10, 8, 3, 1, 2, 0);
+  return _mm512_permutexvar_ps(order, all);
 }
 
 /// Two neighbours of a row as 32 bf16: what a row of a tile of A holds.
@@ -98,18 +125,21 @@ template <class Tiles, bool adds, bool streams_b = false>
   Tiles::template store<3>(lower + kLanes, stride);
 }
 
-/// Rows of the head that comes next, which the hardware cannot foresee: a head's rows lie a row of all heads
-/// apart. Asked for a few at a time, beside products.
+/// Rows that will be read or written soon and that the hardware cannot foresee: a head's rows lie a row of
+/// all heads apart. Asked for a few at a time, beside products. (Stores wait too: for a line that is far
+/// away, and all stores behind them.)
 struct RowsAhead {
-  const bf16* from[3];
+  const bf16* rows_of[3];
   size_t stride[3];
   size_t count, row, rows, HS;
 
   /// Asks for the next `n` rows of each.
+  template <bool to_write = false>
   void ask(size_t n) {
     for (size_t end = row + n < rows ? row + n : rows; row < end; ++row) {
       for (size_t x = 0; x < count; ++x) {
-        for (size_t i = 0; i < HS; i += 2 * kLanes) __builtin_prefetch(from[x] + row * stride[x] + i, 0, 2);
+        for (size_t i = 0; i < HS; i += 2 * kLanes)
+          __builtin_prefetch(rows_of[x] + row * stride[x] + i, to_write, 2);
       }
     }
   }

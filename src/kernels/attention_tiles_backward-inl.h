@@ -29,9 +29,10 @@ struct TileQueries {
   uint32_t* ds_across;  ///< Panels of B along the keys: panel n at n * 4 steps.
   alignas(64) int32_t first_key[kTileBlock];
   size_t t0, rows, panels;
-  RowsAhead next_queries, next_keys;
-  size_t ahead;  ///< Rows to ask for with each strip of keys.
-  bool masked;   ///< Whether first_key counts.
+  RowsAhead next_queries, next_keys;  ///< Of the head that comes next.
+  RowsAhead dq_rows, key_gradients;   ///< To be written after this block: dq; dk and dv after the last.
+  size_t ahead, keys_ahead;           ///< Rows to ask for with each strip of keys.
+  bool masked;                        ///< Whether first_key counts.
 };
 
 /// Loads block [t0, t0 + 128) of the queries of head h.
@@ -75,8 +76,15 @@ void probabilities_and_gradients(const TileQueries& block, const float* scores, 
   const __m512 vfactor = _mm512_set1_ps(factor), vscale = _mm512_set1_ps(scale);
   uint32_t* across = block.ds_across + (n * kStrips + strip) * kStepUnits;
   __m512 lse2[2], delta[2];
+  [[maybe_unused]] __m512i position[2], first_key[2];  // of the queries
 #pragma GCC unroll 2
   for (size_t y = 0; y < 2; ++y) {
+    if constexpr (masked) {
+      const size_t column = n * kTileStrip + y * kLanes;
+      position[y] =
+          _mm512_add_epi32(lane_numbers(), _mm512_set1_epi32(static_cast<int32_t>(block.t0 + column)));
+      first_key[y] = _mm512_load_si512(block.first_key + column);
+    }
     lse2[y] = _mm512_load_ps(block.lse2 + n * kTileStrip + y * kLanes);
     delta[y] = _mm512_load_ps(block.delta + n * kTileStrip + y * kLanes);
   }
@@ -90,10 +98,9 @@ void probabilities_and_gradients(const TileQueries& block, const float* scores, 
         p[x][y] = exp2_less_half(_mm512_fmsub_ps(vfactor, _mm512_load_ps(scores + at), lse2[y]));
         ds[x][y] = _mm512_mul_ps(p[x][y], _mm512_fmsub_ps(vscale, _mm512_load_ps(dp + at), delta[y]));
         if constexpr (masked) {
-          const size_t j = key + r + x, column = n * kTileStrip + y * kLanes;
-          __mmask16 see = visible_lanes(block.t0 + column, j, ~size_t{0});
-          see = _mm512_mask_cmple_epi32_mask(see, _mm512_load_si512(block.first_key + column),
-                                             _mm512_set1_epi32(static_cast<int32_t>(j)));
+          const __m512i j = _mm512_set1_epi32(static_cast<int32_t>(key + r + x));
+          const __mmask16 see =
+              _mm512_mask_cmple_epi32_mask(_mm512_cmple_epi32_mask(j, position[y]), first_key[y], j);
           p[x][y] = _mm512_maskz_mov_ps(see, p[x][y]);
           ds[x][y] = _mm512_maskz_mov_ps(see, ds[x][y]);
         }
@@ -150,6 +157,8 @@ void backward_block(TileQueries& block, const TileKeys& head, size_t j0, size_t 
     };
     block.next_queries.ask(block.ahead);
     block.next_keys.ask(block.ahead);
+    block.dq_rows.ask<true>(block.ahead);
+    block.key_gradients.ask<true>(block.keys_ahead);
     multiply_panel(begin);
     prefetch_sums(head.dv + key * HSp, HSp);
     prefetch_sums(head.dk + key * HSp, HSp);
@@ -182,10 +191,11 @@ void backward_block(TileQueries& block, const TileKeys& head, size_t j0, size_t 
 }
 
 /// All queries of head h against the keys of its group; `fresh`: whether dk and dv are not yet written.
-/// `last`: whether no head comes after it.
+/// `writes_keys`: whether they are written after it; `last`: whether no head comes after it.
 template <class Tiles>
 void backward_queries(TileQueries& block, const TileKeys& head, const TileGradients& a,
-                      const AttentionShape& s, size_t b, size_t h, size_t HSp, bool fresh, bool last) {
+                      const AttentionShape& s, size_t b, size_t h, size_t HSp, bool fresh, bool writes_keys,
+                      bool last) {
   const size_t T = s.Tq, HS = s.HS, o_stride = s.NH * HS;
   const auto scale = static_cast<float>(s.score_scale());
   for (size_t t0 = 0; t0 < T; t0 += kTileBlock) {
@@ -196,7 +206,11 @@ void backward_queries(TileQueries& block, const TileKeys& head, const TileGradie
     block.t0 = t0;
     load_queries(block, a.q + q_at, a.dout + o_at, a.out + o_at, a.lse + (b * s.NH + h) * T + t0, first_key,
                  s, rows, scale);
-    block.next_queries = {};
+    block.next_queries = block.key_gradients = {};
+    if (writes_keys && t0 + rows == T) {
+      const size_t kv = b * s.kv_batch_stride + h / (s.NH / s.NKV) * HS;
+      block.key_gradients = {{a.dk + kv, a.dv + kv}, {s.kv_stride, s.kv_stride}, 2, 0, T, HS};
+    }
     if (!last) {
       block.next_queries = {{a.q + q_at + HS, a.dout + o_at + HS, a.out + o_at + HS},
                             {s.q_stride, o_stride, o_stride},
@@ -205,8 +219,10 @@ void backward_queries(TileQueries& block, const TileKeys& head, const TileGradie
                             rows,
                             HS};
     }
+    block.dq_rows = {{a.dq + q_at}, {s.q_stride}, 1, 0, rows, HS};
     const size_t strips = (t0 + rows - first + kTileStrip - 1) / kTileStrip;
     block.ahead = (rows + strips - 1) / strips;
+    block.keys_ahead = (block.key_gradients.rows + strips - 1) / strips;
     const size_t first_block = first / kTileBlock * kTileBlock;
     for (size_t j0 = first_block; j0 < t0 + rows; j0 += kTileBlock) {
       const size_t first_strip = j0 < first ? (first - j0) / kTileStrip : 0;
@@ -260,7 +276,8 @@ void backward_on_tiles(const TileGradients& a, const AttentionShape& s, size_t b
     if (g + 1 < end)
       block.next_keys = {{k + HS, v + HS, nullptr}, {s.kv_stride, s.kv_stride, 0}, 2, 0, T, HS};
     for (size_t h = g * group; h < (g + 1) * group; ++h)
-      backward_queries<Tiles>(block, head, a, s, b, h, HSp, h == g * group, h + 1 == end * group);
+      backward_queries<Tiles>(block, head, a, s, b, h, HSp, h == g * group, h + 1 == (g + 1) * group,
+                              h + 1 == end * group);
     for (size_t j = 0; j < T; ++j) {
       write_halves(a.dk + kv + j * s.kv_stride, head.dk + j * HSp, 1.0f, HS);
       write_halves(a.dv + kv + j * s.kv_stride, head.dv + j * HSp, 1.0f, HS);

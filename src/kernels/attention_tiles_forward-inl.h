@@ -38,19 +38,64 @@ inline void load_strip(StripState& strip, const bf16* q, const AttentionShape& s
   strip.first_j = first_key_of(strip.first_key, rows) / kTileBlock * kTileBlock;
 }
 
-/// The visible scores of a row, [first, last): the largest, lane by lane.
-template <bool masked>
-[[gnu::always_inline]] inline __m512 row_maxima(const float* scores, size_t first, size_t last,
+/// The keys of a block that a row sees, [first, last): none where last <= first.
+struct VisibleKeys {
+  size_t first, last;
+  int32_t first_lane, last_lane;
+
+  VisibleKeys(size_t first_, size_t last_)
+      : first(first_),
+        last(last_),
+        first_lane(static_cast<int32_t>(first_)),
+        last_lane(static_cast<int32_t>(last_)) {}
+
+  bool none_of(size_t column, size_t columns) const { return column >= last || column + columns <= first; }
+  bool all_of(size_t column, size_t columns) const { return column >= first && column + columns <= last; }
+  __mmask16 lanes(size_t column) const {
+    const __m512i at = _mm512_add_epi32(lane_numbers(), _mm512_set1_epi32(static_cast<int32_t>(column)));
+    return _mm512_mask_cmplt_epi32_mask(_mm512_cmpge_epi32_mask(at, _mm512_set1_epi32(first_lane)), at,
+                                        _mm512_set1_epi32(last_lane));
+  }
+};
+
+/// What row r of a strip sees of the keys [j0, j0 + columns).
+inline VisibleKeys visible_keys(const StripState& strip, const AttentionShape& s, size_t r, size_t j0,
+                                size_t columns) {
+  const size_t position = s.q_start + strip.t0 + r;
+  size_t first = 0, last = position < j0 ? 0 : position + 1 - j0;
+  if (last > columns) last = columns;
+  if (strip.first_key != nullptr && static_cast<size_t>(strip.first_key[r]) > j0)
+    first = static_cast<size_t>(strip.first_key[r]) - j0;
+  return {first, last};
+}
+
+/// The largest of the scores that a row sees, lane by lane.
+[[gnu::always_inline]] inline __m512 row_maxima(const float* scores, const VisibleKeys& keys,
                                                 size_t columns) {
   __m512 most = _mm512_set1_ps(kLowest);
-  for (size_t c = 0; c < columns; c += kLanes) {
+  for (size_t c = 0; c < columns && c < keys.last; c += kLanes) {
     const __m512 score = _mm512_load_ps(scores + c);
-    if constexpr (masked)
-      most = _mm512_mask_max_ps(most, visible_lanes(c, first, last), most, score);
-    else
-      most = _mm512_max_ps(most, score);
+    most = keys.all_of(c, kLanes) ? _mm512_max_ps(most, score)
+                                  : _mm512_mask_max_ps(most, keys.lanes(c), most, score);
   }
   return most;
+}
+
+/// The shifts of a strip whose sums are still 0: the maxima of 16 rows at once, since one after the other
+/// each would wait for its own.
+inline void first_shifts(const StripState& strip, const float* scores, const AttentionShape& s, float factor,
+                         size_t j0, size_t columns) {
+  for (size_t r = 0; r < strip.rows; r += kLanes) {
+    __m512 maxima[kLanes];
+    for (size_t i = 0; i < kLanes; ++i) {
+      maxima[i] = r + i < strip.rows ? row_maxima(scores + (r + i) * kTileBlock,
+                                                  visible_keys(strip, s, r + i, j0, columns), columns)
+                                     : _mm512_set1_ps(kLowest);
+    }
+    const __m512 most = reduce_rows<Larger>(maxima);
+    const __mmask16 sees = _mm512_cmp_ps_mask(most, _mm512_set1_ps(kLowest), _CMP_NEQ_UQ);
+    _mm512_mask_store_ps(strip.shift + r, sees, _mm512_mul_ps(_mm512_set1_ps(factor), most));
+  }
 }
 
 /// Moves the shift of a row up to its largest score, and makes its sums relative to that.
@@ -62,46 +107,49 @@ inline void move_shift(const StripState& strip, size_t r, float highest, size_t 
   for (size_t i = 0; i < HSp; i += kLanes) scale(strip.sum_v + r * HSp + i);
 }
 
-/// p of a row as a row of a strip of A, their sum, and the largest exponent, lane by lane.
-template <bool masked>
+/// p of a row as a row of a strip of A, their sum, and the largest exponent, lane by lane. Of 32 keys at a
+/// time, and masks are made only where a row sees a part of these: on the diagonal, half of all rows' time
+/// went into masks.
 [[gnu::always_inline]] inline __m512 exponentiate_row(uint32_t* p, __m512* sum, const float* scores,
-                                                      float shift, float factor, size_t first, size_t last,
+                                                      float shift, float factor, const VisibleKeys& keys,
                                                       size_t columns) {
-  const __m512 vfactor = _mm512_set1_ps(factor), base = _mm512_set1_ps(0.5f - shift);
-  __m512 total = _mm512_setzero_ps(), most = _mm512_set1_ps(kLowest);
+  const __m512 vfactor = _mm512_set1_ps(factor), base = _mm512_set1_ps(0.5f - shift),
+               lowest = _mm512_set1_ps(kLowest);
+  __m512 total = _mm512_setzero_ps(), most = lowest;
   for (size_t c = 0; c < columns; c += 2 * kLanes, p += kStepUnits) {
-    __m512 e[2];
-#pragma GCC unroll 2
-    for (size_t x = 0; x < 2; ++x) {
-      __m512 exponent = _mm512_fmadd_ps(_mm512_load_ps(scores + c + x * kLanes), vfactor, base);
-      if constexpr (masked)
-        exponent =
-            _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), visible_lanes(c + x * kLanes, first, last), exponent);
-      most = _mm512_max_ps(most, exponent);
-      e[x] = exp2_less_half(exponent);
+    if (keys.none_of(c, 2 * kLanes)) {
+      _mm512_store_si512(p, _mm512_setzero_si512());
+      continue;
     }
-    total = _mm512_add_ps(total, _mm512_add_ps(e[0], e[1]));
-    store_along(p, e[0], e[1]);
+    __m512 left = _mm512_fmadd_ps(_mm512_load_ps(scores + c), vfactor, base);
+    __m512 right = _mm512_fmadd_ps(_mm512_load_ps(scores + c + kLanes), vfactor, base);
+    if (!keys.all_of(c, 2 * kLanes)) {
+      left = _mm512_mask_mov_ps(lowest, keys.lanes(c), left);
+      right = _mm512_mask_mov_ps(lowest, keys.lanes(c + kLanes), right);
+    }
+    most = _mm512_max_ps(most, _mm512_max_ps(left, right));
+    left = exp2_less_half(left);
+    right = exp2_less_half(right);
+    total = _mm512_add_ps(total, _mm512_add_ps(left, right));
+    store_along(p, left, right);
   }
   *sum = total;
   return most;
 }
 
 /// One row of scores: the shift, where it must move; p; the sum.
-template <bool masked>
 [[gnu::always_inline]] inline void softmax_row(uint32_t* p, const float* scores, const StripState& strip,
-                                               size_t r, float factor, size_t first, size_t last,
+                                               size_t r, float factor, const VisibleKeys& keys,
                                                size_t columns, size_t HSp) {
   const auto move = [&] {
-    move_shift(strip, r, factor * _mm512_reduce_max_ps(row_maxima<masked>(scores, first, last, columns)),
-               HSp);
+    move_shift(strip, r, factor * _mm512_reduce_max_ps(row_maxima(scores, keys, columns)), HSp);
   };
-  if (strip.shift[r] == kLowest) move();
+  if (strip.shift[r] == kLowest && keys.first < keys.last) move();
   __m512 sum;
-  const __m512 most = exponentiate_row<masked>(p, &sum, scores, strip.shift[r], factor, first, last, columns);
+  const __m512 most = exponentiate_row(p, &sum, scores, strip.shift[r], factor, keys, columns);
   if (_mm512_cmp_ps_mask(most, _mm512_set1_ps(kSlack), _CMP_GT_OQ) != 0) {
     move();
-    exponentiate_row<masked>(p, &sum, scores, strip.shift[r], factor, first, last, columns);
+    exponentiate_row(p, &sum, scores, strip.shift[r], factor, keys, columns);
   }
   float* to = strip.sum + r * kLanes;
   _mm512_store_ps(to, _mm512_add_ps(_mm512_load_ps(to), sum));
@@ -110,22 +158,10 @@ template <bool masked>
 /// The same for all rows of a strip, against the keys [j0, j0 + columns).
 inline void softmax_strip(uint32_t* p, const float* scores, const StripState& strip, const AttentionShape& s,
                           float factor, size_t j0, size_t columns, size_t HSp) {
+  if (j0 == strip.first_j) first_shifts(strip, scores, s, factor, j0, columns);
   for (size_t r = 0; r < strip.rows; ++r) {
-    const size_t position = s.q_start + strip.t0 + r;
-    size_t first = 0, last = position < j0 ? 0 : position + 1 - j0;
-    if (last > columns) last = columns;
-    if (strip.first_key != nullptr && static_cast<size_t>(strip.first_key[r]) > j0)
-      first = static_cast<size_t>(strip.first_key[r]) - j0;
-    uint32_t* p_row = p + r * kLanes;
-    const float* row = scores + r * kTileBlock;
-    if (first >= last) {
-      for (size_t c = 0; c < columns; c += 2 * kLanes)
-        _mm512_store_si512(p_row + c / kStepDepth * kStepUnits, _mm512_setzero_si512());
-    } else if (first > 0 || last < columns) {
-      softmax_row<true>(p_row, row, strip, r, factor, first, last, columns, HSp);
-    } else {
-      softmax_row<false>(p_row, row, strip, r, factor, first, last, columns, HSp);
-    }
+    softmax_row(p + r * kLanes, scores + r * kTileBlock, strip, r, factor,
+                visible_keys(strip, s, r, j0, columns), columns, HSp);
   }
 }
 
@@ -189,11 +225,19 @@ void forward_strip(const StripState& strip, const PackedKeys& packed, const Atte
 
 inline void write_strip(bf16* out, float* lse, const StripState& strip, const AttentionShape& s, size_t b,
                         size_t h, size_t HSp) {
+  alignas(64) float sums[kTileStrip], factors[kTileStrip];
+  for (size_t r = 0; r < kTileStrip; r += kLanes) {
+    __m512 rows[kLanes];
+    for (size_t i = 0; i < kLanes; ++i) rows[i] = _mm512_load_ps(strip.sum + (r + i) * kLanes);
+    const __m512 sum = reduce_rows<Sum>(rows);
+    _mm512_store_ps(sums + r, sum);
+    _mm512_store_ps(factors + r, _mm512_div_ps(_mm512_set1_ps(1.0f), sum));
+  }
+  float* const to = lse + (b * s.NH + h) * s.Tq + strip.t0;
   for (size_t r = 0; r < strip.rows; ++r) {
-    const size_t t = strip.t0 + r;
-    const float sum = _mm512_reduce_add_ps(_mm512_load_ps(strip.sum + r * kLanes));
-    lse[(b * s.NH + h) * s.Tq + t] = strip.shift[r] * kLn2 + __builtin_logf(sum);
-    write_halves(out + (b * s.Tq + t) * s.NH * s.HS + h * s.HS, strip.sum_v + r * HSp, 1.0f / sum, s.HS);
+    to[r] = strip.shift[r] * kLn2 + __builtin_logf(sums[r]);
+    write_halves(out + (b * s.Tq + strip.t0 + r) * s.NH * s.HS + h * s.HS, strip.sum_v + r * HSp, factors[r],
+                 s.HS);
   }
 }
 
