@@ -46,6 +46,7 @@ class TerminalProgress final : public Progress {
     if (!note.empty()) note_ = note;
     const double since = seconds(Clock::now() - last_drawn_);
     if (since < (terminal_ ? 0.1 : 10.0)) return;
+    if (!terminal_ && total_ > 0 && done_ >= total_) return;  // `end` writes that line
     last_drawn_ = Clock::now();
     draw();
     drawn_ = true;
