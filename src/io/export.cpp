@@ -205,11 +205,6 @@ void Exporter::compare(const fs::path& written, ExportResult& result) const {
   }
 }
 
-void expect_free(const fs::path& out) {
-  if (!fs::exists(out) || (fs::is_directory(out) && fs::is_empty(out))) return;
-  fail_file(out, "exists already", "give a new name with --out");
-}
-
 }  // namespace
 
 StoredType export_type(const ParameterReader& reader, ExportFormat format) {
@@ -226,7 +221,7 @@ StoredType export_type(const ParameterReader& reader, ExportFormat format) {
 }
 
 ExportResult export_model(const fs::path& model, const fs::path& out, const ExportOptions& options) {
-  expect_free(out);
+  require_free(out);
   const ParameterReader reader(model);
   const Exporter exporter(reader, options);
   TemporaryPath temporary(out);

@@ -257,14 +257,9 @@ StoreAs parse_store(const std::string& name) {
   usage_error("unknown --store '" + name + "'", "known: source, f32, bf16");
 }
 
-void check_new_folder(const fs::path& out) {
-  if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out)))
-    fail_file(out, "exists already", "give a new folder with --out");
-}
-
 WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dropped, const fs::path& out,
                                StoreAs store, const std::function<void(const fs::path&)>& also) {
-  check_new_folder(without_trailing_slash(out));  // "file/" would seem free
+  require_free(out);
   const Source source(model);
   const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
                         .norm_offset = source.config.norm_weight_offset};

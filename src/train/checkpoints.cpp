@@ -9,9 +9,9 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/temporary_path.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
-#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -127,8 +127,9 @@ template <class W>
 fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<Stream<W>>& optimizer) {
   const fs::path name = folder_ / folder_name(state.step);
   if (fs::exists(name)) return name;
-  UnfinishedFolder unfinished(folder_ / (std::string(kTemporary) + folder_name(state.step)));
+  TemporaryPath unfinished(name, folder_ / (std::string(kTemporary) + folder_name(state.step)));
   const fs::path& path = unfinished.path();
+  fs::create_directories(path);
   trainee.write(path, stored_);
   copy_tokenizer_files(tokenizer_, path);
   std::vector<TensorToWrite> tensors;
@@ -141,7 +142,7 @@ fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<S
   });
   write_safetensors(path / "state.safetensors", tensors);
   write_text_file(path / "state.json", state_json(state).dump(2) + "\n");
-  unfinished.finish(name);
+  unfinished.commit();
   remove_old();
   return name;
 }

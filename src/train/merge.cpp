@@ -5,15 +5,14 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "core/temporary_path.h"
 #include "io/adapter.h"
 #include "io/checkpoint.h"
 #include "io/gguf_model.h"
 #include "model/logit_deviation.h"
-#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -91,11 +90,10 @@ MergeResult merge_adapter(const fs::path& adapter, const fs::path& out,
     usage_error(adapter.string() + ": is no adapter: it has no adapter_config.json",
                 "give a run of `fathom finetune --lora-rank`, or an adapter's folder");
   }
-  const fs::path target = out.has_filename() ? out : out.parent_path();  // "merged/" is "merged"
-  if (fs::exists(target) && !(fs::is_directory(target) && fs::is_empty(target)))
-    usage_error(target.string() + ": exists already", "give a new folder with --out");
+  require_free(out);
   const DType stored = stored_type_of_base(adapter);
-  UnfinishedFolder folder(target.string() + ".partial-" + std::to_string(::getpid()));
+  TemporaryPath folder(out);
+  fs::create_directories(folder.path());
   MergeResult result;
   std::vector<float> folded, rounded;
   {
@@ -111,11 +109,10 @@ MergeResult merge_adapter(const fs::path& adapter, const fs::path& out,
   result.adapters = parameter_count(adapter_list(read_adapted_config(adapter)));
   add_files(folder.path());
   const std::vector<float> expected = unmerged_logits(adapter), read = logits_of_folder(folder.path());
-  check("the merged weights and of base and adapter", logit_deviation(folded, expected), target);
-  check("the model, read back, and of the merged weights", logit_deviation(read, rounded), target);
+  check("the merged weights and of base and adapter", logit_deviation(folded, expected), out);
+  check("the model, read back, and of the merged weights", logit_deviation(read, rounded), out);
   result.deviation = logit_deviation(read, expected);
-  if (fs::exists(target)) fs::remove(target);  // an empty folder
-  folder.finish(target);
+  folder.commit();
   return result;
 }
 

@@ -138,7 +138,7 @@ TEST_F(PartRun, MergedIsTheSameModelWithoutAnAdapter) {
   const MergeResult r = merge_adapter(last, out, [](const fs::path&) {});
   EXPECT_LT(r.deviation, 1e-5);
   EXPECT_EQ(values(out), values(last));
-  EXPECT_ERROR(merge_adapter(last, out, [](const fs::path&) {}), kUsage, "exists already");
+  EXPECT_ERROR(merge_adapter(last, out, [](const fs::path&) {}), kFailed, "exists already");
   EXPECT_ERROR(merge_adapter(out, at("again"), [](const fs::path&) {}), kUsage, "is no adapter");
   EXPECT_FALSE(fs::exists(at("again")));
 }
