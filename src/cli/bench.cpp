@@ -67,26 +67,27 @@ double loaded_flops(DType compute, size_t threads) {
   return rates[rates.size() / 2];
 }
 
-nlohmann::json report_rate(const std::string& name, const Timing& t, double flop, double tokens,
-                           double peak) {
-  const double flops = flop / t.median_s, best = flop / t.least_s;
-  fmt::print("{:<52} {:>9.1f} GFLOP/s {:>4.0f}% of peak  best {:>4.0f}%  spread {:>4.0f}%\n", name,
-             flops / 1e9, 100 * flops / peak, 100 * best / peak, 100 * t.spread());
+nlohmann::json rate_of(const std::string& name, const Timing& t, double flop, double tokens) {
   return {{"name", name},
-          {"tflops", flops / 1e12},
-          {"best_tflops", best / 1e12},
-          {"fraction_of_peak", flops / peak},
-          {"best_fraction_of_peak", best / peak},
+          {"tflops", flop / t.median_s / 1e12},
+          {"best_tflops", flop / t.least_s / 1e12},
           {"tokens_per_second", tokens / t.median_s},
           {"seconds", t.median_s},
           {"spread", t.spread()}};
 }
 
-void settle_peak(nlohmann::json& result, double peak) {
+void report_rates(nlohmann::json& result, double peak, const std::string& title,
+                  const std::function<std::string(const nlohmann::json&)>& label) {
   result["peak_tflops"] = peak / 1e12;
+  fmt::print("{}, {} threads: peak {:.1f} GFLOP/s, the highest of this run\n", title, num_threads(),
+             peak / 1e9);
   for (nlohmann::json& r : result["results"]) {
-    r["fraction_of_peak"] = r["tflops"].get<double>() * 1e12 / peak;
-    r["best_fraction_of_peak"] = r["best_tflops"].get<double>() * 1e12 / peak;
+    const double tflops = r["tflops"], fraction = tflops * 1e12 / peak;
+    const double best_fraction = r["best_tflops"].get<double>() * 1e12 / peak;
+    r["fraction_of_peak"] = fraction;
+    r["best_fraction_of_peak"] = best_fraction;
+    fmt::print("{:<52} {:>9.1f} GFLOP/s {:>4.0f}% of peak  best {:>4.0f}%  spread {:>4.0f}%\n", label(r),
+               1e3 * tflops, 100 * fraction, 100 * best_fraction, 100 * r["spread"].get<double>());
   }
 }
 

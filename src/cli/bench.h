@@ -43,13 +43,15 @@ double peak_flops(DType compute, size_t threads, int samples = 40);
 /// what it is compared with: on a shared machine this moves from second to second.
 double loaded_flops(DType compute, size_t threads);
 
-/// Prints one line of results and returns it for "results": {"name", "tflops", "best_tflops",
-/// "fraction_of_peak", "best_fraction_of_peak", "tokens_per_second", "seconds", "spread"}.
-nlohmann::json report_rate(const std::string& name, const Timing& timing, double flop, double tokens,
-                           double peak);
+/// An entry of "results": {"name", "tflops", "best_tflops", "tokens_per_second", "seconds", "spread"}.
+/// report_rates() adds the fractions, once the run has seen its highest peak.
+nlohmann::json rate_of(const std::string& name, const Timing& timing, double flop, double tokens);
 
-/// Restates all fractions of a result as those of the highest peak that was seen in its run.
-void settle_peak(nlohmann::json& result, double peak);
+/// At the end of a run: prints a line a result under `title`, and adds "fraction_of_peak" and
+/// "best_fraction_of_peak", all of `peak`, the highest that the run saw. `label` is what a line calls a
+/// result.
+void report_rates(nlohmann::json& result, double peak, const std::string& title,
+                  const std::function<std::string(const nlohmann::json&)>& label);
 
 /// The result's frame: {"isa", "peak_tflops", "threads", "results": []}.
 nlohmann::json bench_result(double peak);

@@ -146,8 +146,8 @@ void measure(json& results, const Settings& s, size_t T, size_t HS, double& peak
   problem.check();
   const auto add = [&](const char* pass, int products, const std::function<void()>& fn) {
     peak = std::max(peak, peak_flops(dtype_of<W>(), num_threads(), 5));
-    json r = report_rate(fmt::format("attention {} HS {} T {}", pass, HS, T), time_calls(fn),
-                         products * problem.product_flop(), problem.tokens(), peak);
+    json r = rate_of(fmt::format("attention {} HS {} T {}", pass, HS, T), time_calls(fn),
+                     products * problem.product_flop(), problem.tokens());
     r.update({{"head_size", HS}, {"seq", T}});
     results.push_back(r);
   };
@@ -169,13 +169,18 @@ void run(const Common& common, Settings s) {
   double peak = peak_flops(dtype, num_threads());
   json result = bench_result(peak);
   result["dtype"] = s.dtype;
-  fmt::print("{} on {}, {} threads: peak {:.1f} GFLOP/s\n", s.dtype, isa_name(active_isa()), num_threads(),
-             peak / 1e9);
+  const std::unique_ptr<Progress> progress = make_progress();
+  progress->begin("bench attention", s.head_sizes.size() * s.seqs.size(), "sizes");
+  size_t done = 0;
   for (size_t HS : s.head_sizes) {
-    for (size_t T : s.seqs)
+    for (size_t T : s.seqs) {
       with_dtype(dtype, [&]<class W>() { measure<W>(result["results"], s, T, HS, peak); });
+      progress->update(++done, fmt::format("HS {} T {}", HS, T));
+    }
   }
-  settle_peak(result, peak);
+  progress->end();
+  report_rates(result, peak, s.dtype + " on " + std::string(isa_name(active_isa())),
+               [](const json& r) { return r["name"].get<std::string>(); });
   write_result(common, result);
 }
 

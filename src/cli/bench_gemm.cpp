@@ -135,12 +135,10 @@ json measure(const Product& p, DType dtype, double& peak, size_t rows) {
   const Timing t = time_calls([&] { multiply(p.accumulates ? Addend{c.out().data, p.N, 1.0} : Addend{}); });
   const double operations =
       2.0 * static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K);
-  json result = report_rate(fmt::format("{:<26} {:>6} x {:<6} x {:<6}", p.name, p.M, p.N, p.K), t, operations,
-                            static_cast<double>(rows), peak);
+  json result = rate_of(p.name, t, operations, static_cast<double>(rows));
   // What the machine had to give while this was measured.
   const double loaded = 0.5 * (before + loaded_flops(dtype, num_threads()));
-  result.update({{"name", p.name},
-                 {"M", p.M},
+  result.update({{"M", p.M},
                  {"N", p.N},
                  {"K", p.K},
                  {"loaded_tflops", loaded / 1e12},
@@ -164,9 +162,8 @@ void summarize(json& result) {
   result["geomean_fraction_of_peak"] = mean;
   result["least_fraction_of_peak"] = least;
   result["geomean_fraction_of_loaded"] = loaded;
-  fmt::print(
-      "{} products: geometric mean {:.0f}% of the highest peak of this run, {:.1f} GFLOP/s, least {:.0f}%;\n",
-      results.size(), 100 * mean, 1e3 * result["peak_tflops"].get<double>(), 100 * least);
+  fmt::print("{} products: geometric mean {:.0f}% of peak, least {:.0f}%;\n", results.size(), 100 * mean,
+             100 * least);
   fmt::print("{:.0f}% of what products with operands from L1 reached beside each\n", 100 * loaded);
 }
 
@@ -176,15 +173,24 @@ void run(const Common& common, const Settings& settings) {
   double peak = peak_flops(dtype, num_threads());
   json result = bench_result(peak);
   result["dtype"] = settings.dtype;
-  fmt::print("{} on {}, {} threads: peak {:.1f} GFLOP/s\n", settings.dtype, isa_name(active_isa()),
-             num_threads(), peak / 1e9);
+  std::vector<Product> products;
   for (const std::string& model : settings.shapes) {
     for (const Linear& layer : layers_of(model)) {
-      for (const Product& p : products_of(layer, settings.rows))
-        result["results"].push_back(measure(p, dtype, peak, settings.rows));
+      for (const Product& p : products_of(layer, settings.rows)) products.push_back(p);
     }
   }
-  settle_peak(result, peak);
+  const std::unique_ptr<Progress> progress = make_progress();
+  progress->begin("bench gemm", products.size(), "products");
+  for (const Product& p : products) {
+    result["results"].push_back(measure(p, dtype, peak, settings.rows));
+    progress->update(result["results"].size(), p.name);
+  }
+  progress->end();
+  report_rates(result, peak, settings.dtype + " on " + std::string(isa_name(active_isa())),
+               [](const json& r) {
+                 return fmt::format("{:<26} {:>6} x {:<6} x {:<6}", r["name"].get<std::string>(),
+                                    r["M"].get<size_t>(), r["N"].get<size_t>(), r["K"].get<size_t>());
+               });
   summarize(result);
   write_result(common, result);
 }

@@ -102,19 +102,17 @@ template <class W>
 void bench_train(const Settings& s) {
   using S = Stream<W>;
   const ModelConfig config = shape_of(s);
-  // As `train` does it: matrices are kept packed where there is room for them.
-  MemoryOptions options{.recompute = s.recompute, .bf16_state = keeps_bf16_state(s), .packed = true};
-  MemoryUse memory{plan_memory<W>(config, s.batch, s.seq, options)};
-  const uint64_t available = available_memory().value_or(memory.plan.total());
-  if (memory.plan.total() > available) {
-    options.packed = false;
-    memory.plan = plan_memory<W>(config, s.batch, s.seq, options);
-  }
+  const auto plan = [&](bool packed) {
+    return plan_memory<W>(config, s.batch, s.seq,
+                          {.recompute = s.recompute, .bf16_state = keeps_bf16_state(s), .packed = packed});
+  };
+  const uint64_t available = available_memory().value_or(UINT64_MAX);
+  const MemoryUse memory{plan_packed_if_it_fits(plan, available)};
   require_memory(memory.plan, available, "give --recompute, --optimizer-state bf16 or a smaller --batch");
   ResidentWeights<W> weights(config);
   initialize(weights.values(), weights.list(), 1);
   weights.refresh();
-  if (options.packed) weights.keep_packed(Packing::kTraining);
+  if (memory.plan.packed > 0) weights.keep_packed(Packing::kTraining);
   Transformer<W> model(config, weights);
   Gradients<S> gradients(config, weights.list());
   OptimizerSettings settings;

@@ -133,13 +133,19 @@ std::string name_of(const std::string& model) {
   return (is_gguf(path) ? path.stem() : path.filename()).string();
 }
 
+const char* fold_text(const Options& o, const ExportOptions& options) {
+  if (options.fold) return ", scheme folded into the weights";
+  return o.fold ? ", nothing folded: the scheme 'pre' has no constants" : "";
+}
+
 void run(const Options& o) {
   const fs::path model = resolve_model(o.model);
   const ModelConfig config = read_config(model);
   const bool gguf = o.format.empty() ? fs::path(o.out).extension() == ".gguf" : o.format == "gguf";
   ExportOptions options;
   options.format = gguf ? ExportFormat::kGguf : ExportFormat::kHuggingFace;
-  options.fold = o.fold;
+  // Under Pre-LN there is nothing to fold: such a model is exported as it is.
+  options.fold = o.fold && config.norm.type != NormType::kPre;
   if (!o.type.empty()) options.type = parse_type(o.type);
   const fs::path out = target_of(o, options.format);
   options.name = name_of(o.model);
@@ -158,7 +164,7 @@ void run(const Options& o) {
   }
   fmt::print("{}: {}, {} parameters, {}, {}{}\n", out.string(), r.model_type,
              count_text(static_cast<double>(r.parameters)), type_name(r.type),
-             bytes_text(static_cast<double>(r.bytes)), o.fold ? ", scheme folded into the weights" : "");
+             bytes_text(static_cast<double>(r.bytes)), fold_text(o, options));
   if (!r.kept_wider.empty())
     fmt::print("{} tensors stay f16: their rows are no whole blocks of 32\n", r.kept_wider.size());
   fmt::print(
@@ -171,7 +177,7 @@ void run(const Options& o) {
                            {"architecture", r.model_type},
                            {"type", type_name(r.type)},
                            {"kept_wider", r.kept_wider},
-                           {"folded", o.fold},
+                           {"folded", options.fold},
                            {"tokenizer", with_tokenizer},
                            {"parameters", r.parameters},
                            {"bytes", r.bytes},

@@ -12,6 +12,7 @@
 #include "cli/prune_options.h"
 #include "cli/text_input.h"
 #include "core/error.h"
+#include "core/temporary_path.h"
 #include "io/gguf_model.h"
 #include "probe/choose_layers.h"
 #include "probe/prune.h"
@@ -76,7 +77,7 @@ void price(const PruneOptions& o, const std::vector<size_t>& layers, nlohmann::j
 }
 
 void drop(const PruneOptions& o) {
-  if (!o.out.empty()) check_new_folder(o.out);
+  if (!o.out.empty()) require_free(o.out);
   const fs::path folder = resolve_model(o.model);
   const ModelConfig config = read_config(folder);
   const std::vector<size_t> layers = parse_layers(o.drop, config.num_hidden_layers);
@@ -165,7 +166,7 @@ std::vector<size_t> choose(const PruneOptions& o, nlohmann::json& result) {
 }
 
 void choose_and_drop(const PruneOptions& o) {
-  if (!o.out.empty()) check_new_folder(o.out);  // before the work, not after it
+  if (!o.out.empty()) require_free(o.out);  // before the work, not after it
   nlohmann::json result;
   const std::vector<size_t> layers =
       with_dtype(parse_dtype(o.dtype), [&]<class W>() { return choose<W>(o, result); });

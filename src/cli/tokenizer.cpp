@@ -30,11 +30,9 @@ bool is_model_file(const fs::path& out) { return out.extension() == ".model"; }
 /// Errors: Error, before any work, where `out` is taken or can't be made. Makes nothing but the folders above
 /// it.
 void prepare_out(const fs::path& out) {
-  const char* const hint = "choose another --out, or remove it first";
   if (is_model_file(out) ? fs::exists(out) : fs::exists(out / "tokenizer.model"))
-    usage_error(out.string() + ": a tokenizer stands here already", hint);
-  if (!is_model_file(out) && fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out)))
-    usage_error(out.string() + ": is not empty", hint);
+    refuse_taken(out, "a tokenizer stands here already", "choose another --out, or remove it first");
+  require_free(out);
   const fs::path above = fs::absolute(out / "").parent_path().parent_path();
   std::error_code error;
   fs::create_directories(above, error);

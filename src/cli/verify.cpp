@@ -59,10 +59,19 @@ nlohmann::json keys_json(const std::vector<KeyDeviation>& keys) {
   return out;
 }
 
+// A golden directory brings its tokens, and a tolerance for each key: what would change nothing is refused.
+void check_golden_flags(const CLI::App& command) {
+  for (const char* flag :
+       {"--text", "--token-ids", "--data", "--tokens", "--seq", "--batch", "--tolerance"}) {
+    if (command.count(flag) > 0)
+      usage_error(
+          std::string(flag) + " is for two models: a golden directory has tokens and tolerances of its own",
+          "leave it out, or compare with: fathom verify A B --text FILE");
+  }
+}
+
 template <class W>
 void verify_golden(const Options& o) {
-  if (o.input.given())
-    usage_error("--text, --token-ids and --data are for two models", "fathom verify A B --text FILE");
   const Golden golden = read_golden(o.model);
   LoadedModel<W> m = load_model<W>(o.model);
   const std::vector<KeyDeviation> keys =
@@ -156,9 +165,11 @@ void add_verify(CLI::App& app) {
   c->add_option("--batch", o->batch, "Sequences at a time")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
-  c->add_option("--tolerance", o->tolerance, "Of two models' streams, relative (default: 1e-4, bf16 2e-2)")
+  c->add_option("--tolerance", o->tolerance,
+                "Of two models' streams, relative (default: 1e-4, bf16 2e-2); not for goldens")
       ->check(CLI::PositiveNumber);
-  c->callback([o] {
+  c->callback([o, c] {
+    if (o->other.empty()) check_golden_flags(*c);
     apply(*o->common);
     with_dtype(parse_dtype(o->dtype),
                [&]<class W>() { o->other.empty() ? verify_golden<W>(*o) : verify_pair<W>(*o); });

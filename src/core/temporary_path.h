@@ -1,62 +1,42 @@
 #pragma once
-// Work that several files or a check belong to: done under a temporary name, renamed when it is right, and
-// gone otherwise.
+// What a command makes under --out: refused before the work where the name is taken, done under a temporary
+// name where several files or a check belong to it, renamed when it is right, and gone otherwise.
 
 #include <filesystem>
 #include <optional>
 #include <string>
 
-#include <unistd.h>
-
-#include "core/error.h"
-#include "core/file.h"
 #include "core/unfinished.h"
 
 namespace fathom {
 
 /// "folder/" is "folder", whose neighbours are beside it and not in it.
-inline std::filesystem::path without_trailing_slash(const std::filesystem::path& path) {
-  return path.has_filename() ? path : path.parent_path();
-}
+std::filesystem::path without_trailing_slash(const std::filesystem::path& path);
+
+/// Refuses an output because of what is there: nothing is written over. One rule for all commands, exit code
+/// 1: the same command line is right on another day, so that it is no bad usage. Errors: Error, always.
+[[noreturn]] void refuse_taken(const std::filesystem::path& out, std::string what, std::string hint);
+
+/// Errors: those of refuse_taken where `out` is there and no empty folder.
+void require_free(const std::filesystem::path& out);
 
 /// `<stem>.partial-<pid><extension>` beside `target`, a file or a folder that the user of this makes. Removed
 /// with all that is in it unless it was renamed.
 class TemporaryPath {
  public:
-  explicit TemporaryPath(const std::filesystem::path& target)
-      : target_(without_trailing_slash(target)), path_(target_) {
-    path_.replace_filename(target_.stem().string() + ".partial-" + std::to_string(::getpid()) +
-                           target_.extension().string());
-    std::filesystem::remove_all(path_);
-    unfinished_.emplace(path_);
-  }
+  explicit TemporaryPath(const std::filesystem::path& target);
+  /// Under a name of the caller's, which a later process knows again.
+  TemporaryPath(std::filesystem::path target, std::filesystem::path path);
   TemporaryPath(const TemporaryPath&) = delete;
   TemporaryPath& operator=(const TemporaryPath&) = delete;
-  ~TemporaryPath() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
+  ~TemporaryPath();
   const std::filesystem::path& path() const { return path_; }
   /// Errors: Error where the target is there and no empty folder, or can't be written.
-  void commit() {
-    if (std::filesystem::is_directory(path_)) sync_folder(path_);
-    std::error_code error;
-    std::filesystem::rename(path_, target_, error);
-    if (error) {
-      fail({.what = "can't be put in place: " + error.message(),
-            .path = target_.string(),
-            .tensor = {},
-            .offset = {},
-            .line = {},
-            .hint = {}});
-    }
-    sync_folder(target_.has_parent_path() ? target_.parent_path() : ".");
-    path_.clear();
-  }
+  void commit();
 
  private:
   std::filesystem::path target_, path_;
-  std::optional<Unfinished> unfinished_;
+  Unfinished unfinished_;
 };
 
 }  // namespace fathom

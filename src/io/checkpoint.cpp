@@ -1,6 +1,5 @@
 #include "io/checkpoint.h"
 
-#include <charconv>
 #include <list>
 
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include "io/adapter.h"
 #include "io/gguf_model.h"
 #include "io/modeling_fathom.h"
+#include "io/run_checkpoints.h"
 #include "io/safetensors.h"
 #include "io/stored_parameters.h"
 
@@ -17,16 +17,6 @@ namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The step of a folder called step-N, or -1. Temporary folders have other names.
-long step_of(const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  if (name.rfind("step-", 0) != 0) return -1;
-  long step = -1;
-  const char *begin = name.data() + 5, *end = name.data() + name.size();
-  const auto [parsed, error] = std::from_chars(begin, end, step);
-  return error == std::errc() && parsed == end ? step : -1;
-}
 
 // What a file's values are below those in memory: Gemma stores its norms' gains less one.
 double file_offset(const ParamSpec& spec, const ModelConfig& config) {
@@ -52,24 +42,13 @@ fs::path resolve_model(const fs::path& model) {
   }
   if (is_gguf(model)) return model;
   if (fs::is_directory(model / "checkpoints")) {
-    fs::path last;
-    long last_step = -1;
-    for (const auto& entry : fs::directory_iterator(model / "checkpoints")) {
-      const long step = step_of(entry.path());
-      if (step > last_step) {
-        last_step = step;
-        last = entry.path();
-      }
-    }
-    if (last.empty()) {
-      fail({.what = "the run has no complete checkpoint yet",
-            .path = model.string(),
-            .tensor = {},
-            .offset = {},
-            .line = {},
-            .hint = {}});
-    }
-    return last;
+    if (const auto last = last_checkpoint(model / "checkpoints")) return *last;
+    fail({.what = "the run has no complete checkpoint yet",
+          .path = model.string(),
+          .tensor = {},
+          .offset = {},
+          .line = {},
+          .hint = {}});
   }
   if (!fs::is_directory(model) || !(fs::exists(model / "config.json") || is_adapter(model))) {
     fail({.what =

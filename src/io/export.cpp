@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/rng.h"
 #include "core/temporary_path.h"
 #include "io/checkpoint.h"
 #include "io/families.h"
@@ -155,26 +154,11 @@ void Exporter::write_gguf_file(const fs::path& path) const {
 
 // ---- what was written, against the source ----------------------------------------------------------------
 
-// Logits of a few random tokens: enough to tell a wrong tensor, few enough to cost one pass over the weights.
-std::vector<float> logits_of(const ModelConfig& config, WeightSource<float>& weights) {
-  const size_t T = std::min<size_t>(32, config.max_position_embeddings);
-  std::vector<int32_t> tokens(2 * T);
-  Rng rng(1);
-  for (int32_t& t : tokens) t = static_cast<int32_t>(rng.below(config.vocab_size));
-  const Batch batch{.B = 2, .T = T, .tokens = tokens.data()};
-  Transformer<float> model(config, weights);
-  Buffer<float> x(batch.rows() * config.hidden_size);
-  std::vector<float> logits(batch.rows() * config.vocab_size);
-  model.embed(x.data(), batch);
-  model.run(x.data(), whole_program<float>(config.num_hidden_layers), batch);
-  model.logits(logits.data(), x.data(), batch.rows());
-  return logits;
-}
-
 std::vector<float> logits_of(const ParameterReader& reader, const ModelConfig& config,
                              ReadingWeights::Change change = {}) {
   ReadingWeights weights(reader, config, std::move(change));
-  return logits_of(config, weights);
+  Transformer<float> model(config, weights);
+  return trial_logits(model);
 }
 
 void Exporter::compare(const fs::path& written, ExportResult& result) const {
@@ -205,11 +189,6 @@ void Exporter::compare(const fs::path& written, ExportResult& result) const {
   }
 }
 
-void expect_free(const fs::path& out) {
-  if (!fs::exists(out) || (fs::is_directory(out) && fs::is_empty(out))) return;
-  fail_file(out, "exists already", "give a new name with --out");
-}
-
 }  // namespace
 
 StoredType export_type(const ParameterReader& reader, ExportFormat format) {
@@ -226,7 +205,7 @@ StoredType export_type(const ParameterReader& reader, ExportFormat format) {
 }
 
 ExportResult export_model(const fs::path& model, const fs::path& out, const ExportOptions& options) {
-  expect_free(out);
+  require_free(out);
   const ParameterReader reader(model);
   const Exporter exporter(reader, options);
   TemporaryPath temporary(out);

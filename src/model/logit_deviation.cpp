@@ -4,7 +4,32 @@
 #include <cmath>
 #include <limits>
 
+#include "core/rng.h"
+
 namespace fathom {
+
+size_t trial_rows(const ModelConfig& config) {
+  return 2 * std::min<size_t>(32, config.max_position_embeddings);
+}
+
+std::vector<float> trial_logits(Transformer<float>& model) {
+  return trial_logits(model, whole_program<float>(model.config().num_hidden_layers));
+}
+
+std::vector<float> trial_logits(Transformer<float>& model, const Program<float>& program,
+                                const Observer<float>& observer) {
+  const ModelConfig& config = model.config();
+  const size_t rows = trial_rows(config);
+  std::vector<int32_t> tokens(rows);
+  Rng rng(1);
+  for (int32_t& t : tokens) t = static_cast<int32_t>(rng.below(config.vocab_size));
+  const Batch batch{.B = 2, .T = rows / 2, .tokens = tokens.data()};
+  std::vector<float> x(rows * config.hidden_size), logits(rows * config.vocab_size);
+  model.embed(x.data(), batch, observer);
+  model.run(x.data(), program, batch, observer);
+  model.logits(logits.data(), x.data(), rows);
+  return logits;
+}
 
 double logit_deviation(std::span<const float> got, std::span<const float> expected, bool same_nans) {
   double largest = 0, worst = 0;

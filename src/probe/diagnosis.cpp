@@ -23,21 +23,6 @@ using Clock = std::chrono::steady_clock;
 // Between two times that the state is written, within a stage and between stages: what is lost at most.
 constexpr std::chrono::seconds kSaveWithin{20}, kSaveBetween{1};
 
-// What must be the same for a diagnosis to go on: the model, the text, and all that changes a result. How the
-// text is cut into passes does not, and hangs on the memory of the moment: the state has it beside this.
-std::string fingerprint_of(const TokenSequences& sequences, const DiagnosisOptions& o, DType dtype) {
-  std::string text = o.model_identity + std::string(dtype_name(dtype));
-  for (const std::string& metric : o.metrics) text += " " + metric;
-  for (const uint64_t n :
-       {uint64_t{o.probes}, o.seed, o.permutation_tokens, o.lens_tokens, uint64_t{sequences.size()}})
-    text += " " + std::to_string(n);
-  for (const auto& sequence : sequences) {
-    text += "\n";
-    text.append(reinterpret_cast<const char*>(sequence.data()), sequence.size() * sizeof(int32_t));
-  }
-  return digest(text);
-}
-
 // Reports another's progress, and looks between its steps whether to stop.
 class Stoppable final : public Progress {
  public:
@@ -69,7 +54,7 @@ class Diagnosis {
         options_(options),
         list_(list),
         progress_(progress),
-        state_(options.state, fingerprint_of(sequences, options, dtype_of<W>())),
+        state_(options.state, diagnosis_fingerprint(sequences, options, dtype_of<W>())),
         place_{.pass_rows =
                    state_.place().value_or(DiagnosisPlace{.pass_rows = options.pass_rows}).pass_rows},
         batches_(SequenceBatches::by_rows(sequences, place_.pass_rows)),
@@ -390,87 +375,12 @@ class Diagnosis {
 
 }  // namespace
 
-std::vector<std::string> quick_metrics() {
-  return {
-      "variance",         "rms",         "block_influence", "angular_distance",       "attn_contribution",
-      "mlp_contribution", "attn_cosine", "mlp_cosine",      "angular_matrix_all",     "angular_matrix_last",
-      "lens_loss",        "lens_kl",     "lens_top5",       "variance_growth",        "attn_variance",
-      "mlp_variance",     "attn_rms",    "mlp_rms",         "variance_without_first", "rms_without_first"};
-}
-
-std::vector<std::string> diagnosis_metrics() {
-  std::vector<std::string> all = quick_metrics();
-  for (const char* name : {"identity_deviation", "grad_norm", "usefulness", "causal_score",
-                           "permutation_score", "effective_depth"})
-    all.emplace_back(name);
-  return all;
-}
-
-namespace {
-
-// Keys of the result that are not named as the metric that they come of.
-constexpr std::pair<const char*, const char*> kKeysOfMetrics[] = {
-    {"usefulness_share", "usefulness"},
-    {"usefulness_reason", "usefulness"},
-    {"effective_depth_ratio", "effective_depth"},
-    {"delta_loss", "effective_depth"},
-    {"loss_without", "effective_depth"},
-    {"identity_deviation_probes", "identity_deviation"},
-    {"grad_norm_reason", "grad_norm"},
-    {"permutation_tokens", "permutation_score"},
-    {"lens_tokens", "lens_loss"}};
-
-std::string metric_of_key(const std::string& key) {
-  constexpr std::string_view kError = "_stderr";
-  const std::string name = key.ends_with(kError) ? key.substr(0, key.size() - kError.size()) : key;
-  for (const auto& [other, metric] : kKeysOfMetrics) {
-    if (name == other) return metric;
-  }
-  return name;
-}
-
-}  // namespace
-
-std::set<std::string> parse_metrics(const std::vector<std::string>& names) {
-  const std::vector<std::string> known = diagnosis_metrics();
-  std::set<std::string> metrics;
-  for (const std::string& name : names) {
-    const std::string metric = metric_of_key(name);
-    if (metric == "loss" || metric == "perplexity") continue;
-    if (std::find(known.begin(), known.end(), metric) != known.end()) {
-      metrics.insert(metric);
-      continue;
-    }
-    std::string list;
-    for (const std::string& k : known) list += (list.empty() ? "" : ", ") + k;
-    const std::string close = nearest(name, known);
-    usage_error("unknown metric '" + name + "'",
-                (close.empty() ? "" : "did you mean '" + close + "'? ") + ("known: " + list));
-  }
-  return metrics;
-}
-
 template <class W>
 json diagnose(Transformer<W>& model, const TokenSequences& sequences, const DiagnosisOptions& options,
               const std::vector<ParamSpec>& list, Progress& progress) {
   return Diagnosis<W>(model, sequences, options, list, progress).run();
 }
 
-template <class W>
-std::optional<size_t> kept_pass_rows(const TokenSequences& sequences, const DiagnosisOptions& options) {
-  const DiagnosisState state(options.state, fingerprint_of(sequences, options, dtype_of<W>()));
-  const std::optional<DiagnosisPlace> place = state.place();
-  return place ? std::optional<size_t>(place->pass_rows) : std::nullopt;
-}
-
-void remove_diagnosis_state(const DiagnosisOptions& options) {
-  std::error_code ignored;
-  if (!options.state.empty()) std::filesystem::remove(options.state, ignored);
-}
-
-template std::optional<size_t> kept_pass_rows<double>(const TokenSequences&, const DiagnosisOptions&);
-template std::optional<size_t> kept_pass_rows<float>(const TokenSequences&, const DiagnosisOptions&);
-template std::optional<size_t> kept_pass_rows<bf16>(const TokenSequences&, const DiagnosisOptions&);
 template json diagnose<double>(Transformer<double>&, const TokenSequences&, const DiagnosisOptions&,
                                const std::vector<ParamSpec>&, Progress&);
 template json diagnose<float>(Transformer<float>&, const TokenSequences&, const DiagnosisOptions&,

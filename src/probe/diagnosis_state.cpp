@@ -52,13 +52,14 @@ DiagnosisPlace place_of(const json& file) {
           .item = at.at(3).get<uint64_t>()};
 }
 
-}  // namespace
-
+// 64 bits of a text, as 16 hexadecimal digits (FNV-1a): tells texts apart, no more.
 std::string digest(const std::string& text) {
   uint64_t hash = 0xcbf29ce484222325ull;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
   return fmt::format("{:016x}", hash);
 }
+
+}  // namespace
 
 bool DiagnosisState::load(DiagnosisPlace& place, const DiagnosisSums& sums) const {
   if (!kept() || !std::filesystem::exists(path_)) return false;
@@ -99,5 +100,34 @@ void DiagnosisState::save(const DiagnosisPlace& place, const DiagnosisSums& sums
   const std::vector<uint8_t> bytes = json::to_cbor(file);
   write_text_file(path_, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
+
+std::string diagnosis_fingerprint(const TokenSequences& sequences, const DiagnosisOptions& o, DType dtype) {
+  std::string text = o.model_identity + std::string(dtype_name(dtype));
+  for (const std::string& metric : o.metrics) text += " " + metric;
+  for (const uint64_t n :
+       {uint64_t{o.probes}, o.seed, o.permutation_tokens, o.lens_tokens, uint64_t{sequences.size()}})
+    text += " " + std::to_string(n);
+  for (const auto& sequence : sequences) {
+    text += "\n";
+    text.append(reinterpret_cast<const char*>(sequence.data()), sequence.size() * sizeof(int32_t));
+  }
+  return digest(text);
+}
+
+template <class W>
+std::optional<size_t> kept_pass_rows(const TokenSequences& sequences, const DiagnosisOptions& options) {
+  const DiagnosisState state(options.state, diagnosis_fingerprint(sequences, options, dtype_of<W>()));
+  const std::optional<DiagnosisPlace> place = state.place();
+  return place ? std::optional<size_t>(place->pass_rows) : std::nullopt;
+}
+
+void remove_diagnosis_state(const DiagnosisOptions& options) {
+  std::error_code ignored;
+  if (!options.state.empty()) std::filesystem::remove(options.state, ignored);
+}
+
+template std::optional<size_t> kept_pass_rows<double>(const TokenSequences&, const DiagnosisOptions&);
+template std::optional<size_t> kept_pass_rows<float>(const TokenSequences&, const DiagnosisOptions&);
+template std::optional<size_t> kept_pass_rows<bf16>(const TokenSequences&, const DiagnosisOptions&);
 
 }  // namespace fathom

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "probe/diagnosis.h"
 #include "probe/sequence_mean.h"
 
 namespace fathom {
@@ -53,7 +54,9 @@ class DiagnosisState {
   std::string fingerprint_;
 };
 
-/// 64 bits of a text, as 16 hexadecimal digits (FNV-1a): tells texts apart, no more.
-std::string digest(const std::string& text);
+/// What must be the same for a diagnosis to go on: the model, the text, and all that changes a result. How
+/// the text is cut into passes does not, and hangs on the memory of the moment: the state has it beside this.
+std::string diagnosis_fingerprint(const TokenSequences& sequences, const DiagnosisOptions& options,
+                                  DType dtype);
 
 }  // namespace fathom

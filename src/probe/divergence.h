@@ -36,6 +36,7 @@ struct Divergence {
 };
 
 /// Runs both models on the same sequences. A deviation that is not finite counts as beyond any tolerance.
+/// LayerScale's gains may be there in one alone: a fold leaves none.
 /// Errors: Error where the models are not of one shape.
 template <class W>
 Divergence find_divergence(Transformer<W>& a, const ResidentWeights<W>& weights_a, Transformer<W>& b,

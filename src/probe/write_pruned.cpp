@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "core/file.h"
-#include "core/rng.h"
 #include "core/temporary_path.h"
 #include "io/gguf_model.h"
 #include "io/io_error.h"
@@ -187,18 +186,8 @@ void write_config(const fs::path& folder, const Source& source, const ModelConfi
   }
 }
 
-// Random tokens for the comparison: enough to tell a wrong layer, few enough to cost nothing.
-struct ProbeTokens {
-  explicit ProbeTokens(const ModelConfig& config)
-      : ids(2 * std::min<size_t>(16, config.max_position_embeddings)) {
-    Rng rng(1);
-    for (int32_t& t : ids) t = static_cast<int32_t>(rng.below(config.vocab_size));
-  }
-  Batch view() const { return {.B = 2, .T = ids.size() / 2, .tokens = ids.data()}; }
-  std::vector<int32_t> ids;
-};
-
-// What a model computes from the tokens: the embedding and the streams after each layer, and the logits.
+// What a model computes from the tokens of a trial: the embedding and the streams after each layer, and the
+// logits.
 struct Trace {
   std::vector<std::vector<float>> streams;
   std::vector<float> logits;
@@ -206,20 +195,14 @@ struct Trace {
 
 Trace trace_of(WeightSource<float>& weights, const ModelConfig& config, std::span<const size_t> dropped) {
   Transformer<float> model(config, weights);
-  const ProbeTokens tokens(config);
-  const Batch batch = tokens.view();
-  const size_t n = batch.rows() * config.hidden_size;
+  const size_t n = trial_rows(config) * config.hidden_size;
   Trace trace;
   const Observer<float> keep = [&](const Tap<float>& tap) {
     if (tap.point != TapPoint::kAttention) trace.streams.emplace_back(tap.after, tap.after + n);
   };
   std::vector<size_t> positions;
   for (const size_t l : dropped) positions.push_back(l - 1);
-  Buffer<float> x(n);
-  model.embed(x.data(), batch, keep);
-  model.run(x.data(), program_without<float>(config.num_hidden_layers, positions), batch, keep);
-  trace.logits.resize(batch.rows() * config.vocab_size);
-  model.logits(trace.logits.data(), x.data(), batch.rows());
+  trace.logits = trial_logits(model, program_without<float>(config.num_hidden_layers, positions), keep);
   return trace;
 }
 
@@ -257,14 +240,9 @@ StoreAs parse_store(const std::string& name) {
   usage_error("unknown --store '" + name + "'", "known: source, f32, bf16");
 }
 
-void check_new_folder(const fs::path& out) {
-  if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out)))
-    fail_file(out, "exists already", "give a new folder with --out");
-}
-
 WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dropped, const fs::path& out,
                                StoreAs store, const std::function<void(const fs::path&)>& also) {
-  check_new_folder(without_trailing_slash(out));  // "file/" would seem free
+  require_free(out);
   const Source source(model);
   const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
                         .norm_offset = source.config.norm_weight_offset};

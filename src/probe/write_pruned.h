@@ -43,9 +43,6 @@ WrittenCheckpoint write_pruned(const std::filesystem::path& model, std::span<con
                                const std::filesystem::path& out, StoreAs store = StoreAs::kSource,
                                const std::function<void(const std::filesystem::path&)>& also = {});
 
-/// Errors: Error where `out` can't be the name of a new folder, since something is there already.
-void check_new_folder(const std::filesystem::path& out);
-
 /// config.json of the pruned model: the source's own with what pruning changes (depth, lists that have an
 /// entry a layer, norm_scheme, the class where no stock one keeps the scheme, the type that weights are
 /// stored in); all other keys stay.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstring>
 #include <initializer_list>
 #include <system_error>
 
@@ -11,15 +10,14 @@
 #include "core/log.h"
 #include "text/byte_source.h"
 #include "text/json_fields.h"
+#include "text/line_reader.h"
 #include "text/text_error.h"
-#include "text/utf8.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 const char* const kLineHint = "each line must be an object such as {\"text\": \"...\"}";
 
 /// The name without .gz or .zst, and whether there was one.
@@ -111,102 +109,65 @@ struct CorpusReader::State {
   uint64_t total_bytes = 0, finished_bytes = 0;
 
   size_t next_file = 0;
-  std::unique_ptr<ByteSource> source;  // the file being read, or null between files
   fs::path path;
-  bool json_lines = false;
-  std::vector<char> buffer = std::vector<char>(size_t{256} << 10);
-  size_t begin = 0, end = 0;  // unread part of the buffer
-  std::string line;           // JSON text of the line being read
-  uint64_t line_number = 0;   // 1-based number of `line`
-  uint64_t line_offset = 0;   // offset of `line` in the decompressed file
-  uint64_t next_offset = 0;   // offset of the byte after it
+  std::unique_ptr<LineReader> lines;  // of the file of JSON lines that is being read, or null
+  std::string line;
   uint64_t documents = 0;
 
-  bool open_next() {
-    if (next_file == files.size()) return false;
-    path = files[next_file++];
-    source = open_byte_source(path);
-    json_lines = holds_json_lines(path);
-    begin = end = 0;
-    line_number = next_offset = 0;
-    return true;
-  }
-  void close() {
-    finished_bytes += source->consumed();
-    source.reset();
-  }
-  bool fill() {
-    begin = 0;
-    end = source->read(buffer.data(), buffer.size());
-    return end > 0;
-  }
-  void check_limit(size_t size) const {
-    if (size <= options.max_document_bytes) return;
-    const std::optional<uint64_t> number = json_lines ? std::optional<uint64_t>(line_number) : std::nullopt;
-    fail_in(path, "a document of more than " + std::to_string(options.max_document_bytes) + " bytes",
-            "split it into several documents", number);
-  }
-  void check_utf8(std::string_view text) const {
-    const size_t bad = find_invalid_utf8(text);
-    if (bad == std::string_view::npos) return;
-    char hex[8];
-    std::snprintf(hex, sizeof(hex), "0x%02x", static_cast<unsigned char>(text[bad]));
-    const std::optional<uint64_t> number = json_lines ? std::optional<uint64_t>(line_number) : std::nullopt;
-    fail_in(path, std::string("invalid UTF-8 (") + hex + ")",
-            "convert the file to UTF-8, for example with iconv", number, line_offset + bad);
-  }
-  bool read_line();
+  bool next_text(std::string& text);
   void read_text_file(std::string& text);
   void refuse_json_lines(std::string_view text) const;
-  void parse_line(std::string& text);
+  void parse_line(std::string& text) const;
 };
 
-/// Reads the next line into `line`, without its line feed; false at the end of the file.
-bool CorpusReader::State::read_line() {
-  line.clear();
-  line_offset = next_offset;
-  ++line_number;
-  while (true) {
-    if (begin == end && !fill()) return !line.empty();
-    const char* const from = buffer.data() + begin;
-    const char* const feed = static_cast<const char*>(std::memchr(from, '\n', end - begin));
-    const size_t length = feed ? static_cast<size_t>(feed - from) : end - begin;
-    line.append(from, length);
-    check_limit(line.size());
-    begin += length + (feed ? 1 : 0);
-    next_offset += length + (feed ? 1 : 0);
-    if (feed) return true;
+/// The text of the next line or file, perhaps ""; false at the end of the last file.
+bool CorpusReader::State::next_text(std::string& text) {
+  text.clear();
+  if (lines) {
+    if (lines->next(line)) {
+      parse_line(text);
+    } else {
+      finished_bytes += lines->consumed();
+      lines.reset();
+    }
+    return true;
   }
+  if (next_file == files.size()) return false;
+  path = files[next_file++];
+  if (holds_json_lines(path))
+    lines = std::make_unique<LineReader>(path, options.max_document_bytes);
+  else
+    read_text_file(text);
+  return true;
 }
 
 /// The text of the object in `line`; "" for a blank line.
-void CorpusReader::State::parse_line(std::string& text) {
-  text.clear();
-  check_utf8(line);
-  std::string_view json = line;
-  if (line_number == 1 && json.starts_with(kByteOrderMark)) json.remove_prefix(kByteOrderMark.size());
-  if (json.find_first_not_of(" \t\r") == std::string_view::npos) return;
+void CorpusReader::State::parse_line(std::string& text) const {
+  if (line.find_first_not_of(" \t\r") == std::string::npos) return;
   nlohmann::json object;
   try {
-    object = nlohmann::json::parse(json);
+    object = nlohmann::json::parse(line);
   } catch (const nlohmann::json::exception& e) {
-    fail_in(path, "not valid JSON: " + json_reason(e.what()), kLineHint, line_number);
+    fail_in(path, "not valid JSON: " + json_reason(e.what()), kLineHint, lines->number());
   }
   const auto field = object.is_object() ? object.find("text") : object.end();
   if (!object.is_object() || field == object.end())
-    fail_in(path, "has no field \"text\"", kLineHint, line_number);
-  if (!field->is_string()) fail_in(path, "the field \"text\" is not a string", kLineHint, line_number);
+    fail_in(path, "has no field \"text\"", kLineHint, lines->number());
+  if (!field->is_string()) fail_in(path, "the field \"text\" is not a string", kLineHint, lines->number());
   text = std::move(field->get_ref<std::string&>());
 }
 
 void CorpusReader::State::read_text_file(std::string& text) {
-  text.clear();
-  line_offset = 0;
-  while (fill()) {
-    text.append(buffer.data(), end);
-    check_limit(text.size());
+  const std::unique_ptr<ByteSource> source = open_byte_source(path);
+  std::vector<char> buffer(size_t{256} << 10);
+  while (const size_t length = source->read(buffer.data(), buffer.size())) {
+    text.append(buffer.data(), length);
+    if (text.size() > options.max_document_bytes)
+      fail_in(path, "a document of more than " + std::to_string(options.max_document_bytes) + " bytes",
+              "split it into several documents");
   }
-  check_utf8(text);
+  finished_bytes += source->consumed();
+  require_utf8(path, text);
   if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   refuse_json_lines(text);
 }
@@ -237,30 +198,18 @@ CorpusReader::~CorpusReader() = default;
 
 bool CorpusReader::next(Document& document) {
   State& s = *state_;
-  while (true) {
-    if (!s.source && !s.open_next()) {
-      if (s.documents > 0) return false;
-      fail_in(s.files.front(),
-              s.files.size() == 1 ? "holds no text" : "and the other input files hold no text",
-              "a corpus needs at least one document that is not empty");
-    }
-    if (!s.json_lines) {
-      s.read_text_file(document.text);
-      s.close();
-    } else if (s.read_line()) {
-      s.parse_line(document.text);
-    } else {
-      s.close();
-      continue;
-    }
+  while (s.next_text(document.text)) {
     if (document.text.empty()) continue;
     document.index = s.documents++;
     return true;
   }
+  if (s.documents > 0) return false;
+  fail_in(s.files.front(), s.files.size() == 1 ? "holds no text" : "and the other input files hold no text",
+          "a corpus needs at least one document that is not empty");
 }
 
 uint64_t CorpusReader::bytes_done() const {
-  return state_->finished_bytes + (state_->source ? state_->source->consumed() : 0);
+  return state_->finished_bytes + (state_->lines ? state_->lines->consumed() : 0);
 }
 uint64_t CorpusReader::bytes_total() const { return state_->total_bytes; }
 const std::vector<std::filesystem::path>& CorpusReader::files() const { return state_->files; }

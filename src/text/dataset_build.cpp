@@ -50,14 +50,9 @@ void remove_partial(const fs::path& partial) {
 }
 
 void refuse_used(const fs::path& folder) {
-  std::error_code error;
-  if (!fs::exists(folder)) return;
-  if (!fs::is_directory(folder)) fail_in(folder, "is not a folder", "choose another --out");
-  if (fs::exists(folder / "data.json")) {
-    fail_in(folder, "holds another dataset already", "choose another --out, or remove the folder first");
-  }
-  if (!fs::is_empty(folder, error))
-    fail_in(folder, "is not empty", "choose another --out, or empty the folder first");
+  if (fs::exists(folder / "data.json"))
+    refuse_taken(folder, "holds another dataset already", "choose another --out, or remove the folder first");
+  require_free(folder);
 }
 
 nlohmann::ordered_json split_json(const SplitInfo& split) {

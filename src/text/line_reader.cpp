@@ -2,10 +2,20 @@
 
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include "text/text_error.h"
 #include "text/utf8.h"
 
 namespace fathom {
+
+void require_utf8(const std::filesystem::path& path, std::string_view text, uint64_t offset,
+                  std::optional<uint64_t> line) {
+  const size_t bad = find_invalid_utf8(text);
+  if (bad == std::string_view::npos) return;
+  fail_in(path, fmt::format("invalid UTF-8 (0x{:02x})", static_cast<unsigned char>(text[bad])),
+          "convert the file to UTF-8, for example with iconv", line, offset + bad);
+}
 
 LineReader::LineReader(const std::filesystem::path& path, size_t max_line_bytes)
     : path_(path),
@@ -16,6 +26,7 @@ LineReader::LineReader(const std::filesystem::path& path, size_t max_line_bytes)
 bool LineReader::next(std::string& line) {
   line.clear();
   ++number_;
+  const uint64_t offset = next_offset_;
   bool any = false;
   for (bool ended = false; !ended;) {
     if (begin_ == end_) {
@@ -29,15 +40,14 @@ bool LineReader::next(std::string& line) {
     const size_t length = feed ? static_cast<size_t>(feed - from) : end_ - begin_;
     line.append(from, length);
     begin_ += length + (feed ? 1 : 0);
+    next_offset_ += length + (feed ? 1 : 0);
     ended = feed != nullptr;
     if (line.size() > max_line_bytes_)
       fail_in(path_, "a line of more than " + std::to_string(max_line_bytes_) + " bytes", "split it",
               number_);
   }
-  if (const size_t bad = find_invalid_utf8(line); bad != std::string::npos)
-    fail_in(path_, "the line is not valid UTF-8 from its byte " + std::to_string(bad) + " on",
-            "convert the file to UTF-8, for example with iconv", number_);
-  if (number_ == 1 && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
+  require_utf8(path_, line, offset, number_);
+  if (number_ == 1 && line.starts_with(kByteOrderMark)) line.erase(0, kByteOrderMark.size());
   return any;
 }
 

@@ -1,7 +1,5 @@
 #include "train/checkpoints.h"
 
-#include <algorithm>
-#include <charconv>
 #include <vector>
 
 #include <fmt/format.h>
@@ -9,38 +7,16 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/temporary_path.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
-#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kStep = "step-", kTemporary = ".tmp-", kOld = ".old-";
-
-std::optional<uint64_t> step_of(const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  if (!name.starts_with(kStep)) return {};
-  uint64_t step = 0;
-  const char* end = name.data() + name.size();
-  const auto [at, error] = std::from_chars(name.data() + kStep.size(), end, step);
-  if (error != std::errc() || at != end) return {};
-  return step;
-}
-
-// Steps of the complete checkpoints, rising.
-std::vector<uint64_t> saved_steps(const fs::path& folder) {
-  std::vector<uint64_t> steps;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (const auto step = step_of(entry.path())) steps.push_back(*step);
-  }
-  std::sort(steps.begin(), steps.end());
-  return steps;
-}
-
-std::string folder_name(uint64_t step) { return std::string(kStep) + std::to_string(step); }
+constexpr std::string_view kTemporary = ".tmp-", kOld = ".old-";
 
 template <class T>
 void add_tensors(std::vector<TensorToWrite>& tensors, const char* prefix, const std::vector<ParamSpec>& list,
@@ -110,25 +86,19 @@ void Checkpoints::remove_old() {
   if (keep_ == 0) return;
   const std::vector<uint64_t> steps = saved_steps(folder_);
   for (size_t i = 0; i + keep_ < steps.size(); ++i) {
-    const fs::path old = folder_ / (std::string(kOld) + folder_name(steps[i]));
-    fs::rename(folder_ / folder_name(steps[i]), old);
+    const fs::path old = folder_ / (std::string(kOld) + checkpoint_name(steps[i]));
+    fs::rename(folder_ / checkpoint_name(steps[i]), old);
     fs::remove_all(old);
   }
 }
 
-std::optional<fs::path> last_checkpoint(const fs::path& folder) {
-  if (!fs::exists(folder)) return {};
-  const std::vector<uint64_t> steps = saved_steps(folder);
-  if (steps.empty()) return {};
-  return folder / folder_name(steps.back());
-}
-
 template <class W>
 fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<Stream<W>>& optimizer) {
-  const fs::path name = folder_ / folder_name(state.step);
+  const fs::path name = folder_ / checkpoint_name(state.step);
   if (fs::exists(name)) return name;
-  UnfinishedFolder unfinished(folder_ / (std::string(kTemporary) + folder_name(state.step)));
+  TemporaryPath unfinished(name, folder_ / (std::string(kTemporary) + checkpoint_name(state.step)));
   const fs::path& path = unfinished.path();
+  fs::create_directories(path);
   trainee.write(path, stored_);
   copy_tokenizer_files(tokenizer_, path);
   std::vector<TensorToWrite> tensors;
@@ -141,7 +111,7 @@ fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<S
   });
   write_safetensors(path / "state.safetensors", tensors);
   write_text_file(path / "state.json", state_json(state).dump(2) + "\n");
-  unfinished.finish(name);
+  unfinished.commit();
   remove_old();
   return name;
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "io/run_checkpoints.h"
 #include "model/transformer.h"
 #include "train/optimizer.h"
 #include "train/trainee.h"
@@ -23,9 +24,6 @@ struct TrainState {
   std::string data_fingerprint;
   std::string settings_fingerprint;  ///< of the settings that a resumed run may not change
 };
-
-/// The last complete checkpoint in a run's checkpoints/, if any.
-std::optional<std::filesystem::path> last_checkpoint(const std::filesystem::path& folder);
 
 class Checkpoints {
  public:

@@ -102,10 +102,15 @@ class Advice {
 
 }  // namespace
 
+MemoryPlan plan_packed_if_it_fits(const std::function<MemoryPlan(bool packed)>& plan, uint64_t available) {
+  const MemoryPlan packed = plan(true);
+  return packed.total() <= available ? packed : plan(false);
+}
+
 MemoryPlan plan_run_memory(const RunPlan& plan, uint64_t available) {
   const bool evaluates = plan.eval_sequences > 0;
-  const MemoryPlan packed = plan_settings(plan.settings, plan.config, evaluates, true);
-  return packed.total() <= available ? packed : plan_settings(plan.settings, plan.config, evaluates);
+  return plan_packed_if_it_fits(
+      [&](bool packed) { return plan_settings(plan.settings, plan.config, evaluates, packed); }, available);
 }
 
 std::string memory_parts(const MemoryPlan& m) {

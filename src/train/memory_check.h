@@ -2,12 +2,17 @@
 // Whether a run fits into memory, and if not, which flags would make it fit.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "model/memory_plan.h"
 #include "train/run_plan.h"
 
 namespace fathom {
+
+/// `plan(packed)` forecasts a step, its matrices packed or not: packed where that fits into `available`
+/// bytes.
+MemoryPlan plan_packed_if_it_fits(const std::function<MemoryPlan(bool packed)>& plan, uint64_t available);
 
 /// What a step of the run takes, evaluation included: with the matrices packed where that fits into
 /// `available` bytes too.

@@ -1,19 +1,16 @@
 #include "train/merge.h"
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "core/error.h"
-#include "core/rng.h"
+#include "core/temporary_path.h"
 #include "io/adapter.h"
 #include "io/checkpoint.h"
 #include "io/gguf_model.h"
 #include "model/logit_deviation.h"
-#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -30,21 +27,6 @@ DType stored_type_of_base(const fs::path& adapter) {
   return bf16_stored ? DType::kBf16 : DType::kF32;
 }
 
-// Logits of some random sequences.
-std::vector<float> logits_of(Transformer<float>& model) {
-  const ModelConfig& config = model.config();
-  const size_t T = std::min<size_t>(16, config.max_position_embeddings), rows = 2 * T;
-  std::vector<int32_t> tokens(rows);
-  Rng rng(1);
-  for (int32_t& t : tokens) t = static_cast<int32_t>(rng.below(config.vocab_size));
-  const Batch batch{.B = 2, .T = T, .tokens = tokens.data()};
-  std::vector<float> x(rows * config.hidden_size), logits(rows * config.vocab_size);
-  model.embed(x.data(), batch);
-  model.run(x.data(), whole_program<float>(model.plans().size()), batch);
-  model.logits(logits.data(), x.data(), rows);
-  return logits;
-}
-
 std::vector<float> unmerged_logits(const fs::path& adapter) {
   const ModelConfig config = read_adapted_config(adapter);
   FrozenWeights<float> base(config);
@@ -52,14 +34,14 @@ std::vector<float> unmerged_logits(const fs::path& adapter) {
   AdaptedWeights<float> adapters(config, base);
   load_adapter(adapters.values(), adapters.list(), adapter);
   Transformer<float> model(config, adapters);
-  return logits_of(model);
+  return trial_logits(model);
 }
 
 std::vector<float> logits_of_folder(const fs::path& folder) {
   ResidentWeights<float> weights(read_config(folder));
   load_weights(weights, folder);
   Transformer<float> model(weights.config(), weights);
-  return logits_of(model);
+  return trial_logits(model);
 }
 
 // The values as a file of type `stored` gives them back: norms lie there without their family's offset.
@@ -91,11 +73,10 @@ MergeResult merge_adapter(const fs::path& adapter, const fs::path& out,
     usage_error(adapter.string() + ": is no adapter: it has no adapter_config.json",
                 "give a run of `fathom finetune --lora-rank`, or an adapter's folder");
   }
-  const fs::path target = out.has_filename() ? out : out.parent_path();  // "merged/" is "merged"
-  if (fs::exists(target) && !(fs::is_directory(target) && fs::is_empty(target)))
-    usage_error(target.string() + ": exists already", "give a new folder with --out");
+  require_free(out);
   const DType stored = stored_type_of_base(adapter);
-  UnfinishedFolder folder(target.string() + ".partial-" + std::to_string(::getpid()));
+  TemporaryPath folder(out);
+  fs::create_directories(folder.path());
   MergeResult result;
   std::vector<float> folded, rounded;
   {
@@ -104,18 +85,17 @@ MergeResult merge_adapter(const fs::path& adapter, const fs::path& out,
     save_model(folder.path(), merged.config(), merged.list(), merged.values(), stored);
     result.parameters = merged.count();
     Transformer<float> model(merged.config(), merged);
-    folded = logits_of(model);
+    folded = trial_logits(model);
     round_as_stored(merged, stored);
-    rounded = logits_of(model);
+    rounded = trial_logits(model);
   }
   result.adapters = parameter_count(adapter_list(read_adapted_config(adapter)));
   add_files(folder.path());
   const std::vector<float> expected = unmerged_logits(adapter), read = logits_of_folder(folder.path());
-  check("the merged weights and of base and adapter", logit_deviation(folded, expected), target);
-  check("the model, read back, and of the merged weights", logit_deviation(read, rounded), target);
+  check("the merged weights and of base and adapter", logit_deviation(folded, expected), out);
+  check("the model, read back, and of the merged weights", logit_deviation(read, rounded), out);
   result.deviation = logit_deviation(read, expected);
-  if (fs::exists(target)) fs::remove(target);  // an empty folder
-  folder.finish(target);
+  folder.commit();
   return result;
 }
 

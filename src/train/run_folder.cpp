@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/temporary_path.h"
 
 namespace fathom {
 namespace {
@@ -30,7 +31,7 @@ constexpr const char *kLockName = ".lock", *kTokenizerName = "tokenizer";
 
 // A start that was killed before its run.toml stood leaves the lock, perhaps half of that file, and of a run
 // on examples the tokenizer.
-bool is_free(const fs::path& folder) {
+bool holds_only_leftovers(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (name != kLockName && name != kTokenizerName && name != std::string(kTokenizerName) + ".partial" &&
@@ -45,19 +46,15 @@ bool is_free(const fs::path& folder) {
 void check_run_folder(const fs::path& path, bool resume) {
   std::error_code error;
   const bool exists = fs::exists(path, error);
-  if (exists && !fs::is_directory(path))
-    refuse(path, ErrorCode::kUsage, "is not a folder", "choose another --out");
   const bool holds_run = exists && fs::exists(path / "run.toml");
   if (resume && !holds_run) {
     refuse(path, ErrorCode::kUsage, "holds no run to resume (no run.toml)",
            "check --out, or start a run without --resume");
   }
-  if (!resume && holds_run) {
-    refuse(path, ErrorCode::kUsage, "holds another run",
-           "continue it with --resume, or choose another --out");
-  }
-  if (!resume && exists && !is_free(path))
-    refuse(path, ErrorCode::kUsage, "is not empty", "choose another --out");
+  if (resume) return;
+  if (holds_run)
+    refuse_taken(path, "holds another run", "continue it with --resume, or choose another --out");
+  if (!fs::is_directory(path, error) || !holds_only_leftovers(path)) require_free(path);
 }
 
 RunFolder::RunFolder(const fs::path& path, bool resume) : path_(path) {

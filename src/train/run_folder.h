@@ -8,8 +8,8 @@
 
 namespace fathom {
 
-/// Errors: Error (usage) where `path` holds another run or other files, or with `resume` no run. Changes
-/// nothing.
+/// Errors: those of refuse_taken where `path` holds another run or other files; Error (usage) where with
+/// `resume` it holds no run. Changes nothing.
 void check_run_folder(const std::filesystem::path& path, bool resume);
 
 /// A run folder, this process's alone until destruction.

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/format.h"
 #include "core/log.h"
+#include "core/temporary_path.h"
 #include "io/checkpoint.h"
 #include "kernels/vector_ops.h"
 #include "text/chat_template.h"
@@ -19,7 +20,6 @@
 #include "train/nonfinite.h"
 #include "train/start_report.h"
 #include "train/trained_part.h"
-#include "train/unfinished_folder.h"
 
 namespace fathom {
 namespace {
@@ -267,11 +267,12 @@ namespace {
 
 // Into the run, so that it goes on, and its checkpoints open, without the model that it began with.
 void keep_tokenizer(const ExampleInput& input, const std::filesystem::path& folder) {
-  UnfinishedFolder unfinished(folder.string() + ".partial");
+  TemporaryPath unfinished(folder, folder.string() + ".partial");
+  std::filesystem::create_directories(unfinished.path());
   input.tokenizer.save(unfinished.path());
   if (input.chat != nullptr && !input.chat->is_fallback())
     write_text_file(unfinished.path() / "chat_template.jinja", input.chat->source());
-  unfinished.finish(folder);
+  unfinished.commit();
 }
 
 // Before anything is written into the run's folder.

@@ -55,6 +55,21 @@ TEST(Bench, GemmReportsEachProductAgainstTheMeasuredPeak) {
   EXPECT_EQ(result["least_fraction_of_peak"].get<double>(), least);
 }
 
+TEST(Bench, LinesAndResultHoldTheFractionsOfOnePeak) {
+  nlohmann::json result = bench_result(1e12);  // seen first, and passed later
+  result["results"].push_back(rate_of("first", {.median_s = 1, .least_s = 0.5, .largest_s = 1}, 1e12, 1));
+  result["results"].push_back(rate_of("second", {.median_s = 1, .least_s = 1, .largest_s = 1}, 3e12, 1));
+  ::testing::internal::CaptureStdout();
+  report_rates(result, 4e12, "title", [](const nlohmann::json& r) { return r["name"].get<std::string>(); });
+  const std::string printed = ::testing::internal::GetCapturedStdout();
+  EXPECT_EQ(result["peak_tflops"], 4.0);
+  EXPECT_EQ(result["results"][0]["fraction_of_peak"], 0.25);
+  EXPECT_EQ(result["results"][0]["best_fraction_of_peak"], 0.5);
+  EXPECT_EQ(result["results"][1]["fraction_of_peak"], 0.75);
+  for (const char* part : {"peak 4000.0 GFLOP/s", "  25% of peak  best   50%", "  75% of peak  best   75%"})
+    EXPECT_NE(printed.find(part), std::string::npos) << part << " in:\n" << printed;
+}
+
 #ifndef __SANITIZE_ADDRESS__  // which keeps memory of its own beside ours
 // In a process of its own, whose peak is that of this step.
 nlohmann::json train_memory(const std::string& arguments) {

@@ -83,6 +83,20 @@ TEST_F(ExportCommand, AFolderKeepsItsTokenizerAndScheme) {
   EXPECT_EQ(GgufFile(folder_ / "bare.gguf").metadata().text("tokenizer.ggml.model"), "no_vocab");
 }
 
+TEST_F(ExportCommand, AFoldIsNamedOnlyWhereThereIsSomethingToFold) {
+  const std::string folded =
+      call({"export", at("run"), "--out", at("plain"), "--fold-norm-scale", "--json", at("lns.json")});
+  EXPECT_NE(folded.find("scheme folded into the weights"), std::string::npos) << folded;
+  EXPECT_EQ(read("lns.json")["folded"], true);
+  // What came of it is Pre-LN.
+  const std::string again =
+      call({"export", at("plain"), "--out", at("again"), "--fold-norm-scale", "--json", at("pre.json")});
+  EXPECT_EQ(again.find("scheme folded"), std::string::npos) << again;
+  EXPECT_NE(again.find("nothing folded: the scheme 'pre' has no constants"), std::string::npos) << again;
+  EXPECT_EQ(read("pre.json")["folded"], false);
+  EXPECT_EQ(read("pre.json")["architecture"], "llama");
+}
+
 TEST_F(ExportCommand, RefusalsAreOneLineAndLeaveNothing) {
   EXPECT_ERROR(call({"export", at("run"), "--out", at("x.gguf")}), ErrorCode::kFailed, "'lns'",
                "--fold-norm-scale");

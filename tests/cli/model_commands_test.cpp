@@ -138,6 +138,13 @@ TEST_F(ModelCommands, VerifyNamesTheFirstDifferenceOfTwoCheckpoints) {
   EXPECT_ERROR(call({"verify", at("model")}), ErrorCode::kFailed, "expected.json");
 }
 
+TEST_F(ModelCommands, VerifyRefusesWhatAGoldenDirectoryHasOfItsOwn) {
+  const std::string golden = FATHOM_SOURCE_DIR "/tests/golden/data/pre";
+  call({"verify", golden});
+  for (const char* flag : {"--tolerance", "--batch", "--tokens", "--seq", "--token-ids"})
+    EXPECT_ERROR(call({"verify", golden, flag, "1"}), ErrorCode::kUsage, flag, "for two models");
+}
+
 TEST_F(ModelCommands, BenchReportsARateAndAFraction) {
   for (const std::string what : {"train", "forward"}) {
     call({"bench", what, "--model", at("model/config.json"), "--batch", "2", "--seq", "8", "--steps", "2",

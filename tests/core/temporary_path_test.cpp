@@ -78,5 +78,31 @@ TEST(TemporaryPath, DoesNotReplaceWhatIsThere) {
   EXPECT_FALSE(fs::exists(folder / partial("model")));
 }
 
+TEST(TemporaryPath, OfTheCallersNameBecomesItsTarget) {
+  const test::TempFolder folder;
+  {
+    TemporaryPath temporary(folder / "step-3", folder / ".tmp-step-3");
+    EXPECT_EQ(temporary.path(), folder / ".tmp-step-3");
+    fs::create_directories(temporary.path());
+    temporary.commit();
+  }
+  EXPECT_TRUE(fs::is_directory(folder / "step-3"));
+  EXPECT_FALSE(fs::exists(folder / ".tmp-step-3"));
+}
+
+TEST(RequireFree, TakesNothingAndAnEmptyFolderAlone) {
+  const test::TempFolder folder;
+  fs::create_directories(folder / "empty");
+  fs::create_directories(folder / "full");
+  write_text_file(folder / "full/x", "theirs");
+  for (const char* free : {"new", "new/", "empty", "empty/"})
+    EXPECT_NO_THROW(require_free(folder / free)) << free;
+  EXPECT_ERROR(require_free(folder / "full"), ErrorCode::kFailed, (folder / "full").c_str(),
+               "exists already and is not empty", "--out");
+  EXPECT_ERROR(require_free(folder / "full/"), ErrorCode::kFailed, "is not empty");
+  EXPECT_ERROR(require_free(folder / "full/x"), ErrorCode::kFailed, "exists already");
+  EXPECT_ERROR(require_free(folder / "full/x/"), ErrorCode::kFailed, "exists already");
+}
+
 }  // namespace
 }  // namespace fathom

@@ -7,6 +7,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "support/family_models.h"
+#include "support/finite_differences.h"
 #include "support/tiny_model.h"
 
 namespace fathom {
@@ -25,35 +26,14 @@ double loss_of(TinyModel<double>& m, const Batch& batch) {
   return sum;
 }
 
-// Along a random direction of each tensor: central differences of order h^2, so that truncation (h^2 times a
-// third derivative) and rounding (1e-16 / h) are both far below the tolerance.
 void expect_gradients_match(const ModelConfig& config, const TrainOptions& options, const TinyBatch& data) {
   TinyModel<double> m(config);
   const Batch batch = data.view();
   Gradients<double> gradients(config, m.weights.list());
   const double sum = m.model.forward_backward(batch, gradients, 1.0, options);
   EXPECT_NEAR(sum, loss_of(m, batch), 1e-9);
-  constexpr double kStep = 1e-5;
-  for (const ParamSpec& spec : m.weights.list()) {
-    Rng rng(11, spec.offset);
-    std::vector<double> direction(spec.size()),
-        original(m.weights.values(spec), m.weights.values(spec) + spec.size());
-    double analytic = 0, norm = 0;
-    for (size_t i = 0; i < spec.size(); ++i) {
-      direction[i] = rng.normal();
-      const double g = gradients.values()[spec.offset + i];
-      analytic += g * direction[i];
-      norm += g * g;
-    }
-    const auto moved = [&](double h) {
-      for (size_t i = 0; i < spec.size(); ++i) m.weights.values(spec)[i] = original[i] + h * direction[i];
-      return loss_of(m, batch);
-    };
-    const double numeric = (moved(kStep) - moved(-kStep)) / (2 * kStep);
-    moved(0);
-    EXPECT_GT(norm, 0) << spec.name;
-    EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(1.0, std::sqrt(norm))) << spec.name;
-  }
+  test::expect_gradients_of_differences(
+      m.weights.list(), m.weights.values(), gradients.values(), [&] { return loss_of(m, batch); }, 1e-5);
 }
 
 void expect_recompute_has_the_same_bits(const ModelConfig& config) {

@@ -12,6 +12,7 @@
 #include "model/memory_plan.h"
 #include "support/expect_error.h"
 #include "support/family_models.h"
+#include "support/finite_differences.h"
 #include "support/tiny_model.h"
 
 namespace fathom {
@@ -51,7 +52,6 @@ ModelConfig adapted(ModelConfig config, const std::string& targets, size_t rank 
   return config;
 }
 
-// Along a random direction of each tensor, as gradients_test.cpp does it for those of the model.
 void expect_adapter_gradients_match(const ModelConfig& config, const TrainOptions& options) {
   AdaptedModel<double> m(config);
   const TinyBatch data(2, 7, config.vocab_size);
@@ -60,27 +60,8 @@ void expect_adapter_gradients_match(const ModelConfig& config, const TrainOption
   EXPECT_EQ(gradients.count(), m.adapters.count());
   const double sum = m.model.forward_backward(batch, gradients, 1.0, options);
   EXPECT_NEAR(sum, m.loss(batch), 1e-9);
-  constexpr double kStep = 2e-6;
-  for (const ParamSpec& spec : m.adapters.list()) {
-    Rng rng(11, spec.offset);
-    std::vector<double> direction(spec.size()),
-        original(m.adapters.values(spec), m.adapters.values(spec) + spec.size());
-    double analytic = 0, norm = 0;
-    for (size_t i = 0; i < spec.size(); ++i) {
-      direction[i] = rng.normal();
-      const double g = gradients.values()[spec.offset + i];
-      analytic += g * direction[i];
-      norm += g * g;
-    }
-    const auto moved = [&](double h) {
-      for (size_t i = 0; i < spec.size(); ++i) m.adapters.values(spec)[i] = original[i] + h * direction[i];
-      return m.loss(batch);
-    };
-    const double numeric = (moved(kStep) - moved(-kStep)) / (2 * kStep);
-    moved(0);
-    EXPECT_GT(norm, 0) << spec.name;
-    EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(1.0, std::sqrt(norm))) << spec.name;
-  }
+  test::expect_gradients_of_differences(
+      m.adapters.list(), m.adapters.values(), gradients.values(), [&] { return m.loss(batch); }, 2e-6);
 }
 
 class LoraUnder : public testing::TestWithParam<NormType> {};

@@ -92,6 +92,29 @@ TEST(Divergence, OfAFoldedModelIsNoneThoughTensorsDiffer) {
   EXPECT_EQ(d.tensors.size(), 6u);  // two norms in each of layers 2 to 4
 }
 
+// So does folding LayerScale's gains, after which there are none.
+TEST(Divergence, OfAModelWhoseGainsAreFoldedIsNoneThoughTensorsLack) {
+  TinyModel<float> scaled(tiny_config(NormType::kLayerScale)), pre(tiny_config(NormType::kPre));
+  for (const ParamSpec& p : pre.weights.list()) {
+    const ParamSpec* source = nullptr;
+    const ParamSpec* gain = nullptr;
+    for (const ParamSpec& s : scaled.weights.list()) {
+      if (s.name == p.name) source = &s;
+      if (s.layer == p.layer &&
+          s.role == (p.role == ParamRole::kO ? ParamRole::kAttnGain : ParamRole::kMlpGain))
+        gain = &s;
+    }
+    std::copy_n(scaled.weights.values(*source), p.size(), pre.weights.values(p));
+    if (p.role != ParamRole::kO && p.role != ParamRole::kDown) continue;
+    for (size_t i = 0; i < p.size(); ++i)
+      pre.weights.values(p)[i] *= scaled.weights.values(*gain)[i / p.shape[1]];
+  }
+  const Divergence d = divergence_of(scaled, pre);
+  EXPECT_FALSE(d.first.has_value());
+  EXPECT_EQ(d.tensors.size(), 8u);  // o and down of four layers
+  EXPECT_EQ(divergence_of(pre, scaled).tensors.size(), 8u);
+}
+
 TEST(Divergence, NotANumberIsBeyondAnyTolerance) {
   TinyModel<float> a(tiny_config(NormType::kPre)), b(tiny_config(NormType::kPre));
   b.weights.values()[b.weights.list()[0].size() + 3] = std::numeric_limits<float>::quiet_NaN();

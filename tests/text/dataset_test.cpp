@@ -128,7 +128,7 @@ TEST(Dataset, RefusesAFolderThatHoldsSomething) {
   folder.write("used/thesis.tex", "years of work");
   EXPECT_TRUE(
       contains(error_of([&] { build({.inputs = {input}, .out = folder / "used"}); }), "is not empty"));
-  EXPECT_TRUE(contains(error_of([&] { build({.inputs = {input}, .out = input}); }), "is not a folder"));
+  EXPECT_TRUE(contains(error_of([&] { build({.inputs = {input}, .out = input}); }), "exists already"));
   fs::create_directories(folder / "empty");
   build({.inputs = {input}, .out = folder / "empty/"});
   TokenData(folder / "empty").verify();

@@ -155,7 +155,7 @@ TEST(SftExamples, NameFileAndLineOfABadOne) {
        "turn 2: an empty response"},
       {"{\"messages\": [{\"role\": \"user\"}, {\"role\": \"assistant\", \"content\": \"a\"}]}",
        "the ChatML template:1: a dict has no 'content'"},
-      {"\xff", "not valid UTF-8"},
+      {"\xff", "invalid UTF-8 (0xff)"},
   };
   for (const auto& [line, part] : cases) {
     const std::string error = error_in(good + line + "\n", {.task = "arc_easy"});

@@ -94,9 +94,10 @@ TEST_F(Start, RefusesAFolderThatIsTaken) {
   TrainSettings s = settings("run");
   s.steps = 1;
   run(s);
-  EXPECT_ERROR(run(s), kUsage, "run: holds another run", "--resume");
-  EXPECT_ERROR(run_with([&](auto& o) { o.out = at("data"); }), kUsage, "data: is not empty");
-  EXPECT_ERROR(run_with([&](auto& o) { o.out = at("model.json"); }), kUsage, "is not a folder");
+  EXPECT_ERROR(run(s), kFailed, "run: holds another run", "--resume");
+  EXPECT_ERROR(run_with([&](auto& o) { o.out = at("data"); }), kFailed,
+               "data: exists already and is not empty");
+  EXPECT_ERROR(run_with([&](auto& o) { o.out = at("model.json"); }), kFailed, "exists already");
   EXPECT_ERROR(run_with([&](auto& o) { o.out = "/proc/none"; }), kFailed, "cannot create the folder");
   const RunFolder open(at("run"), true);
   EXPECT_ERROR(run(resumed(s)), kFailed, "another process trains in this folder");
