@@ -33,12 +33,7 @@ void apply(const Common& common) {
 void require_writable(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   const auto refuse = [&](std::string what, std::string hint) {
-    fail({.what = std::move(what),
-          .path = path.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = std::move(hint)});
+    fail({.what = std::move(what), .path = path.string(), .hint = std::move(hint)});
   };
   std::error_code error;
   const fs::file_status status = fs::status(path, error);

@@ -14,9 +14,6 @@ void expect_vocabulary(size_t vocab_size, const std::filesystem::path& path, con
   fail({.what = "has a vocabulary of " + std::to_string(vocab_size) + ", the model one of " +
                 std::to_string(config.vocab_size),
         .path = path.string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
         .hint = "it belongs to another model"});
 }
 
@@ -34,9 +31,6 @@ TokenSequences read_validation(const TokenData& data, size_t seq, uint64_t max_t
   if (sequences.empty()) {
     fail({.what = "has no validation split",
           .path = data.folder().string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = "make it with --valid-fraction"});
   }
   return sequences;

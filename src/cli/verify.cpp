@@ -141,10 +141,7 @@ void verify_pair(const Options& o) {
     return;
   }
   fail({.what = "the models part at: " + d.first->text(),
-        .path = {},
         .tensor = d.tensor,
-        .offset = {},
-        .line = {},
         .hint = d.tensor.empty()
                     ? "no tensor that is read there differs as much; " + config_difference(a.config, b.config)
                     : std::string()});

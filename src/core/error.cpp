@@ -47,17 +47,11 @@ Error::Error(ErrorCode code, ErrorFields fields)
 void fail(ErrorFields fields) { throw Error(ErrorCode::kFailed, std::move(fields)); }
 
 void fail(std::string what, std::string hint) {
-  fail(ErrorFields{
-      .what = std::move(what), .path = {}, .tensor = {}, .offset = {}, .line = {}, .hint = std::move(hint)});
+  fail(ErrorFields{.what = std::move(what), .hint = std::move(hint)});
 }
 
 void usage_error(std::string what, std::string hint) {
-  throw Error(ErrorCode::kUsage, ErrorFields{.what = std::move(what),
-                                             .path = {},
-                                             .tensor = {},
-                                             .offset = {},
-                                             .line = {},
-                                             .hint = std::move(hint)});
+  throw Error(ErrorCode::kUsage, ErrorFields{.what = std::move(what), .hint = std::move(hint)});
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {

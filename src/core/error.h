@@ -18,12 +18,12 @@ enum class ErrorCode {
 
 /// What went wrong, where, and what to do about it.
 struct ErrorFields {
-  std::string what;                ///< The fault itself: "needs 90112 bytes, file has 81920 left".
-  std::string path;                ///< The file or folder, if there is one.
-  std::string tensor;              ///< The tensor, if there is one.
-  std::optional<uint64_t> offset;  ///< Byte offset in `path`.
-  std::optional<uint64_t> line;    ///< 1-based line in `path`.
-  std::string hint;                ///< What to do.
+  std::string what{};                ///< The fault itself: "needs 90112 bytes, file has 81920 left".
+  std::string path{};                ///< The file or folder, if there is one.
+  std::string tensor{};              ///< The tensor, if there is one.
+  std::optional<uint64_t> offset{};  ///< Byte offset in `path`.
+  std::optional<uint64_t> line{};    ///< 1-based line in `path`.
+  std::string hint{};                ///< What to do.
 };
 
 class Error : public std::runtime_error {

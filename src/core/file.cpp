@@ -19,12 +19,7 @@ namespace {
   if (error == ENOSPC || error == EDQUOT) hint = "the disk is full: free some space, then run it again";
   if (error == ENOENT) hint = "check the path";
   if (error == EACCES || error == EPERM) hint = "check the permissions";
-  fail({.what = "cannot " + doing + ": " + std::strerror(error),
-        .path = path.string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
-        .hint = hint});
+  fail({.what = "cannot " + doing + ": " + std::strerror(error), .path = path.string(), .hint = hint});
 }
 
 }  // namespace
@@ -35,12 +30,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   struct stat st {};
   if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     ::close(fd);
-    fail({.what = "not a regular file",
-          .path = path.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = {}});
+    fail({.what = "not a regular file", .path = path.string()});
   }
   size_ = static_cast<size_t>(st.st_size);
   if (size_ > 0) {
@@ -94,9 +84,6 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit) {
     fail({.what = "is " + std::to_string(file.bytes().size()) + " bytes long, more than the " +
                   std::to_string(limit) + " that such a file may have",
           .path = path.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = "is it the right file?"});
   }
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
@@ -135,9 +122,6 @@ void AtomicFile::write_at(uint64_t offset, const void* data, size_t bytes) {
   if (temporary_.empty() && offset != size_) {
     fail({.what = "is no regular file, and this form is not written from front to back",
           .path = path_.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = "give the name of a file"});
   }
   const char* p = static_cast<const char*>(data);

@@ -20,9 +20,6 @@ namespace {
 [[noreturn]] void fail_spill(const std::filesystem::path& folder, const std::string& what, int error) {
   fail({.what = what + ": " + std::strerror(error),
         .path = folder.string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
         .hint = error == ENOSPC ? "the disk is full: name another folder, or take fewer tokens"
                                 : "name a folder that exists and can be written to"});
 }

@@ -22,12 +22,7 @@ fs::path without_trailing_slash(const fs::path& path) {
 }
 
 void refuse_taken(const fs::path& out, std::string what, std::string hint) {
-  fail({.what = std::move(what),
-        .path = out.string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
-        .hint = std::move(hint)});
+  fail({.what = std::move(what), .path = out.string(), .hint = std::move(hint)});
 }
 
 void require_free(const fs::path& out) {

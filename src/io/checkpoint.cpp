@@ -35,30 +35,18 @@ fs::path resolve_model(const fs::path& model) {
   if (!fs::exists(model)) {
     fail({.what = "no such file or folder",
           .path = model.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = "MODEL is a Hugging Face folder, a .gguf file or a run folder"});
   }
   if (is_gguf(model)) return model;
   if (fs::is_directory(model / "checkpoints")) {
     if (const auto last = last_checkpoint(model / "checkpoints")) return *last;
-    fail({.what = "the run has no complete checkpoint yet",
-          .path = model.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = {}});
+    fail({.what = "the run has no complete checkpoint yet", .path = model.string()});
   }
   if (!fs::is_directory(model) || !(fs::exists(model / "config.json") || is_adapter(model))) {
     fail({.what =
               "is no model: neither a folder with config.json or adapter_config.json nor a .gguf file nor a "
               "run folder",
-          .path = model.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = {}});
+          .path = model.string()});
   }
   return model;
 }

@@ -21,12 +21,7 @@ using nlohmann::json;
 
 NormScheme scheme_from_json(const json& object, const std::string& origin) {
   if (!object.is_object()) {
-    fail({.what = "'norm_scheme' must be an object with a \"type\"",
-          .path = origin,
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = {}});
+    fail({.what = "'norm_scheme' must be an object with a \"type\"", .path = origin});
   }
   const JsonKeys keys(object, origin);
   if (!keys.has("type")) keys.bad("norm_scheme.type", "is missing");
@@ -34,12 +29,7 @@ NormScheme scheme_from_json(const json& object, const std::string& origin) {
   try {
     scheme.type = parse_norm(keys.text("type", ""));
   } catch (const Error& e) {
-    fail({.what = e.fields().what,
-          .path = origin,
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = e.fields().hint});
+    fail({.what = e.fields().what, .path = origin, .hint = e.fields().hint});
   }
   scheme.alpha = keys.real("alpha", 0.0);
   if (!std::isfinite(scheme.alpha) || scheme.alpha < 0) keys.bad("norm_scheme.alpha", "must be above 0");
@@ -54,8 +44,7 @@ NormScheme scheme_from_json(const json& object, const std::string& origin) {
 
 ModelConfig config_from_json(const json& object, const std::string& origin) {
   if (!object.is_object()) {
-    fail(
-        {.what = "is not a JSON object", .path = origin, .tensor = {}, .offset = {}, .line = {}, .hint = {}});
+    fail({.what = "is not a JSON object", .path = origin});
   }
   const JsonKeys keys(object, origin);
   if (keys.boolean("mlp_bias", false)) keys.bad("mlp_bias", "is not supported");

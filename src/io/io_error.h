@@ -13,12 +13,7 @@ namespace fathom {
 /// Throws Error(kFailed) for `path`; `offset` counts bytes of the file.
 [[noreturn]] inline void fail_file(const std::filesystem::path& path, std::string what, std::string hint = {},
                                    std::optional<uint64_t> offset = {}) {
-  fail({.what = std::move(what),
-        .path = path.string(),
-        .tensor = {},
-        .offset = offset,
-        .line = {},
-        .hint = std::move(hint)});
+  fail({.what = std::move(what), .path = path.string(), .offset = offset, .hint = std::move(hint)});
 }
 
 /// The same for a tensor of the file.
@@ -28,7 +23,6 @@ namespace fathom {
         .path = path.string(),
         .tensor = std::move(tensor),
         .offset = offset,
-        .line = {},
         .hint = std::move(hint)});
 }
 

@@ -18,12 +18,7 @@ class JsonKeys {
   JsonKeys(const nlohmann::json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
 
   [[noreturn]] void bad(const std::string& key, const std::string& what, const std::string& hint = {}) const {
-    fail({.what = "'" + key + "' " + what,
-          .path = origin_,
-          .tensor = {},
-          .offset = {},
-          .line = {},
-          .hint = hint});
+    fail({.what = "'" + key + "' " + what, .path = origin_, .hint = hint});
   }
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
   /// Whether the key is there and its value null, which says something where an absent key has a default.

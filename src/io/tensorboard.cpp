@@ -60,9 +60,6 @@ std::string host_name() {
   const bool full = error == ENOSPC || error == EDQUOT;
   fail({.what = "cannot " + doing + ": " + std::strerror(error),
         .path = path.string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
         .hint = full ? "the disk is full: free some space, then resume the run"
                      : "check the folder and its permissions"});
 }

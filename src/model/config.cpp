@@ -85,7 +85,7 @@ void validate(const ModelConfig& c, const std::string& origin) {
   if (!problems.empty()) {
     std::string all;
     for (const std::string& p : problems) all += (all.empty() ? "" : "; ") + p;
-    fail({.what = all, .path = origin, .tensor = {}, .offset = {}, .line = {}, .hint = {}});
+    fail({.what = all, .path = origin});
   }
   layer_plans(c.norm, c.num_hidden_layers);  // throws where the scheme's constants do not fit
 }

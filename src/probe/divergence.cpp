@@ -133,11 +133,7 @@ void expect_one_shape(const std::vector<ParamSpec>& all_a, const std::vector<Par
     if (a[i].name == b[i].name && a[i].shape == b[i].shape) continue;
     fail({.what = "the two models are not of one shape: the other has '" + b[i].name +
                   "' in its place, or another size",
-          .path = {},
-          .tensor = a[i].name,
-          .offset = {},
-          .line = {},
-          .hint = {}});
+          .tensor = a[i].name});
   }
   if (a.size() != b.size())
     fail("the two models are not of one shape: " + std::to_string(a.size()) + " and " +

@@ -22,9 +22,6 @@ using nlohmann::json;
   fail(
       {.what = what,
        .path = path.string(),
-       .tensor = {},
-       .offset = {},
-       .line = {},
        .hint =
            "a golden directory's file has \"tokens\" [steps][batch][seq+1], \"optimizer\" and \"expected\""});
 }

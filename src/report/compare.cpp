@@ -84,9 +84,6 @@ void read_result(const fs::path& path, std::vector<ProbeRecord>& probes, std::ve
   } else {
     fail({.what = "is neither a diagnosis nor a removal sweep",
           .path = path.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = "give run directories, or files of fathom probe --json and fathom prune --sweep --json"});
   }
 }
@@ -117,9 +114,6 @@ void give_sweep(SweepFile file, RunComparison& c) {
     if (const uint64_t last = file.sweep.last_layer(); last > probe.layers)
       fail({.what = fmt::format("removes layer {}, but '{}' has {} layers", last, probe.model, probe.layers),
             .path = file.path.string(),
-            .tensor = {},
-            .offset = {},
-            .line = {},
             .hint = "is it a sweep of another model?"});
     if (c.is_run(probe.run) && file.sweep.prices_layers()) {
       c.runs[probe.run].sweep = std::move(file.sweep);

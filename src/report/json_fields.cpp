@@ -16,8 +16,6 @@ JsonFields::JsonFields(const nlohmann::json& object, const std::filesystem::path
 void JsonFields::refuse(const std::string& what) const {
   fail({.what = what,
         .path = path_.string(),
-        .tensor = {},
-        .offset = {},
         .line = line_ > 0 ? std::optional(line_) : std::nullopt,
         .hint = "was it written by another program?"});
 }
@@ -80,9 +78,7 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   } catch (const nlohmann::json::parse_error& e) {
     fail({.what = "is not JSON (" + std::string(e.what()) + ")",
           .path = path.string(),
-          .tensor = {},
           .offset = e.byte > 0 ? e.byte - 1 : 0,  // It counts from 1.
-          .line = {},
           .hint = "was it cut short?"});
   }
 }

@@ -20,12 +20,7 @@ namespace fs = std::filesystem;
 
 [[noreturn]] void refuse(const fs::path& path, std::string what, std::string hint,
                          std::optional<uint64_t> line = {}) {
-  fail({.what = std::move(what),
-        .path = path.string(),
-        .tensor = {},
-        .offset = {},
-        .line = line,
-        .hint = std::move(hint)});
+  fail({.what = std::move(what), .path = path.string(), .line = line, .hint = std::move(hint)});
 }
 
 std::string text_of(const toml::node& node) {

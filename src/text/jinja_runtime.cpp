@@ -17,7 +17,7 @@ std::string article(const std::string& type) {
 }  // namespace
 
 void fail_at(uint32_t line, const std::string& what) {
-  fathom::fail(ErrorFields{.what = what, .path = {}, .tensor = {}, .offset = {}, .line = line, .hint = {}});
+  fathom::fail(ErrorFields{.what = what, .line = line});
 }
 
 Runtime::~Runtime() {

@@ -15,7 +15,6 @@ namespace fathom {
                                  std::optional<uint64_t> line = {}, std::optional<uint64_t> offset = {}) {
   fail({.what = std::move(what),
         .path = path.string(),
-        .tensor = {},
         .offset = offset,
         .line = line,
         .hint = std::move(hint)});

@@ -48,7 +48,6 @@ void read_flat(S* flat, const SafetensorsFile& file, const char* prefix, const s
             .path = file.path().string(),
             .tensor = name,
             .offset = tensor.offset,
-            .line = {},
             .hint = "does the folder mix two runs?"});
     }
     const StoredType kept = stored_type_of(dtype_of<S>());
@@ -58,7 +57,6 @@ void read_flat(S* flat, const SafetensorsFile& file, const char* prefix, const s
             .path = file.path().string(),
             .tensor = name,
             .offset = tensor.offset,
-            .line = {},
             .hint = "was --optimizer-state changed? start a new run with --from"});
     }
     read_tensor(flat + spec.offset, tensor);
@@ -123,9 +121,6 @@ TrainState read_train_state(const fs::path& checkpoint) {
     if (json.at("format") != "fathom-train-state" || json.at("version") != 1) {
       fail({.what = "is of another version of Fathom",
             .path = path.string(),
-            .tensor = {},
-            .offset = {},
-            .line = {},
             .hint = "resume with the version that wrote it"});
     }
     return {.step = json.at("step").get<uint64_t>(),
@@ -138,9 +133,6 @@ TrainState read_train_state(const fs::path& checkpoint) {
   } catch (const nlohmann::json::exception& e) {
     fail({.what = "is damaged: " + std::string(e.what()).substr(0, 120),
           .path = path.string(),
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = "remove this checkpoint and resume from the one before"});
   }
 }

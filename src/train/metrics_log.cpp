@@ -20,9 +20,6 @@ namespace fs = std::filesystem;
 [[noreturn]] void fail_errno(const fs::path& path, int error) {
   fail({.what = "cannot append: " + std::string(std::strerror(error)),
         .path = path.string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
         .hint = error == ENOSPC || error == EFBIG ? "free some space, then train again with --resume" : ""});
 }
 

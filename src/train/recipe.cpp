@@ -23,8 +23,6 @@ toml::table parse(const std::filesystem::path& path) {
   } catch (const toml::parse_error& e) {
     throw Error(ErrorCode::kUsage, {.what = "is not TOML: " + std::string(e.description()),
                                     .path = path.string(),
-                                    .tensor = {},
-                                    .offset = {},
                                     .line = e.source().begin.line,
                                     .hint = "write lines such as lr = 1e-3"});
   }

@@ -21,12 +21,7 @@ namespace fs = std::filesystem;
 constexpr const char *kLockName = ".lock", *kTokenizerName = "tokenizer";
 
 [[noreturn]] void refuse(const fs::path& path, ErrorCode code, std::string what, std::string hint) {
-  throw Error(code, {.what = std::move(what),
-                     .path = path.string(),
-                     .tensor = {},
-                     .offset = {},
-                     .line = {},
-                     .hint = std::move(hint)});
+  throw Error(code, {.what = std::move(what), .path = path.string(), .hint = std::move(hint)});
 }
 
 // A start that was killed before its run.toml stood leaves the lock, perhaps half of that file, and of a run

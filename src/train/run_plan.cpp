@@ -72,9 +72,6 @@ ModelConfig read_model(const TrainSettings& s) {
   if (!fs::exists(s.model)) {
     fail({.what = "no such model config",
           .path = s.model,
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = "--model takes a config.json, such as configs/llama-130m.json"});
   }
   return read_config(s.model);
@@ -115,9 +112,6 @@ void check_from(const TrainSettings& s, const ModelConfig& config) {
   if (difference.empty()) return;
   fail({.what = "is a checkpoint of another model: its " + difference,
         .path = (folder / "config.json").string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
         .hint = "give the --model and --norm of the checkpoint, or leave --model out"});
 }
 
@@ -127,9 +121,6 @@ void check_data(const TrainSettings& s, const ModelConfig& config, const DataSou
     fail({.what = fmt::format("the data's vocabulary has {} entries, the model's {}", data.vocab_size(),
                               config.vocab_size),
           .path = s.data,
-          .tensor = {},
-          .offset = {},
-          .line = {},
           .hint = s.from.empty()
                       ? "set vocab_size in the model's config, or make the data with another tokenizer"
                       : "make the data with the model's own tokenizer"});
@@ -160,9 +151,6 @@ uint64_t plan_evaluation(TrainSettings& s, const DataSource& data) {
     if (s.eval_every != kUnset && s.eval_every != 0) {
       fail({.what = "has no validation tokens for --eval-every",
             .path = s.data,
-            .tensor = {},
-            .offset = {},
-            .line = {},
             .hint = "make the data with a larger --valid-fraction or --valid-input, or give --eval-every 0"});
     }
     s.eval_every = 0;
@@ -187,9 +175,6 @@ void check_resumed_data(const RunPlan& plan, const RunFacts& before) {
   fail({.what = fmt::format("holds other tokens (fingerprint {}) than the run was started with ({})",
                             plan.facts.data_fingerprint, before.data_fingerprint),
         .path = plan.settings.data,
-        .tensor = {},
-        .offset = {},
-        .line = {},
         .hint = "give the --data of the run"});
 }
 
@@ -230,12 +215,7 @@ void check_resumed_model(const RunPlan& plan) {
   apply_norm(again, given);
   const std::string difference = config_difference(given, plan.config);
   if (difference.empty()) return;
-  fail({.what = "differs from the run's model: " + difference,
-        .path = again.model,
-        .tensor = {},
-        .offset = {},
-        .line = {},
-        .hint = kKeepsSettings});
+  fail({.what = "differs from the run's model: " + difference, .path = again.model, .hint = kKeepsSettings});
 }
 
 void check_resume(RunPlan& plan) {

@@ -281,9 +281,6 @@ void require_same_settings(const RunPlan& plan, const RunFolder& folder) {
   if (!last || read_train_state(*last).settings_fingerprint == plan.settings_fingerprint) return;
   fail({.what = "was saved under other settings than run.toml and config.json say now",
         .path = last->string(),
-        .tensor = {},
-        .offset = {},
-        .line = {},
         .hint = "undo the change in the run folder, or start a new run with --from"});
 }
 

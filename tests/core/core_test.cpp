@@ -41,7 +41,6 @@ TEST(Error, BuildsOneLineFromItsFields) {
                                      .path = "a.safetensors",
                                      .tensor = "w",
                                      .offset = 16,
-                                     .line = {},
                                      .hint = "incomplete download?"});
   EXPECT_STREQ(e.what(), "a.safetensors: tensor 'w' at byte 16: needs 9 bytes has 8; incomplete download?");
 }
