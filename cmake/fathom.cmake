@@ -65,9 +65,10 @@ function(fathom_library name)
   target_link_libraries(fathom_${name} PUBLIC ${ARG_LINK} PRIVATE fathom_flags)
 endfunction()
 
-# fathom_test(<folder> [LINK <libraries>...]): one GoogleTest binary for one folder of tests/.
+# fathom_test(<folder> [LINK <libraries>...] [SHARDS <n>]): one GoogleTest binary for one folder of tests/. ctest runs it as
+# one test, or as n of about as many cases each, so that a long one does not leave the other cores idle.
 function(fathom_test name)
-  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "SHARDS" "LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp)
   if(NOT sources)
     return()
