@@ -3,7 +3,7 @@ BUILD := build/release
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 .DEFAULT_GOAL := build
-.PHONY: build deps demo test sanitize bench coverage fuzz format install parity-venv parity-llama eval-venv eval-parity parity clean
+.PHONY: build deps demo test sanitize sanitize-threads bench coverage fuzz format install parity-venv parity-llama eval-venv eval-parity parity clean
 
 deps:
 	@scripts/install-packages.sh build
@@ -28,6 +28,12 @@ sanitize: deps
 	@cmake --preset asan-ubsan >/dev/null
 	@cmake --build --preset asan-ubsan -j $(JOBS)
 	@ctest --preset asan-ubsan
+
+# Races: the pool of threads, and the kernels that work on several.
+sanitize-threads: deps
+	@cmake --preset tsan >/dev/null
+	@cmake --build --preset tsan -j $(JOBS)
+	@ctest --preset tsan
 
 bench: deps
 	@scripts/install-packages.sh bench

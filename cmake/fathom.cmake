@@ -6,6 +6,10 @@ if(FATHOM_SANITIZE)
   target_compile_options(fathom_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(fathom_flags INTERFACE -fsanitize=address,undefined)
 endif()
+if(FATHOM_TSAN)
+  target_compile_options(fathom_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_link_options(fathom_flags INTERFACE -fsanitize=thread)
+endif()
 if(FATHOM_FUZZ)
   # clang warns of other things than g++, which the builds that people use are held to.
   target_compile_options(fathom_flags INTERFACE -Wno-error -Wno-unknown-warning-option -fsanitize=fuzzer-no-link,address,undefined
@@ -65,9 +69,10 @@ function(fathom_library name)
   target_link_libraries(fathom_${name} PUBLIC ${ARG_LINK} PRIVATE fathom_flags)
 endfunction()
 
-# fathom_test(<folder> [LINK <libraries>...]): one GoogleTest binary for one folder of tests/.
+# fathom_test(<folder> [LINK <libraries>...] [SHARDS <n>]): one GoogleTest binary for one folder of tests/. ctest runs it as
+# one test, or as n of about as many cases each, so that a long one does not leave the other cores idle.
 function(fathom_test name)
-  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "SHARDS" "LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp)
   if(NOT sources)
     return()
@@ -78,6 +83,16 @@ function(fathom_test name)
   target_compile_definitions(${name}_test PRIVATE FATHOM_TEST_DATA="${PROJECT_SOURCE_DIR}/tests"
                              FATHOM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   fathom_runs_once(${name}_test test)
-  add_test(NAME ${name} COMMAND ${name}_test)
-  set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
+  if(NOT ARG_SHARDS)
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
+    return()
+  endif()
+  math(EXPR last "${ARG_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    math(EXPR number "${shard} + 1")
+    add_test(NAME ${name}_${number} COMMAND ${name}_test)
+    set_tests_properties(${name}_${number} PROPERTIES TIMEOUT 1800
+                         ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
+  endforeach()
 endfunction()

@@ -117,7 +117,7 @@ void add_intervention_keys(json& keys, Transformer<W>& model, const StreamRecord
 }
 
 template <class W>
-void add_stream_keys(json& keys, Transformer<W>& model, const Batch& batch) {
+void add_stream_keys(json& keys, Transformer<W>& model, const Batch& batch, bool with_identity_deviation) {
   using S = Stream<W>;
   const size_t L = model.plans().size(), C = model.config().hidden_size, V = model.config().vocab_size;
   StreamStatistics<S> statistics(L);
@@ -146,8 +146,8 @@ void add_stream_keys(json& keys, Transformer<W>& model, const Batch& batch) {
   model.logits(logits.data(), record.stream(L), batch.T);
   keys["logits_first_sequence"] = logits;
   add_intervention_keys(keys, model, record, nll.data(), batch);
-  for (size_t l = 0; l < L; ++l) {
-    keys["identity_deviation_first_sequence"].push_back(
+  for (size_t l = 0; with_identity_deviation && l < L; ++l) {
+    keys[kIdentityDeviationKey].push_back(
         exact_identity_deviation(model, l, record.stream(l), batch.tokens, batch.T));
   }
 }
@@ -282,10 +282,10 @@ Golden read_golden(const std::filesystem::path& folder) {
 
 template <class W>
 json compute_golden(Transformer<W>& model, ResidentWeights<W>& weights, const Golden& golden,
-                    const GoldenOptimizer<W>& optimizer) {
+                    const GoldenOptimizer<W>& optimizer, bool with_identity_deviation) {
   json keys;
   const Batch batch = golden.batch(0);
-  add_stream_keys(keys, model, batch);
+  add_stream_keys(keys, model, batch, with_identity_deviation);
   add_gradient_keys(keys, model, weights, batch);
   keys["adamw_losses"] = trained_losses(model, weights, golden, optimizer, 0);
   keys["adamw_clip_losses"] = trained_losses(model, weights, golden, optimizer, golden.clip);
@@ -310,7 +310,7 @@ std::vector<KeyDeviation> compare_golden(const json& expected, const json& compu
 
 #define FATHOM_INSTANTIATE(W)                                                          \
   template json compute_golden<W>(Transformer<W>&, ResidentWeights<W>&, const Golden&, \
-                                  const GoldenOptimizer<W>&);
+                                  const GoldenOptimizer<W>&, bool);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -25,20 +25,40 @@ namespace fs = std::filesystem;
 template <class W>
 using Spoil = std::function<void(ResidentWeights<W>&, Transformer<W>&)>;
 
+// What is computed of a golden: identity deviation takes 99% of its time.
+enum class Keys { kAll, kAllButIdentityDeviation };
+
 template <class W>
-std::vector<KeyDeviation> hold(const fs::path& folder, const Spoil<W>& spoil = {}) {
+std::vector<KeyDeviation> hold(const fs::path& folder, Keys which, const Spoil<W>& spoil = {}) {
   ResidentWeights<W> weights(read_config(folder));
   load_weights(weights, folder);
   Transformer<W> model(weights.config(), weights);
   if (spoil) spoil(weights, model);
   weights.refresh();
-  const Golden golden = read_golden(folder);
-  return compare_golden(golden.expected, compute_golden<W>(model, weights, golden, cli::live_optimizer<W>),
-                        dtype_of<W>());
+  Golden golden = read_golden(folder);
+  const bool all = which == Keys::kAll;
+  if (!all) golden.expected.erase(kIdentityDeviationKey);
+  return compare_golden(
+      golden.expected, compute_golden<W>(model, weights, golden, cli::live_optimizer<W>, all), dtype_of<W>());
 }
 
-void expect_passed(const std::vector<KeyDeviation>& keys) {
-  EXPECT_EQ(keys.size(), 23u);
+// An instrumented build, which looks at memory and lines and not at numbers, takes products with Jacobians on
+// two goldens alone, which have all norms of a step and a window between them; the other builds on all.
+Keys keys_for(const fs::path& folder) {
+#if defined(FATHOM_INSTRUMENTED)
+  const bool all = folder == own_goldens() / "sandwich" || folder == own_goldens() / "pre-window";
+  return all ? Keys::kAll : Keys::kAllButIdentityDeviation;
+#else
+  (void)folder;
+  return Keys::kAll;
+#endif
+}
+
+template <class W>
+void expect_passed(const fs::path& folder) {
+  const Keys which = keys_for(folder);
+  const std::vector<KeyDeviation> keys = hold<W>(folder, which);
+  EXPECT_EQ(keys.size(), which == Keys::kAll ? 23u : 22u);
   for (const KeyDeviation& k : keys) {
     EXPECT_TRUE(k.passed()) << k.key << " " << k.problem << " deviates by " << k.deviation << " at "
                             << k.worst << ", tolerance " << k.tolerance;
@@ -51,8 +71,8 @@ void expect_passed_on_each_isa(const fs::path& folder) {
   for (const Isa isa : available_isas()) {
     SCOPED_TRACE(isa_name(isa));
     set_active_isa(isa);
-    expect_passed(hold<float>(folder));
-    expect_passed(hold<bf16>(folder));
+    expect_passed<float>(folder);
+    expect_passed<bf16>(folder);
   }
   set_active_isa(before);
 }
@@ -67,7 +87,7 @@ class OwnGolden : public testing::TestWithParam<std::string> {
  protected:
   fs::path folder() const { return own_goldens() / GetParam(); }
 };
-TEST_P(OwnGolden, ReferencePathAgreesTo1e9) { expect_passed(hold<double>(folder())); }
+TEST_P(OwnGolden, ReferencePathAgreesTo1e9) { expect_passed<double>(folder()); }
 TEST_P(OwnGolden, AgreesOnEachIsa) { expect_passed_on_each_isa(folder()); }
 INSTANTIATE_TEST_SUITE_P(Golden, OwnGolden, testing::ValuesIn(golden_names(own_goldens())), name_of);
 
@@ -79,7 +99,7 @@ class SharedGolden : public testing::TestWithParam<std::string> {
   }
   fs::path folder() const { return shared_folder() / "golden" / GetParam(); }
 };
-TEST_P(SharedGolden, ReferencePathAgreesTo1e9) { expect_passed(hold<double>(folder())); }
+TEST_P(SharedGolden, ReferencePathAgreesTo1e9) { expect_passed<double>(folder()); }
 TEST_P(SharedGolden, AgreesOnEachIsa) { expect_passed_on_each_isa(folder()); }
 INSTANTIATE_TEST_SUITE_P(Golden, SharedGolden,
                          testing::Values("deepnorm", "layerscale", "lns", "mix", "peri", "post", "pre",
@@ -87,6 +107,12 @@ INSTANTIATE_TEST_SUITE_P(Golden, SharedGolden,
                          name_of);
 
 // ---- a verify that can't fail is none ----
+// Nor does it need the identity deviation to: what is spoiled here shows in the other keys.
+
+template <class W>
+std::vector<KeyDeviation> hold_spoiled(const fs::path& folder, const Spoil<W>& spoil = {}) {
+  return hold<W>(folder, Keys::kAllButIdentityDeviation, spoil);
+}
 
 std::vector<std::string> failed_keys(const std::vector<KeyDeviation>& keys) {
   std::vector<std::string> names;
@@ -121,7 +147,7 @@ TEST_P(SpoiledGolden, FailsWhenAnyNormWeightIsHalfAsMuchAgain) {
     // The first layer's norms, the last one's, and those outside the layers; the others are alike.
     const bool chosen = list[i].layer <= 0 || list[i].layer == 4;
     if (list[i].is_matrix() || !chosen) continue;
-    const auto failed = failed_keys(hold<float>(folder(), [&](auto& weights, auto&) {
+    const auto failed = failed_keys(hold_spoiled<float>(folder(), [&](auto& weights, auto&) {
       for (size_t j = 0; j < list[i].size(); ++j) weights.values(list[i])[j] *= 1.5f;
     }));
     EXPECT_FALSE(failed.empty()) << list[i].name;
@@ -134,14 +160,14 @@ TEST_P(SpoiledGolden, FailsWhenASquareProjectionIsTransposed) {
     const bool square = list[i].layer == 3 && list[i].is_matrix() && list[i].shape[0] == list[i].shape[1];
     if (!square) continue;
     const auto failed = failed_keys(
-        hold<float>(folder(), [&](auto& weights, auto&) { transpose(weights, weights.list()[i]); }));
+        hold_spoiled<float>(folder(), [&](auto& weights, auto&) { transpose(weights, weights.list()[i]); }));
     EXPECT_FALSE(failed.empty()) << list[i].name;
   }
 }
 
 TEST_P(SpoiledGolden, FailsWhenProjectionsAreSwapped) {
   for (const auto& [a, b] : {std::pair{ParamRole::kGate, ParamRole::kUp}, {ParamRole::kK, ParamRole::kV}}) {
-    const auto failed = failed_keys(hold<float>(folder(), [&](auto& weights, auto&) {
+    const auto failed = failed_keys(hold_spoiled<float>(folder(), [&](auto& weights, auto&) {
       const ParamSpec &x = spec_of(weights, a, 2), &y = spec_of(weights, b, 2);
       std::swap_ranges(weights.values(x), weights.values(x) + x.size(), weights.values(y));
     }));
@@ -154,7 +180,7 @@ TEST_P(SpoiledGolden, FailsWhenAConstantIsOffByOnePercent) {
   for (const size_t l : {0u, 4u}) {
     for (double StepPlan::*constant : {&StepPlan::in_scale, &StepPlan::residual}) {
       bool in_force = false;
-      const auto failed = failed_keys(hold<float>(folder(), [&](auto&, auto& model) {
+      const auto failed = failed_keys(hold_spoiled<float>(folder(), [&](auto&, auto& model) {
         StepPlan& step = model.mutable_plans()[l].step;
         in_force = constant != &StepPlan::in_scale || step.norm_in;
         step.*constant *= 1.01;
@@ -176,14 +202,14 @@ TEST(SpoiledConfig, FailsWhenDeepNormsAlphaIsOffByOnePercentInTheFile) {
   nlohmann::json config = nlohmann::json::parse(read_text_file(folder / "config.json"));
   config["norm_scheme"]["alpha"] = std::pow(10.0, 0.25) * 1.01;  // five layers
   write_text_file(folder / "config.json", config.dump());
-  EXPECT_FALSE(failed_keys(hold<float>(folder)).empty());
+  EXPECT_FALSE(failed_keys(hold_spoiled<float>(folder)).empty());
   config["norm_scheme"]["alpha"] = std::pow(10.0, 0.25);
   write_text_file(folder / "config.json", config.dump());
-  EXPECT_TRUE(failed_keys(hold<float>(folder)).empty());
+  EXPECT_TRUE(failed_keys(hold_spoiled<float>(folder)).empty());
 }
 
 TEST(SpoiledScheme, FailsWhenLnsRunsAsPre) {
-  const auto failed = failed_keys(hold<bf16>(own_goldens() / "lns", [](auto&, auto& model) {
+  const auto failed = failed_keys(hold_spoiled<bf16>(own_goldens() / "lns", [](auto&, auto& model) {
     for (LayerPlan& p : model.mutable_plans()) p.step.in_scale = 1;
   }));
   EXPECT_FALSE(failed.empty());
