@@ -63,7 +63,7 @@ struct OpenedModel {
 /// What a command may take: what --memory asks for, or 0.8 of what is available where it asks for nothing.
 size_t granted_memory(uint64_t asked);
 
-/// `memory_bytes`: what the weights may take; see StreamedWeights. Errors: those of resolve_model,
+/// `memory_bytes`: what the weights may take, packed ones among them; see StreamedWeights. Errors: those of resolve_model,
 /// read_config and StreamedWeights.
 template <class W>
 OpenedModel<W> open_model(const std::string& model, size_t memory_bytes) {
@@ -71,6 +71,7 @@ OpenedModel<W> open_model(const std::string& model, size_t memory_bytes) {
   opened.folder = resolve_model(model);
   opened.config = read_config(opened.folder);
   opened.weights = std::make_unique<StreamedWeights<W>>(opened.folder, opened.config, memory_bytes);
+  opened.weights->keep_packed(memory_bytes);
   opened.transformer = std::make_unique<Transformer<W>>(opened.config, *opened.weights);
   return opened;
 }
