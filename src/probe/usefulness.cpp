@@ -64,8 +64,8 @@ class NormalEquations {
         }
       });
     }
-    // Each range of columns goes through the whole matrix, half of the way across its lines: few of them, and
-    // narrow enough for L2. (With 16 columns each, twelve seconds of two minutes of a 576-wide model's.)
+    // Each range of columns goes through the whole matrix, half of the way across its lines: so few ranges,
+    // and each narrow enough for L2.
     parallel_ranges(C_, 96, [&](size_t begin, size_t end) {
       for (size_t i = 0; i < n; ++i)
         substitute(
