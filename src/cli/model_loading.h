@@ -51,6 +51,17 @@ LoadedModel<W> load_model(const std::string& model) {
   return loaded;
 }
 
+/// What a command may take: what --memory asks for, or 0.8 of what is available where it asks for nothing.
+size_t granted_memory(uint64_t asked);
+
+/// Packs the matrices for products beside (ResidentWeights::keep_packed), for one who runs many passes, where
+/// they take no more than a quarter of the memory that is left.
+template <class W>
+void keep_packed_if_room(LoadedModel<W>& model) {
+  if (ResidentWeights<W>::packed_bytes(model.config, Packing::kForward) <= granted_memory(0) / 4)
+    model.weights->keep_packed(Packing::kForward);
+}
+
 /// A model whose weights are read as they are needed, in compute type W.
 template <class W>
 struct OpenedModel {
@@ -60,17 +71,15 @@ struct OpenedModel {
   std::unique_ptr<Transformer<W>> transformer;
 };
 
-/// What a command may take: what --memory asks for, or 0.8 of what is available where it asks for nothing.
-size_t granted_memory(uint64_t asked);
-
-/// `memory_bytes`: what the weights may take; see StreamedWeights. Errors: those of resolve_model,
-/// read_config and StreamedWeights.
+/// `memory_bytes`: what the weights may take, packed ones among them; see StreamedWeights. Errors: those of
+/// resolve_model, read_config and StreamedWeights.
 template <class W>
 OpenedModel<W> open_model(const std::string& model, size_t memory_bytes) {
   OpenedModel<W> opened;
   opened.folder = resolve_model(model);
   opened.config = read_config(opened.folder);
   opened.weights = std::make_unique<StreamedWeights<W>>(opened.folder, opened.config, memory_bytes);
+  opened.weights->keep_packed(memory_bytes);
   opened.transformer = std::make_unique<Transformer<W>>(opened.config, *opened.weights);
   return opened;
 }

@@ -20,6 +20,7 @@
 #include "probe/diagnosis.h"
 #include "probe/diagnosis_forecast.h"
 #include "probe/sequence_batches.h"
+#include "probe/sweep.h"
 #include "probe/usefulness.h"
 #include "report/table.h"
 #include "train/machine.h"
@@ -32,7 +33,7 @@ using nlohmann::json;
 
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
-  std::string model, level = "full", dtype = "fp32", resume_dir, html, sweep;
+  std::string model, level = "full", dtype = "fp32", resume_dir, html, sweep, write_sweep;
   uint64_t memory = 0;
   bool exact_identity = false;
   std::vector<std::string> metrics;
@@ -220,7 +221,9 @@ void probe(const Options& given) {
     o.diagnosis.probes = 0;
   }
   o.diagnosis.state = state_path(o);
-  if (!o.html.empty()) require_writable(o.html);
+  for (const std::string& path : {o.html, o.write_sweep}) {
+    if (!path.empty()) require_writable(path);
+  }
   o.diagnosis.model_identity = identity_of(folder, config);
   const MemoryShare memory = share_memory<W>(o, config, sequences, kept_pass_rows<W>(sequences, o.diagnosis));
   OpenedModel<W> m = open_model<W>(o.model, memory.weights);
@@ -252,6 +255,12 @@ void probe(const Options& given) {
   print_table(result);
   for (const std::string& sentence : summary) fmt::print("{}\n", sentence);
   write_result(*o.common, result);
+  if (!o.write_sweep.empty()) {
+    json removals = sweep_json(sweep_of_diagnosis(result, m.transformer->plans()));
+    for (const char* key : {"model", "checkpoint", "dtype"}) removals[key] = result[key];
+    write_text_file(o.write_sweep, removals.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+    if (sweep.is_null()) sweep = std::move(removals);
+  }
   keep_probe(o.model, result, o.html, sweep);
   remove_diagnosis_state(o.diagnosis);
 }
@@ -303,12 +312,19 @@ void add_probe(CLI::App& app) {
        "--sweep", o->sweep,
        "What `fathom prune --sweep --json` wrote of the same model, for the page (default: the run's own)")
       ->type_name("FILE");
+  c->add_option("--write-sweep", o->write_sweep,
+                "Write what `fathom prune --sweep --json` would of the same text: a full diagnosis has made "
+                "these removals")
+      ->type_name("FILE");
   c->callback([o] {
     apply(*o->common);
     if (!o->sweep.empty() && o->html.empty()) usage_error("--sweep goes with --html");
     o->diagnosis.metrics = parse_metrics(!o->metrics.empty()   ? o->metrics
                                          : o->level == "quick" ? quick_metrics()
                                                                : diagnosis_metrics());
+    if (!o->write_sweep.empty() && !o->diagnosis.metrics.contains("effective_depth"))
+      usage_error("--write-sweep goes with effective_depth, which removes each layer",
+                  "leave --level and --metrics out, or add it to --metrics");
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { probe<W>(*o); });
   });
 }

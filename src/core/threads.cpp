@@ -186,7 +186,7 @@ LazyPool& pool() {
 
 void set_num_threads(size_t n) { pool().resize(n == 0 ? usable_cores() : n); }
 
-size_t num_threads() { return pool().size(); }
+size_t num_threads() { return inside_parallel ? 1 : pool().size(); }
 
 void parallel_for(size_t chunks, const std::function<void(size_t)>& fn) {
   if (chunks == 0) return;

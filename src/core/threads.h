@@ -11,6 +11,8 @@ namespace fathom {
 /// core that the process may use. They are started when first needed. Not to be called while a parallel_for
 /// runs.
 void set_num_threads(size_t n);
+/// How many parallel_for uses here: inside of one, and of a SerialScope, 1, so that what is cut for the
+/// threads is not cut for those that are busy elsewhere.
 size_t num_threads();
 
 /// Calls fn(i) for each i in [0, chunks), on any thread, in any order; returns when all are done. The first

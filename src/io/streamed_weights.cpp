@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/threads.h"
+#include "model/packed_weights.h"
 
 namespace fathom {
 namespace {
@@ -73,6 +74,17 @@ StreamedWeights<W>::~StreamedWeights() {
 }
 
 template <class W>
+void StreamedWeights<W>::keep_packed(size_t memory_bytes) {
+  const size_t packed = packed_bytes(config_);
+  packs_ = packed > 0 && kept_.size() == layers_.size() && memory_bytes >= whole_bytes(config_) + packed;
+}
+
+template <class W>
+size_t StreamedWeights<W>::packed_bytes(const ModelConfig& config) {
+  return ResidentWeights<W>::packed_bytes(config, Packing::kForward);
+}
+
+template <class W>
 size_t StreamedWeights<W>::layer_bytes(const ModelConfig& config) {
   const std::vector<ParamSpec> list = parameter_list(config);
   size_t most = 0;
@@ -100,7 +112,7 @@ template <class W>
 size_t StreamedWeights<W>::planned_bytes() const {
   if (exclusive_) return least_bytes(config_);
   const size_t L = layers_.size(), held = kept_.size() == L ? L : kept_.size() + 2;
-  return head_bytes(config_) + held * layer_bytes(config_);
+  return head_bytes(config_) + held * layer_bytes(config_) + (packs_ ? packed_bytes(config_) : 0);
 }
 
 template <class W>
@@ -117,6 +129,17 @@ const W* StreamedWeights<W>::head() {
   stored_.read(head.data(), head_spec_);
   head_ = std::move(head);
   return head_.data();
+}
+
+template <class W>
+PackedWeight StreamedWeights<W>::packed_head() {
+  if (packs_ && head_units_.size() == 0) {
+    head_units_ = Buffer<uint32_t>(packed_head_units<W>(config_, Packing::kForward));
+    uint32_t* next = head_units_.data();
+    packed_head_ = place_packed_head(next, config_, Packing::kForward);
+    pack_head(head_units_, packed_head_, head(), config_);
+  }
+  return packed_head_;
 }
 
 template <class W>
@@ -207,6 +230,11 @@ void StreamedWeights<W>::read_layer(Slot& slot, size_t l) const {
   std::vector<LayerViews<W>> views;
   bind_views<const W, const S>(specs, slot.matrices.data(), vectors, 1, false, none, views);
   slot.views = {views[0]};
+  if (!packs_) return;
+  slot.packed = Buffer<uint32_t>(packed_layer_units<W>(config_, Packing::kForward));
+  uint32_t* next = slot.packed.data();
+  slot.views.packed = place_packed_layer(next, config_, Packing::kForward);
+  pack_layer<W>(slot.packed, slot.views.packed, views[0], config_);
 }
 
 template class StreamedWeights<double>;

@@ -25,6 +25,11 @@ class StreamedWeights final : public WeightSource<W> {
   StreamedWeights(const std::filesystem::path& model, const ModelConfig& config, size_t memory_bytes);
   ~StreamedWeights() override;
 
+  /// Keeps the matrices packed for the products of a forward pass beside, where products read such
+  /// (reads_packed_matrices) and `memory_bytes` hold all of the model twice: one that is read again and again
+  /// would have to be packed as often. Before any layer is asked for.
+  void keep_packed(size_t memory_bytes);
+
   const std::vector<ParamSpec>& list() const { return list_; }
   const StoredParameters& stored() const { return stored_; }
 
@@ -32,6 +37,8 @@ class StreamedWeights final : public WeightSource<W> {
   static size_t layer_bytes(const ModelConfig& config);
   static size_t head_bytes(const ModelConfig& config);
   static size_t whole_bytes(const ModelConfig& config);
+  /// What keep_packed takes beside.
+  static size_t packed_bytes(const ModelConfig& config);
   /// The least and the most that this source will take.
   static size_t least_bytes(const ModelConfig& config);
   size_t planned_bytes() const;
@@ -41,6 +48,7 @@ class StreamedWeights final : public WeightSource<W> {
 
   OuterWeights<W> outer() override { return outer_; }
   const W* head() override;
+  PackedWeight packed_head() override;
   void embed(S* x, const int32_t* tokens, size_t rows, size_t C) override;
   LayerWeights<W> layer(size_t l) override;
   void prefetch(size_t l) override;
@@ -51,6 +59,7 @@ class StreamedWeights final : public WeightSource<W> {
     size_t layer = kNone;  ///< that it holds, or that is being read into it
     Buffer<W> matrices;
     Buffer<S> vectors;  ///< empty where W is S
+    Buffer<uint32_t> packed;
     LayerWeights<W> views;
     std::future<void> reading;
   };
@@ -66,10 +75,13 @@ class StreamedWeights final : public WeightSource<W> {
   Buffer<S> vectors_;  // outside the layers
   OuterWeights<W> outer_;
   Buffer<W> head_;
+  Buffer<uint32_t> head_units_;  // the head, packed
+  PackedWeight packed_head_;
   std::vector<Slot> kept_;  // of the first layers
   Slot changing_[2];
   size_t current_ = 0;      // of changing_: the one handed out last
   bool exclusive_ = false;  // layers and head are not held together
+  bool packs_ = false;
   size_t layers_read_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/threads.h"
+#include "core/workers.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/gemm.h"
 #include "kernels/rmsnorm.h"
@@ -51,6 +52,7 @@ void Transformer<W>::release() {
   inference_.reset();
   training_.reset();
   linearized_.reset();
+  of_threads_.clear();
   other_ = Buffer<S>();
   middle_ = Buffer<S>();
 }
@@ -143,9 +145,30 @@ typename Transformer<W>::Workspace& Transformer<W>::linear_workspace(size_t rows
 }
 
 template <class W>
+typename Transformer<W>::Workspace& Transformer<W>::thread_workspace(size_t thread, size_t rows) {
+  if (of_threads_.size() <= thread) of_threads_.resize(thread + 1);
+  std::unique_ptr<Workspace>& ws = of_threads_[thread];
+  if (!ws || ws->rows < rows)
+    ws = std::make_unique<Workspace>(Workspace::Kind::kInference, config_, plans_, rows, false);
+  return *ws;
+}
+
+template <class W>
 size_t Transformer<W>::sequences_at_once(const Batch& batch) const {
   if (rows_at_once_ == 0) return batch.B;
   return std::clamp<size_t>(rows_at_once_ / std::max<size_t>(1, batch.T), 1, batch.B);
+}
+
+// How many sequences a thread takes through a layer by itself: with products of its own it waits for nobody,
+// and finds in its cache what it has just made. 0 where its products would have too few rows to be fast.
+template <class W>
+size_t Transformer<W>::sequences_a_thread(const Batch& batch) const {
+  constexpr size_t kFewestRows = 256;
+  const size_t threads = num_threads();
+  if (rows_at_once_ == 0 || threads == 1 || batch.T == 0) return 0;
+  const size_t sequences = (kFewestRows + batch.T - 1) / batch.T;
+  const bool fits = threads * sequences <= sequences_at_once(batch);
+  return fits ? sequences : 0;
 }
 
 // The context of `sequences` of the batch from number `first` on.
@@ -184,24 +207,40 @@ void Transformer<W>::embed(S* x, const Batch& batch, const Observer<S>& observer
   if (observer) observer({TapPoint::kEmbedding, 0, nullptr, x});
 }
 
-// One step of a program over all rows, some sequences at a time. Observers see whole rows.
+// Some sequences through one step. Returns the stream between its sublayers, which is in `middle` where that
+// is not null.
+template <class W>
+auto Transformer<W>::run_part(S* out, const S* in, const ProgramStep<S>& step, const LayerWeights<W>& weights,
+                              const BlockContext<W>& part, S* middle, Workspace& ws) -> const S* {
+  BlockSaved<W>& saved = ws.saved_for(step.layer, config_, plans_);
+  if (middle != nullptr) saved.middle = middle;
+  block_forward<W>(out, in, plans_[step.layer], weights, saved, part, step.part);
+  return saved.middle;
+}
+
+// One step of a program over all rows: `at_once` sequences at a time, of which each thread takes `a_thread`
+// by itself (0: all threads work on the same ones). Observers see whole rows.
 template <class W>
 void Transformer<W>::run_layer(S* out, const S* in, const ProgramStep<S>& step,
-                               const BlockContext<W>& context, const Observer<S>& observer, Workspace& ws) {
+                               const BlockContext<W>& context, const Observer<S>& observer, size_t at_once,
+                               size_t a_thread) {
   const size_t l = step.layer, B = context.B, T = context.T, C = config_.hidden_size;
-  const size_t at_once = std::min(B, std::max<size_t>(1, ws.rows / std::max<size_t>(1, T)));
-  const bool whole = at_once == B;
+  const LayerWeights<W> weights = source_.layer(l);
+  const size_t part = a_thread > 0 ? a_thread : at_once;
+  const bool whole = part >= B;
   if (observer && !whole && middle_.size() < context.rows() * C) middle_ = Buffer<S>(context.rows() * C);
   const S* middle = middle_.data();
-  const LayerWeights<W> weights = source_.layer(l);
-  for (size_t b = 0; b < B; b += at_once) {
-    const BlockContext<W> part = part_of(context, b, std::min(at_once, B - b));
-    BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
-    if (whole)
-      middle = saved.middle;
-    else if (observer)
-      saved.middle = middle_.data() + b * T * C;
-    block_forward<W>(out + b * T * C, in + b * T * C, plans_[l], weights, saved, part, step.part);
+  const auto run_from = [&](size_t b, Workspace& ws) {
+    const size_t at = b * T * C;
+    const S* between = run_part(out + at, in + at, step, weights, part_of(context, b, std::min(part, B - b)),
+                                observer && !whole ? middle_.data() + at : nullptr, ws);
+    if (whole) middle = between;
+  };
+  if (a_thread > 0) {
+    share_among_workers((B + part - 1) / part,
+                        [&](size_t worker, size_t i) { run_from(i * part, *of_threads_[worker]); });
+  } else {
+    for (size_t b = 0; b < B; b += part) run_from(b, *inference_);
   }
   if (!observer) return;
   observer({TapPoint::kAttention, l, in, middle});
@@ -216,7 +255,9 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
   if (cache != nullptr && position + batch.T > cache->capacity()) fail("internal: the KV cache is too small");
   const size_t rows = batch.rows(), C = config_.hidden_size;
   const size_t at_once = cache != nullptr ? batch.B : sequences_at_once(batch);
+  const size_t a_thread = cache != nullptr ? 0 : sequences_a_thread(batch);
   Workspace& ws = inference_workspace(at_once * batch.T);
+  for (size_t i = 0; a_thread > 0 && i < num_threads(); ++i) thread_workspace(i, a_thread * batch.T);
   Contexts kinds = contexts(batch, position);
   if (ws.rows < rows && other_.size() < rows * C) other_ = Buffer<S>(rows * C);
   S *in = x, *out = ws.rows < rows ? other_.data() : ws.streams[0];
@@ -234,7 +275,7 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
       }
       source_.layer(step.layer);  // before the next is announced: it may have to be read itself
       if (i + 1 < program.size() && program[i + 1].linear == nullptr) source_.prefetch(program[i + 1].layer);
-      run_layer(out, in, step, ctx, observer, ws);
+      run_layer(out, in, step, ctx, observer, at_once, a_thread);
     }
     std::swap(in, out);
   }
@@ -251,15 +292,19 @@ OutputHead<W> Transformer<W>::output_head() {
 template <class W>
 void Transformer<W>::logits(S* out, const S* x, size_t rows) {
   const size_t C = config_.hidden_size, V = config_.vocab_size;
-  Workspace& ws = inference_workspace(std::min(rows, kHeadRows));
+  static thread_local Buffer<W> normed;
+  static thread_local Buffer<S> rstd;
+  const size_t most = std::min(rows, kHeadRows);
+  if (normed.size() < most * C) normed = Buffer<W>(most * C);
+  if (rstd.size() < most) rstd = Buffer<S>(most);
   const OuterWeights<W> outer = source_.outer();
   const OutputHead<W> head = output_head();
   constexpr DType kW = dtype_of<W>();
   for (size_t r = 0; r < rows; r += kHeadRows) {
     const size_t n = std::min(kHeadRows, rows - r);
-    rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
+    rmsnorm_forward(normed.data(), rstd.data(), x + r * C, outer.final_norm, S(1),
                     static_cast<S>(config_.rms_norm_eps), n, C);
-    gemm(n, V, C, {ws.normed, kW, C}, {head.weight, kW, C, true, head.packed.forward},
+    gemm(n, V, C, {normed.data(), kW, C}, {head.weight, kW, C, true, head.packed.forward},
          {out + r * V, dtype_of<S>(), V}, kW);
   }
   if (config_.final_softcap > 0) {
@@ -272,15 +317,27 @@ void Transformer<W>::logits(S* out, const S* x, size_t rows) {
 template <class W>
 void Transformer<W>::losses(double* nll, const S* x, const int32_t* targets, size_t rows) {
   const size_t C = config_.hidden_size;
-  Workspace& ws = inference_workspace(std::min(rows, kHeadRows));
   const OuterWeights<W> outer = source_.outer();
   const OutputHead<W> head = output_head();
-  for (size_t r = 0; r < rows; r += kHeadRows) {
-    const size_t n = std::min(kHeadRows, rows - r);
+  const auto score = [&](size_t r, size_t n, Workspace& ws) {
     rmsnorm_forward(ws.normed, ws.rstd, x + r * C, outer.final_norm, S(1),
                     static_cast<S>(config_.rms_norm_eps), n, C);
     head_loss_forward(nll + r, ws.normed, head, targets + r, n);
+  };
+  // Each thread by itself where the head need not be packed for each: it is read from far away, and so many
+  // rows are what a thread's products are done with by the time that it has come.
+  constexpr size_t kRowsAThread = 512;
+  const size_t threads = num_threads(), pieces = (rows + kRowsAThread - 1) / kRowsAThread;
+  if (head.packed.forward != nullptr && threads > 1 && pieces >= threads) {
+    for (size_t i = 0; i < threads; ++i) thread_workspace(i, kRowsAThread);
+    const auto begin = [&](size_t piece) { return rows * piece / pieces; };  // of like sizes
+    share_among_workers(pieces, [&](size_t worker, size_t i) {
+      score(begin(i), begin(i + 1) - begin(i), *of_threads_[worker]);
+    });
+    return;
   }
+  Workspace& ws = inference_workspace(std::min(rows, kHeadRows));
+  for (size_t r = 0; r < rows; r += kHeadRows) score(r, std::min(kHeadRows, rows - r), ws);
 }
 
 template <class W>

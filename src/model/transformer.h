@@ -97,8 +97,9 @@ class Transformer {
   const ModelConfig& config() const { return config_; }
   const std::vector<LayerPlan>& plans() const { return plans_; }
   /// Takes a batch through a layer, and back, whole sequences of about so many rows at a time (at least one
-  /// sequence), so that the workspace is bounded whatever the batch; 0, the default: all at once. Forward
-  /// results are the same bits whatever it is, for parts of more than 4 rows.
+  /// sequence), so that the workspace is bounded whatever the batch; 0, the default: all at once. Forward,
+  /// the threads share these rows: each takes its own sequences through the layer, where there are enough of
+  /// them. Forward results are the same bits whatever it is, for parts of more than 4 rows.
   void set_rows_at_once(size_t rows) { rows_at_once_ = rows; }
   /// For tests: spoil a constant and see that verification fails.
   std::vector<LayerPlan>& mutable_plans() { return plans_; }
@@ -165,9 +166,13 @@ class Transformer {
   Workspace& linear_workspace(size_t rows);
   OutputHead<W> output_head();
   size_t sequences_at_once(const Batch& batch) const;
+  size_t sequences_a_thread(const Batch& batch) const;
+  Workspace& thread_workspace(size_t thread, size_t rows);
   static BlockContext<W> part_of(const BlockContext<W>& context, size_t first, size_t sequences);
   void run_layer(S* out, const S* in, const ProgramStep<S>& step, const BlockContext<W>& context,
-                 const Observer<S>& observer, Workspace& ws);
+                 const Observer<S>& observer, size_t at_once, size_t a_thread);
+  const S* run_part(S* out, const S* in, const ProgramStep<S>& step, const LayerWeights<W>& weights,
+                    const BlockContext<W>& part, S* middle, Workspace& ws);
 
   ModelConfig config_;
   std::vector<LayerPlan> plans_;
@@ -175,6 +180,7 @@ class Transformer {
   std::unique_ptr<RopeTable<S>> rope_, local_rope_;  // local: of windowed layers, where it differs
   std::vector<int32_t> first_key_;                   // sliding window merged with the batch's own
   std::unique_ptr<Workspace> inference_, training_, linearized_;
+  std::vector<std::unique_ptr<Workspace>> of_threads_;  // forward, where threads take sequences of their own
   size_t rows_at_once_ = 0;
   Buffer<S> other_, middle_;  // whole streams, where a batch runs in parts
 };

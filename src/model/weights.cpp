@@ -1,7 +1,6 @@
 #include "model/weights.h"
 
 #include <algorithm>
-#include <array>
 #include <type_traits>
 #include <utility>
 
@@ -9,6 +8,7 @@
 #include "core/threads.h"
 #include "kernels/embedding.h"
 #include "kernels/vector_ops.h"
+#include "model/packed_weights.h"
 
 namespace fathom {
 
@@ -156,66 +156,14 @@ ResidentWeights<W>::ResidentWeights(const ModelConfig& config, InitScheme init)
                                config.tie_word_embeddings, outer_, layers_);
 }
 
-namespace {
-
-// A matrix, or a group that lies side by side, which products read as one: (out, in), from its first part on.
-template <class W>
-struct PackedPlace {
-  PackedWeight PackedLayer::*packed;
-  const W* LayerViews<W>::*first;
-  size_t out, in;
-};
-
-template <class W>
-std::array<PackedPlace<W>, 4> packed_places(const ModelConfig& c) {
-  return {{{&PackedLayer::qkv, &LayerViews<W>::q, c.qkv_size(), c.hidden_size},
-           {&PackedLayer::o, &LayerViews<W>::o, c.hidden_size, c.q_size()},
-           {&PackedLayer::gate_up, &LayerViews<W>::gate, 2 * c.intermediate_size, c.hidden_size},
-           {&PackedLayer::down, &LayerViews<W>::down, c.hidden_size, c.intermediate_size}}};
-}
-
-// Hands out room for the forms of a weight (out, in) from `next` on.
-PackedWeight place_packed(uint32_t*& next, size_t out, size_t in, Packing packing) {
-  PackedWeight weight;
-  weight.forward = std::exchange(next, next + packed_units(in, out));
-  if (packing == Packing::kTraining) weight.dgrad = std::exchange(next, next + packed_units(out, in));
-  return weight;
-}
-
-size_t packed_units_of(size_t out, size_t in, Packing packing) {
-  return packed_units(in, out) + (packing == Packing::kTraining ? packed_units(out, in) : 0);
-}
-
-template <class W>
-size_t packed_units_of(const ModelConfig& c, Packing packing) {
-  if (packing == Packing::kNone || !reads_packed_matrices(dtype_of<W>())) return 0;
-  size_t layer = 0;
-  for (const PackedPlace<W>& p : packed_places<W>(c)) layer += packed_units_of(p.out, p.in, packing);
-  return c.num_hidden_layers * layer + packed_units_of(c.vocab_size, c.hidden_size, packing);
-}
-
-// Packs a weight W (out, in) for the products that it has room for, inside of the memory that `units` owns.
-template <class W>
-void pack_weight(Buffer<uint32_t>& units, const PackedWeight& to, const W* weight, size_t out, size_t in) {
-  const auto room = [&](const uint32_t* form) { return units.data() + (form - units.data()); };
-  constexpr DType kW = dtype_of<W>();
-  if (to.forward != nullptr) pack_matrix(room(to.forward), in, out, {weight, kW, in, true});
-  if (to.dgrad != nullptr) pack_matrix(room(to.dgrad), out, in, {weight, kW, in, false});
-}
-
-}  // namespace
-
 template <class W>
 void ResidentWeights<W>::keep_packed(Packing packing) {
-  const size_t units = packed_units_of<W>(config_, packing);
+  const size_t units = packed_bytes(config_, packing) / sizeof(uint32_t);
   if (units == 0) return;
   packed_units_ = Buffer<uint32_t>(units);
   uint32_t* next = packed_units_.data();
-  for (PackedLayer& layer : packed_) {
-    for (const PackedPlace<W>& p : packed_places<W>(config_))
-      layer.*p.packed = place_packed(next, p.out, p.in, packing);
-  }
-  packed_head_ = place_packed(next, config_.vocab_size, config_.hidden_size, packing);
+  for (PackedLayer& layer : packed_) layer = place_packed_layer(next, config_, packing);
+  packed_head_ = place_packed_head(next, config_, packing);
   pack();
 }
 
@@ -223,16 +171,15 @@ template <class W>
 void ResidentWeights<W>::pack(size_t first_layer) {
   if (packed_units_.size() == 0) return;
   const ProfileScope scope("pack weights", 0, 0);
-  for (size_t l = first_layer; l < packed_.size(); ++l) {
-    for (const PackedPlace<W>& p : packed_places<W>(config_))
-      pack_weight(packed_units_, packed_[l].*p.packed, layers_[l].*p.first, p.out, p.in);
-  }
-  pack_weight(packed_units_, packed_head_, outer_.head, config_.vocab_size, config_.hidden_size);
+  for (size_t l = first_layer; l < packed_.size(); ++l)
+    pack_layer<W>(packed_units_, packed_[l], layers_[l], config_);
+  pack_head(packed_units_, packed_head_, outer_.head, config_);
 }
 
 template <class W>
 size_t ResidentWeights<W>::packed_bytes(const ModelConfig& config, Packing packing) {
-  return packed_units_of<W>(config, packing) * sizeof(uint32_t);
+  const size_t layers = config.num_hidden_layers * packed_layer_units<W>(config, packing);
+  return (layers + packed_head_units<W>(config, packing)) * sizeof(uint32_t);
 }
 
 namespace {

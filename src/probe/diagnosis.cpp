@@ -83,10 +83,14 @@ class Diagnosis {
     out["tokens"] = tokens_;
     out["sequences"] = sequences_.size();
     if (metrics_.wants("usefulness")) {
-      record_ = StreamRecorder<S>(L_);  // its memory is wanted
       Stoppable stoppable(progress_, [this] { look(); });
+      RecordedText<S> recorded;
+      if (batches_.count() == 1 && !nll_.empty())
+        recorded = {&record_, batches_[0], nll_.data()};
+      else
+        record_ = StreamRecorder<S>(L_);  // its memory is wanted
       add_usefulness(out, measure_usefulness(model_, sequences_, place_.pass_rows, stoppable, options_.spill,
-                                             options_.spare_bytes));
+                                             options_.spare_bytes, recorded));
     }
     if (resumed_) out["resumed"] = true;
     return out;
@@ -100,8 +104,8 @@ class Diagnosis {
     const Batch batch = batches_[p];
     const size_t at_once = options_.batch_size > 0 ? options_.batch_size * batch.T : kDiagnosisRowsAtOnce;
     model_.set_rows_at_once(at_once);
-    std::vector<double> nll(batch.rows());
-    forward(nll.data(), batch);
+    nll_.assign(batch.rows(), 0);
+    forward(nll_.data(), batch);
     if (begins(DiagnosisStage::kAngles)) {
       if (metrics_.any({"angular_distance", "angular_matrix_all", "angular_matrix_last"}))
         metrics_.angles.add(record_, batch, C_);
@@ -112,11 +116,11 @@ class Diagnosis {
       done(DiagnosisStage::kRemoval);
     }
     if (begins(DiagnosisStage::kRemoval)) {
-      if (metrics_.any({"causal_score", "effective_depth"})) removal(nll.data(), batch);
+      if (metrics_.any({"causal_score", "effective_depth"})) removal(nll_.data(), batch);
       done(DiagnosisStage::kPermutation);
     }
     if (begins(DiagnosisStage::kPermutation)) {
-      if (wants("permutation_score")) permutation(nll.data(), batch);
+      if (wants("permutation_score")) permutation(nll_.data(), batch);
       done(DiagnosisStage::kIdentity);
     }
     if (begins(DiagnosisStage::kIdentity)) {
@@ -214,7 +218,7 @@ class Diagnosis {
     const double share = share_of_first(scored(part), options_.permutation_tokens, cost_.permutation);
     const double before = done_ - share * part_of(DiagnosisStage::kPermutation, place_.item);
     metrics_.permutation.add(
-        model_, record_, nll, part,
+        model_, record_, nll, part, batch.rows(),  // whose streams there is memory for
         [&](size_t pair) {
           report(before + share * part_of(DiagnosisStage::kPermutation, pair + 1));
           item_done(pair + 1);
@@ -366,7 +370,8 @@ class Diagnosis {
   const uint64_t tokens_;
   const size_t L_, C_;
   DiagnosisMetrics<S> metrics_;
-  StreamRecorder<S> record_;
+  StreamRecorder<S> record_;  // of the pass that was made last
+  std::vector<double> nll_;   // its losses
   const DiagnosisCost cost_;
   bool resumed_ = false, saved_ = false;
   double done_ = 0;

@@ -49,7 +49,9 @@ DiagnosisCost diagnosis_cost(const DiagnosisOptions& o, const ModelConfig& c, ui
   if (wants("grad_norm")) cost.gradients = n * (3 * L * block + 2 * head);
   if (wants("usefulness")) {
     const double map = 2 * C * C, fit = 3 * C * C;
-    cost.usefulness = cost.pass + n / 2 * (L * (L - 1) / 2 * block + L * head) + n / 2 * L * (map + 2 * fit);
+    // Passes of its own only where the streams of the whole text were not kept.
+    cost.usefulness = (o.pass_rows > 0 ? cost.pass : 0) + n / 2 * (L * (L - 1) / 2 * block + L * head) +
+                      n / 2 * L * (map + 2 * fit);
   }
   return cost;
 }

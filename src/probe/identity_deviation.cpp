@@ -79,7 +79,11 @@ void IdentityDeviation<S>::add_layer(Transformer<W>& model, size_t l, const S* x
                                      uint64_t sequence) {
   if (probes_ == 0) return add_exactly(model, l, x, batch);
   const size_t C = model.config().hidden_size, n = batch.T * C;
-  Buffer<S> signs(batch.rows() * C), product(batch.rows() * C);
+  if (signs_.size() < batch.rows() * C) {
+    signs_ = Buffer<S>(batch.rows() * C);
+    product_ = Buffer<S>(batch.rows() * C);
+  }
+  S *signs = signs_.data(), *product = product_.data();
   model.linearize(l, x, batch);
   std::vector<double> squares(batch.B), norms(batch.B), all_squares(batch.B), all_norms(batch.B);
   for (size_t k = 0; k < probes_; ++k) {
@@ -88,12 +92,12 @@ void IdentityDeviation<S>::add_layer(Transformer<W>& model, size_t l, const S* x
       Rng rng(seed_ + k, (sequence + b) * by_sequence.size() + l);
       for (size_t i = 0; i < n; ++i)
         signs[b * n + i] = is_scored(batch, b * batch.T + i / C) ? static_cast<S>(rng.sign()) : S(0);
-      std::copy_n(signs.data() + b * n, n, product.data() + b * n);
+      std::copy_n(signs + b * n, n, product + b * n);
     });
-    model.vjp(product.data());
+    model.vjp(product);
     parallel_for(batch.B, [&](size_t b) {
-      squares[b] = squared_distance(product.data() + b * n, signs.data() + b * n, n);
-      norms[b] = dot(signs.data() + b * n, signs.data() + b * n, n);
+      squares[b] = squared_distance(product + b * n, signs + b * n, n);
+      norms[b] = dot(signs + b * n, signs + b * n, n);
     });
     for (size_t b = 0; b < batch.B; ++b) {
       if (norms[b] == 0) continue;

@@ -52,6 +52,7 @@ class IdentityDeviation {
 
   size_t probes_;
   uint64_t seed_;
+  Buffer<S> signs_, product_;  // kept from call to call: the system clears fresh memory
 };
 
 }  // namespace fathom

@@ -25,17 +25,23 @@ void add_ratio(SequenceMean& mean, const double* y, const double* n, const Batch
   }
 }
 
+template <class S>
+S* with_room(Buffer<S>& room, size_t n) {
+  if (room.size() < n) room = Buffer<S>(n);
+  return room.data();
+}
+
 }  // namespace
 
 template <class W>
 void losses_from(Transformer<W>& model, double* nll, const Stream<W>* start,
-                 std::span<const ProgramStep<Stream<W>>> program, const Batch& batch,
+                 std::span<const ProgramStep<Stream<W>>> program, const Batch& batch, Buffer<Stream<W>>& room,
                  const Observer<Stream<W>>& observer) {
   const size_t n = batch.rows() * model.config().hidden_size;
-  Buffer<Stream<W>> x(n);
-  std::copy(start, start + n, x.data());
-  model.run(x.data(), program, batch, observer);
-  model.losses(nll, x.data(), batch.targets, batch.rows());
+  Stream<W>* x = with_room(room, n);
+  std::copy(start, start + n, x);
+  model.run(x, program, batch, observer);
+  model.losses(nll, x, batch.targets, batch.rows());
 }
 
 template <class W>
@@ -43,16 +49,33 @@ void losses_without_layer(Transformer<W>& model, double* nll, size_t s,
                           const StreamRecorder<Stream<W>>& record, const Batch& batch,
                           const Observer<Stream<W>>& observer) {
   const Program<Stream<W>> whole = whole_program<Stream<W>>(record.num_layers());
-  losses_from<W>(model, nll, record.stream(s), std::span(whole).subspan(s + 1), batch, observer);
+  Buffer<Stream<W>> room;
+  losses_from<W>(model, nll, record.stream(s), std::span(whole).subspan(s + 1), batch, room, observer);
 }
 
 template <class W>
-void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
-                      const StreamRecorder<Stream<W>>& record, const Batch& batch) {
-  Program<Stream<W>> program = whole_program<Stream<W>>(record.num_layers());
-  std::swap(program[i], program[j]);
-  losses_from<W>(model, nll, record.stream(i), std::span<const ProgramStep<Stream<W>>>(program).subspan(i),
-                 batch);
+void losses_with_swaps(Transformer<W>& model, double* nll, size_t i, size_t begin, size_t count,
+                       const StreamRecorder<Stream<W>>& record, const Batch& batch, Buffer<Stream<W>>& room) {
+  const size_t rows = batch.rows(), n = rows * model.config().hidden_size, L = record.num_layers();
+  Stream<W>* x = with_room(room, count * n);
+  std::vector<int32_t> tokens;
+  for (size_t v = 0; v < count; ++v) {
+    std::copy_n(record.stream(i), n, x + v * n);
+    tokens.insert(tokens.end(), batch.tokens, batch.tokens + rows);
+  }
+  // Which layer runs at place k of the v-th.
+  const auto layer_at = [&](size_t v, size_t k) { return k == i ? begin + v : k == begin + v ? i : k; };
+  for (size_t k = i; k < L; ++k) {
+    for (size_t v = 0; v < count;) {
+      const size_t first = v, layer = layer_at(v, k);
+      while (v < count && layer_at(v, k) == layer) ++v;
+      const Batch together{.B = (v - first) * batch.B, .T = batch.T, .tokens = tokens.data()};
+      const ProgramStep<Stream<W>> step{layer};
+      model.run(x + first * n, {&step, 1}, together);
+    }
+    if (k + 1 < L) model.prefetch(k + 1);
+  }
+  for (size_t v = 0; v < count; ++v) model.losses(nll + v * rows, x + v * n, batch.targets, rows);
 }
 
 std::vector<Removal> every_run(size_t length, size_t block, Removed what) {
@@ -122,11 +145,12 @@ void LayerRemoval<S>::add(Transformer<W>& model, const StreamRecorder<S>& record
                           const std::function<void(size_t)>& after_each, size_t first) {
   const size_t rows = batch.rows(), C = model.config().hidden_size;
   std::vector<double> without(rows), difference(rows);
+  Buffer<S> room;
   if (first == 0) loss.add_rows(nll, batch);
   for (size_t i = first; i < removals_.size(); ++i) {
     const size_t begin = removals_[i].begin;
     const S* start = record.stream(begin == 0 ? 0 : program_[begin - 1].layer + 1);
-    losses_from<W>(model, without.data(), start, rest_[i], batch,
+    losses_from<W>(model, without.data(), start, rest_[i], batch, room,
                    causal != nullptr ? causal->observer(begin, record, batch, C) : Observer<S>{});
     for (size_t r = 0; r < rows; ++r) difference[r] = without[r] - nll[r];
     loss_without[i].add_rows(without.data(), batch);
@@ -142,17 +166,23 @@ LayerPermutation<S>::LayerPermutation(size_t num_layers)
 template <class S>
 template <class W>
 void LayerPermutation<S>::add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll,
-                              const Batch& batch, const std::function<void(size_t)>& after_each,
-                              size_t first) {
-  std::vector<double> swapped(batch.rows());
-  size_t pair = 0;
-  for (size_t i = 0; i < relative_change.size(); ++i) {
-    for (size_t j = i + 1; j < relative_change.size(); ++j, ++pair) {
-      if (pair < first) continue;
-      losses_with_swap<W>(model, swapped.data(), i, j, record, batch);
-      for (size_t r = 0; r < batch.rows(); ++r) swapped[r] -= nll[r];
-      add_ratio(relative_change[i][j], swapped.data(), nll, batch);
-      if (after_each) after_each(pair);
+                              const Batch& batch, size_t rows_at_once,
+                              const std::function<void(size_t)>& after, size_t first) {
+  const size_t rows = batch.rows(), L = relative_change.size();
+  const size_t most = std::max<size_t>(1, rows_at_once / std::max<size_t>(1, rows));
+  std::vector<double> swapped(most * rows);
+  Buffer<S> room;
+  size_t pair = 0;  // the first of row i
+  for (size_t i = 0; i < L; pair += L - 1 - i, ++i) {
+    for (size_t j = i + 1 + (first > pair ? first - pair : 0); j < L;) {
+      const size_t count = std::min(most, L - j);
+      losses_with_swaps<W>(model, swapped.data(), i, j, count, record, batch, room);
+      for (size_t v = 0; v < count; ++v, ++j) {
+        double* change = swapped.data() + v * rows;
+        for (size_t r = 0; r < rows; ++r) change[r] -= nll[r];
+        add_ratio(relative_change[i][j], change, nll, batch);
+      }
+      if (after) after(pair + j - i - 2);
     }
   }
 }
@@ -179,17 +209,17 @@ template class LayerPermutation<double>;
 template class LayerPermutation<float>;
 #define FATHOM_INSTANTIATE(W)                                                                               \
   template void losses_from<W>(Transformer<W>&, double*, const Stream<W>*,                                  \
-                               std::span<const ProgramStep<Stream<W>>>, const Batch&,                       \
+                               std::span<const ProgramStep<Stream<W>>>, const Batch&, Buffer<Stream<W>>&,   \
                                const Observer<Stream<W>>&);                                                 \
   template void losses_without_layer<W>(Transformer<W>&, double*, size_t, const StreamRecorder<Stream<W>>&, \
                                         const Batch&, const Observer<Stream<W>>&);                          \
-  template void losses_with_swap<W>(Transformer<W>&, double*, size_t, size_t,                               \
-                                    const StreamRecorder<Stream<W>>&, const Batch&);                        \
+  template void losses_with_swaps<W>(Transformer<W>&, double*, size_t, size_t, size_t,                      \
+                                     const StreamRecorder<Stream<W>>&, const Batch&, Buffer<Stream<W>>&);   \
   template void LayerRemoval<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,          \
                                                 const double*, const Batch&, CausalScore<Stream<W>>*,       \
                                                 const std::function<void(size_t)>&, size_t);                \
   template void LayerPermutation<Stream<W>>::add<W>(Transformer<W>&, const StreamRecorder<Stream<W>>&,      \
-                                                    const double*, const Batch&,                            \
+                                                    const double*, const Batch&, size_t,                    \
                                                     const std::function<void(size_t)>&, size_t);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)

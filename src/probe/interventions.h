@@ -13,10 +13,11 @@
 
 namespace fathom {
 
-/// nll (rows) of the batch when `program` runs on `start` (rows, C), which stays as it is.
+/// nll (rows) of the batch when `program` runs on `start` (rows, C), which stays as it is. `room` is made
+/// large enough for the stream: who asks again and again keeps it, since the system clears fresh memory.
 template <class W>
 void losses_from(Transformer<W>& model, double* nll, const Stream<W>* start,
-                 std::span<const ProgramStep<Stream<W>>> program, const Batch& batch,
+                 std::span<const ProgramStep<Stream<W>>> program, const Batch& batch, Buffer<Stream<W>>& room,
                  const Observer<Stream<W>>& observer = {});
 
 /// nll (rows) without layer s (0-based); `record` holds the whole pass over the same batch.
@@ -25,10 +26,12 @@ void losses_without_layer(Transformer<W>& model, double* nll, size_t s,
                           const StreamRecorder<Stream<W>>& record, const Batch& batch,
                           const Observer<Stream<W>>& observer = {});
 
-/// nll (rows) with layers i < j (0-based) in each other's place; each keeps its own weights and wiring.
+/// Layers i < j (0-based) in each other's place, for each j of [begin, begin + count): nll (count, rows).
+/// Each keeps its own weights and wiring. The runs go side by side, so that a layer's products have the rows
+/// of all of them; `room` as above, for `count` streams.
 template <class W>
-void losses_with_swap(Transformer<W>& model, double* nll, size_t i, size_t j,
-                      const StreamRecorder<Stream<W>>& record, const Batch& batch);
+void losses_with_swaps(Transformer<W>& model, double* nll, size_t i, size_t begin, size_t count,
+                       const StreamRecorder<Stream<W>>& record, const Batch& batch, Buffer<Stream<W>>& room);
 
 /// What is left out of a layer: all of it, or what one of its sublayers contributes (LayerPart).
 enum class Removed { kLayer, kAttention, kMlp };
@@ -107,10 +110,12 @@ template <class S>
 class LayerPermutation {
  public:
   explicit LayerPermutation(size_t num_layers);
-  /// `after_each(n)` is called when pair n is done, pairs being counted row by row; begins with pair `first`.
+  /// Up to `rows_at_once` rows go side by side (at least one pair's), which changes no number.
+  /// `after(n)` is called when the pairs up to number n are done, pairs being counted row by row; begins with
+  /// pair `first`.
   template <class W>
   void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch,
-           const std::function<void(size_t)>& after_each = {}, size_t first = 0);
+           size_t rows_at_once = 0, const std::function<void(size_t)>& after = {}, size_t first = 0);
   /// Symmetric; 0 on the diagonal.
   double score(size_t i, size_t j) const;
   double score_standard_error(size_t i, size_t j) const;

@@ -16,8 +16,8 @@ class LogitLens {
  public:
   explicit LogitLens(size_t num_layers) : loss(num_layers + 1), kl(num_layers + 1), top5(num_layers + 1) {}
   /// `record` is of the whole pass over `batch`, which has targets. Cost: L + 1 heads a row, of which the
-  /// products are all but a few percent. Memory: two blocks of logits, see lens_rows().
-  /// `after_rows(n)` is called when n rows are done.
+  /// products are all but a few percent. Memory: two blocks of logits, see lens_rows(). `after_rows(n)` is
+  /// called when n rows are done, by one thread at a time.
   template <class W>
   void add(Transformer<W>& model, const StreamRecorder<S>& record, const Batch& batch,
            const std::function<void(size_t)>& after_rows = {});
@@ -27,8 +27,8 @@ class LogitLens {
   std::vector<SequenceMean> top5;  ///< share of the lens's five likeliest tokens that are among the final's
 };
 
-/// Rows of logits that the lens makes at a time for a vocabulary of V: enough for the head's products to run
-/// at full speed, few enough for memory.
+/// Rows of logits that the lens makes at a time, all threads together, for a vocabulary of V: enough for the
+/// head's products to run at full speed, few enough for memory.
 size_t lens_rows(size_t V);
 
 }  // namespace fathom

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "probe/diagnosis_forecast.h"
 #include "probe/sequence_batches.h"
 
 namespace fathom {
@@ -26,6 +27,12 @@ void require_finite(const std::vector<double>& nll, const Batch& batch) {
 
 nlohmann::json or_null(const std::optional<double>& value) {
   return value ? or_null(*value) : nlohmann::json();
+}
+
+void set_effective_depth(SweepResult& result, const std::vector<double>& deltas) {
+  result.effective_depth = effective_depth(deltas);
+  if (result.effective_depth)
+    result.effective_depth_ratio = *result.effective_depth / static_cast<double>(deltas.size());
 }
 
 }  // namespace
@@ -72,6 +79,7 @@ SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences,
   const size_t L = model.plans().size(), C = model.config().hidden_size;
   SweepResult result = planned_sweep(model.plans(), options);
   SequenceBatches batches(sequences, options.batch_size);
+  model.set_rows_at_once(kDiagnosisRowsAtOnce);
   LayerRemoval<S> removal(whole_program<S>(L), every_run(L, options.block, options.what));
   StreamRecorder<S> record(L);
   uint64_t per_batch = sublayer_runs<S>(removal.program());
@@ -103,8 +111,31 @@ SweepResult sweep_layers(Transformer<W>& model, const TokenSequences& sequences,
     swept.delta_loss_stderr = delta.standard_error();
     deltas.push_back(delta.mean());
   }
-  if (options.block == 1 && options.what == Removed::kLayer) result.effective_depth = effective_depth(deltas);
-  if (result.effective_depth) result.effective_depth_ratio = *result.effective_depth / static_cast<double>(L);
+  if (options.block == 1 && options.what == Removed::kLayer) set_effective_depth(result, deltas);
+  return result;
+}
+
+SweepResult sweep_of_diagnosis(const nlohmann::json& diagnosis, const std::vector<LayerPlan>& plans) {
+  const auto number = [](const nlohmann::json& value) {
+    return value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
+  };
+  SweepResult result = planned_sweep(plans, {});
+  result.tokens = diagnosis["tokens"].get<uint64_t>();
+  result.sequences = diagnosis["sequences"].get<uint64_t>();
+  result.loss = number(diagnosis["loss"]);
+  result.loss_stderr = number(diagnosis["loss_stderr"]);
+  const size_t L = plans.size();
+  result.layer_runs = static_cast<double>(L + L * (L - 1) / 2);
+  std::vector<double> deltas;
+  for (size_t l = 0; l < L; ++l) {
+    const nlohmann::json& layer = diagnosis["per_layer"][l];
+    SweptRemoval& swept = result.removed[l];
+    swept.loss = number(layer["loss_without"]);
+    swept.delta_loss = number(layer["delta_loss"]);
+    swept.delta_loss_stderr = number(layer["delta_loss_stderr"]);
+    deltas.push_back(swept.delta_loss);
+  }
+  set_effective_depth(result, deltas);
   return result;
 }
 
@@ -122,7 +153,9 @@ std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSeque
     rest.back().erase(rest.back().begin(), rest.back().begin() + static_cast<std::ptrdiff_t>(positions[0]));
   }
   SequenceBatches batches(sequences, batch_size);
+  model.set_rows_at_once(kDiagnosisRowsAtOnce);
   StreamRecorder<S> record(L);
+  Buffer<S> room;
   SequenceMean loss;
   std::vector<SequenceMean> loss_without(sets.size()), delta(sets.size());
   progress.begin("price", batches.count() * (sets.size() + 1), "passes");
@@ -134,7 +167,7 @@ std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSeque
     loss.add_rows(nll.data(), batch);
     progress.update(i * (sets.size() + 1) + 1);
     for (size_t s = 0; s < sets.size(); ++s) {
-      losses_from<W>(model, other.data(), record.stream(sets[s][0] - 1), rest[s], batch);
+      losses_from<W>(model, other.data(), record.stream(sets[s][0] - 1), rest[s], batch, room);
       loss_without[s].add_rows(other.data(), batch);
       for (size_t r = 0; r < batch.rows(); ++r) other[r] -= nll[r];
       delta[s].add_rows(other.data(), batch);

@@ -80,6 +80,10 @@ std::vector<RemovalPrice> price_removals(Transformer<W>& model, const TokenSeque
 /// not.
 nlohmann::json sweep_json(const SweepResult& result);
 
+/// The sweep of single layers that a diagnosis with effective_depth has made, from its result (diagnosis.h):
+/// the same removals of the same text, so that nobody need make them again.
+SweepResult sweep_of_diagnosis(const nlohmann::json& diagnosis, const std::vector<LayerPlan>& plans);
+
 /// An entry of "removed", as above.
 nlohmann::json price_json(const RemovalPrice& price);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "core/format.h"
 #include "core/threads.h"
@@ -63,7 +64,9 @@ class NormalEquations {
         }
       });
     }
-    parallel_ranges(C_, 16, [&](size_t begin, size_t end) {
+    // Each range of columns goes through the whole matrix, half of the way across its lines: so few ranges,
+    // and each narrow enough for L2.
+    parallel_ranges(C_, 96, [&](size_t begin, size_t end) {
       for (size_t i = 0; i < n; ++i)
         substitute(
             i, begin, end, [&](size_t k) { return xx_[i * n + k]; }, 0, i);
@@ -102,6 +105,47 @@ std::vector<size_t> scored_rows(const Batch& batch) {
   return rows;
 }
 
+// `count` sequences of a batch from number `first` on.
+Batch sequences_of(const Batch& batch, size_t first, size_t count) {
+  Batch part = batch;
+  part.B = count;
+  part.tokens += first * batch.T;
+  part.targets += first * batch.T;
+  return part;
+}
+
+// The losses with each layer's map in its place, minus those of the model.
+template <class W>
+class ReplacedLayers {
+ public:
+  using S = Stream<W>;
+  explicit ReplacedLayers(const std::vector<LinearMap<S>>& maps) : difference(maps.size()), maps_(maps) {}
+
+  // `nll` and `record` are of a whole pass, in which `batch` begins at `first_row`.
+  void add(Transformer<W>& model, const StreamRecorder<S>& record, const double* nll, const Batch& batch,
+           size_t first_row, const std::function<void()>& after_each) {
+    const size_t L = maps_.size(), at = first_row * model.config().hidden_size;
+    std::vector<double> replaced(batch.rows());
+    loss.add_rows(nll, batch);
+    for (size_t l = 0; l < L; ++l) {
+      Program<S> rest{{l, &maps_[l]}};
+      for (size_t k = l + 1; k < L; ++k) rest.push_back({k, nullptr});
+      losses_from<W>(model, replaced.data(), record.stream(l) + at, rest, batch, room_);
+      for (size_t r = 0; r < batch.rows(); ++r) replaced[r] -= nll[r];
+      difference[l].add_rows(replaced.data(), batch);
+      record.drop();
+      after_each();
+    }
+  }
+
+  SequenceMean loss;
+  std::vector<SequenceMean> difference;
+
+ private:
+  const std::vector<LinearMap<S>>& maps_;
+  Buffer<S> room_;
+};
+
 size_t fitted_tokens_of(const TokenSequences& sequences) {
   size_t tokens = 0;
   for (size_t s = 0; s < sequences.size() / 2; ++s) tokens += sequences[s].size() - 1;
@@ -122,7 +166,7 @@ size_t usefulness_bytes(size_t L, size_t C) {
 template <class W>
 Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t max_rows,
                               Progress& progress, const std::filesystem::path& spill,
-                              std::optional<size_t> budget) {
+                              std::optional<size_t> budget, const RecordedText<Stream<W>>& recorded) {
   using S = Stream<W>;
   const size_t L = model.plans().size(), C = model.config().hidden_size;
   const auto half = static_cast<ptrdiff_t>(sequences.size() / 2);
@@ -146,18 +190,27 @@ Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& seque
     return result;
   }
 
-  progress.begin("fit linear maps", fit_batches.count() + L, "steps");
+  const bool runs = recorded.record == nullptr;
+  progress.begin("fit linear maps", (runs ? fit_batches.count() : 1) + L, "steps");
   uint64_t done = 0;
   std::vector<NormalEquations> equations;
   for (size_t l = 0; l < L; ++l) equations.emplace_back(C);
-  StreamRecorder<S> record(L, spill);
-  for (size_t i = 0; i < fit_batches.count(); ++i) {
+  StreamRecorder<S> own(L, spill);
+  const auto fit = [&](const StreamRecorder<S>& record, const Batch& batch) {
+    const std::vector<size_t> rows = scored_rows(batch);
+    for (size_t l = 0; l < L; ++l) {
+      equations[l].add(record.stream(l), record.stream(l + 1), rows);
+      record.drop();
+    }
+    progress.update(++done);
+  };
+  const size_t first_half = fitted.size();
+  if (!runs) fit(*recorded.record, sequences_of(recorded.batch, 0, first_half));
+  for (size_t i = 0; runs && i < fit_batches.count(); ++i) {
     const Batch batch = fit_batches[i];
     std::vector<double> nll(batch.rows());
-    model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
-    const std::vector<size_t> rows = scored_rows(batch);
-    for (size_t l = 0; l < L; ++l) equations[l].add(record.stream(l), record.stream(l + 1), rows);
-    progress.update(++done);
+    model.forward(nll.data(), batch, observer_of<S>({&own}, batch, C));
+    fit(own, batch);
   }
   std::vector<LinearMap<S>> maps;
   for (NormalEquations& e : equations) {
@@ -167,28 +220,25 @@ Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& seque
   }
   progress.end();
 
-  progress.begin("losses with linear maps", score_batches.count() * L, "layer runs");
+  progress.begin("losses with linear maps", (runs ? score_batches.count() : 1) * L, "layer runs");
   done = 0;
-  std::vector<SequenceMean> difference(L);
-  SequenceMean loss;
-  for (size_t i = 0; i < score_batches.count(); ++i) {
+  ReplacedLayers<W> replaced(maps);
+  const auto after_each = [&] { progress.update(++done); };
+  if (!runs) {
+    const size_t first_row = first_half * recorded.batch.T;
+    replaced.add(model, *recorded.record, recorded.nll + first_row,
+                 sequences_of(recorded.batch, first_half, scored.size()), first_row, after_each);
+  }
+  for (size_t i = 0; runs && i < score_batches.count(); ++i) {
     const Batch batch = score_batches[i];
-    std::vector<double> nll(batch.rows()), replaced(batch.rows());
-    model.forward(nll.data(), batch, observer_of<S>({&record}, batch, C));
-    loss.add_rows(nll.data(), batch);
-    for (size_t l = 0; l < L; ++l) {
-      Program<S> rest{{l, &maps[l]}};
-      for (size_t k = l + 1; k < L; ++k) rest.push_back({k, nullptr});
-      losses_from<W>(model, replaced.data(), record.stream(l), rest, batch);
-      for (size_t r = 0; r < batch.rows(); ++r) replaced[r] -= nll[r];
-      difference[l].add_rows(replaced.data(), batch);
-      progress.update(++done);
-    }
+    std::vector<double> nll(batch.rows());
+    model.forward(nll.data(), batch, observer_of<S>({&own}, batch, C));
+    replaced.add(model, own, nll.data(), batch, 0, after_each);
   }
   progress.end();
-  for (const SequenceMean& d : difference) {
-    result.value.push_back(d.mean() / loss.mean());
-    result.standard_error.push_back(d.standard_error() / loss.mean());
+  for (const SequenceMean& d : replaced.difference) {
+    result.value.push_back(d.mean() / replaced.loss.mean());
+    result.standard_error.push_back(d.standard_error() / replaced.loss.mean());
     if (result.value.back() > kUseful) result.share += 1.0 / static_cast<double>(L);
   }
   return result;
@@ -198,7 +248,8 @@ template size_t usefulness_bytes<double>(size_t, size_t);
 template size_t usefulness_bytes<float>(size_t, size_t);
 #define FATHOM_INSTANTIATE(W)                                                                          \
   template Usefulness measure_usefulness<W>(Transformer<W>&, const TokenSequences&, size_t, Progress&, \
-                                            const std::filesystem::path&, std::optional<size_t>);
+                                            const std::filesystem::path&, std::optional<size_t>,       \
+                                            const RecordedText<Stream<W>>&);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

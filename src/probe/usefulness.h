@@ -12,6 +12,7 @@
 #include "core/progress.h"
 #include "model/transformer.h"
 #include "probe/sequence_mean.h"
+#include "probe/stream_metrics.h"
 #include "text/windows.h"
 
 namespace fathom {
@@ -33,13 +34,23 @@ bool has_tokens_to_fit(const TokenSequences& sequences, size_t C);
 template <class S>
 size_t usefulness_bytes(size_t L, size_t C);
 
+/// A pass over all of the text in one batch that has been made already: its streams, and its losses (rows).
+template <class S>
+struct RecordedText {
+  const StreamRecorder<S>* record = nullptr;
+  Batch batch{};
+  const double* nll = nullptr;
+};
+
 /// Goes over the text `max_rows` rows at a time (0: all), which bounds the memory; `spill`: see
 /// StreamRecorder. The maps are fitted by least squares in double on the first half of the sequences (each
 /// layer on what entered and left it in the whole model), the losses are of the second half. Needs 4 C tokens
 /// to fit, and usefulness_bytes() within `budget` (nothing: 4 GiB); without, the reason is all that it gives.
+/// With `recorded` no pass is made, and max_rows and spill are not asked.
 template <class W>
 Usefulness measure_usefulness(Transformer<W>& model, const TokenSequences& sequences, size_t max_rows,
                               Progress& progress, const std::filesystem::path& spill = {},
-                              std::optional<size_t> budget = {});
+                              std::optional<size_t> budget = {},
+                              const RecordedText<Stream<W>>& recorded = {});
 
 }  // namespace fathom

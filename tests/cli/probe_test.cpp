@@ -73,6 +73,31 @@ TEST_F(ProbeCommand, SaysBeforeAndAfterWhatItTakes) {
   EXPECT_EQ(result["checkpoint"], at("model"));
 }
 
+// A full diagnosis has removed each layer: nobody need do it again.
+TEST_F(ProbeCommand, WritesTheSweepThatPruneWouldMake) {
+  const json result = probe({"--metrics", "effective_depth", "--write-sweep", at("s.json")});
+  const json written = json::parse(read_text_file(folder_ / "s.json"));
+  call({"prune", at("model"), "--sweep", "--token-ids", at("ids.json"), "--json", at("own.json")});
+  json own = json::parse(read_text_file(folder_ / "own.json"));
+  ASSERT_EQ(written["removed"].size(), own["removed"].size());
+  for (size_t l = 0; l < 4; ++l) {
+    for (const auto& [key, value] : own["removed"][l].items()) {
+      if (value.is_number())
+        EXPECT_NEAR(written["removed"][l][key].get<double>(), value.get<double>(), 1e-6) << l << key;
+      else
+        EXPECT_EQ(written["removed"][l][key], value);
+    }
+  }
+  EXPECT_NEAR(written["effective_depth"].get<double>(), own["effective_depth"].get<double>(), 1e-6);
+  for (const char* key :
+       {"tokens", "sequences", "what", "block", "layer_runs", "model", "checkpoint", "dtype"})
+    EXPECT_EQ(written[key], own[key]) << key;
+  for (const auto& [key, value] : own.items()) EXPECT_TRUE(written.contains(key)) << key;
+  EXPECT_ERROR(call({"probe", at("model"), "--token-ids", at("ids.json"), "--level", "quick", "--write-sweep",
+                     at("s.json")}),
+               ErrorCode::kUsage, "--write-sweep", "effective_depth");
+}
+
 TEST_F(ProbeCommand, WithLittleMemoryGivesTheSameNumbersFromWeightsReadAsNeeded) {
   const json whole = probe({"--level", "quick"});
   // The least that it takes, found by halves.

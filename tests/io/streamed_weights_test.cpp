@@ -106,6 +106,21 @@ TEST_F(StreamedWeightsOf, BoundTheirMemory) {
   EXPECT_LT(StreamedWeights<bf16>::layer_bytes(config_), layer * 3 / 5);
 }
 
+TEST_F(StreamedWeightsOf, ArePackedWhereTheModelFitsTwice) {
+  const size_t whole = StreamedWeights<bf16>::whole_bytes(config_);
+  const size_t packed = StreamedWeights<bf16>::packed_bytes(config_);
+  EXPECT_EQ(packed > 0, reads_packed_matrices(DType::kBf16));
+  EXPECT_EQ(StreamedWeights<float>::packed_bytes(config_), 0u);
+  for (const size_t memory : {whole + packed, whole + packed - 1}) {
+    StreamedWeights<bf16> weights(folder_.path(), config_, memory);
+    weights.keep_packed(memory);
+    const bool packs = packed > 0 && memory == whole + packed;
+    EXPECT_EQ(weights.planned_bytes(), whole + (packs ? packed : 0));
+    EXPECT_EQ(weights.layer(1).packed.gate_up.forward != nullptr, packs);
+    EXPECT_EQ(weights.packed_head().forward != nullptr, packs);
+  }
+}
+
 TEST_F(StreamedWeightsOf, FailInOneLineWhereALayerIsDamaged) {
   ResidentWeights<float> weights = load();
   for (const ParamSpec& spec : weights.list()) {

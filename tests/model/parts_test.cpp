@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/threads.h"
 #include "model/transformer.h"
 #include "support/family_models.h"
 #include "support/tiny_model.h"
@@ -49,6 +50,28 @@ TEST(Parts, GiveTheBitsOfOneGo) {
     expect_same_in_parts<bf16>(test::tiny_config(type), std::string(norm_name(type)));
   }
   for (const auto& family : test::family_models()) expect_same_in_parts<float>(family.config, family.name);
+}
+
+// Enough rows that threads take sequences of their own through a layer, and rows of their own through the
+// head.
+TEST(Parts, OfThreadsGiveTheBitsOfOneGo) {
+  ModelConfig config = test::tiny_config(NormType::kSandwich);
+  config.max_position_embeddings = 150;
+  TinyBatch data(9, 130, config.vocab_size);
+  for (size_t i = 0; i < data.tokens.size(); ++i) data.first_key.push_back(i % 130 >= 70 ? 70 : 0);
+  TinyModel<bf16> whole(config), packed(config);
+  packed.weights.keep_packed(Packing::kForward);
+  set_num_threads(1);
+  const auto expected = everything(whole, data.view(), 0);
+  for (const size_t threads : {2u, 3u}) {
+    set_num_threads(threads);
+    for (const size_t rows : {400u, 800u, 2000u}) {
+      TinyModel<bf16> parts(config);
+      EXPECT_EQ(everything(parts, data.view(), rows), expected) << rows << " rows, " << threads << " threads";
+    }
+    EXPECT_EQ(everything(packed, data.view(), 1000), expected) << "packed, " << threads << " threads";
+  }
+  set_num_threads(0);
 }
 
 // Streams recorded by a forward, then the head and one layer after the other.

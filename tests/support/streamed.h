@@ -40,6 +40,7 @@ void expect_same_when_streamed(const std::filesystem::path& path, const ModelCon
   for (const size_t memory :
        {size_t{0}, StreamedWeights<W>::head_bytes(config) + 3 * layer, size_t{1} << 40}) {
     StreamedWeights<W> streamed(path, config, memory);
+    streamed.keep_packed(memory);
     Transformer<W> other(config, streamed);
     for (int time = 0; time < 2; ++time) {
       const auto got = taps_and_logits(other, batch);
