@@ -107,9 +107,8 @@ inline void move_shift(const StripState& strip, size_t r, float highest, size_t 
   for (size_t i = 0; i < HSp; i += kLanes) scale(strip.sum_v + r * HSp + i);
 }
 
-/// p of a row as a row of a strip of A, their sum, and the largest exponent, lane by lane. Of 32 keys at a
-/// time, and masks are made only where a row sees a part of these: on the diagonal, half of all rows' time
-/// went into masks.
+/// p of a row as a row of a strip of A, their sum, and the largest exponent, lane by lane. Goes by 32 keys:
+/// those that the row does not see are only zeroed, and masked where it sees a part of them.
 [[gnu::always_inline]] inline __m512 exponentiate_row(uint32_t* p, __m512* sum, const float* scores,
                                                       float shift, float factor, const VisibleKeys& keys,
                                                       size_t columns) {
