@@ -57,6 +57,8 @@ class LlamaCpp:
 
     def __init__(self, path, n_ctx):
         parameters = llama_cpp.llama_model_default_params()
+        # Not repacked for AMX: llama-cpp-python 0.3.36 dies of an illegal instruction there, seen in a virtual machine.
+        parameters.use_extra_bufts = False
         parameters.n_gpu_layers = 0
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         assert self.model, "llama.cpp does not load it"
