@@ -111,6 +111,7 @@ Batch sequences_of(const Batch& batch, size_t first, size_t count) {
   part.B = count;
   part.tokens += first * batch.T;
   part.targets += first * batch.T;
+  if (part.first_key != nullptr) part.first_key += first * batch.T;
   return part;
 }
 
