@@ -94,12 +94,31 @@ void tile_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const bf1
   });
 }
 
-void tile_backward(const TileGradients& arrays, const AttentionShape& s) {
+// Turns the gradients of the rotated heads [first, first + heads) of a sequence back.
+template <class W>
+void turn_heads_back(W* dx, size_t stride, size_t first, size_t heads, size_t T, size_t HS,
+                     const RopeTable<Stream<W>>& table) {
+  for (W* head = dx + first * HS; head < dx + (first + heads) * HS; head += HS)
+    rope_block(head, head + HS / 2, {0, T, 0, HS / 2, stride, T, 0, true}, table);
+}
+
+// Of `heads` heads of keys from g on, and of the queries that read them.
+template <class W>
+void turn_back(W* dq, W* dk, size_t b, size_t g, size_t heads, const AttentionShape& s,
+               const RopeTable<Stream<W>>* table) {
+  if (table == nullptr) return;
+  const size_t group = s.NH / s.NKV, T = s.Tq;
+  turn_heads_back(dq + b * T * s.q_stride, s.q_stride, g * group, heads * group, T, s.HS, *table);
+  turn_heads_back(dk + b * s.kv_batch_stride, s.kv_stride, g, heads, T, s.HS, *table);
+}
+
+void tile_backward(const TileGradients& arrays, const AttentionShape& s, const RopeTable<float>* rotated_by) {
   const size_t together = heads_together(s.B * s.NKV, s.NKV), groups = (s.NKV + together - 1) / together;
   parallel_for(s.B * groups, [&](size_t i) {
-    const size_t g = i % groups * together;
-    amx_attention().backward(arrays, s, i / groups, g, std::min(together, s.NKV - g),
+    const size_t g = i % groups * together, heads = std::min(together, s.NKV - g);
+    amx_attention().backward(arrays, s, i / groups, g, heads,
                              scratch_of(tile_backward_scratch_size(s.Tq, s.HS)));
+    turn_back(arrays.dq, arrays.dk, i / groups, g, heads, s, rotated_by);
   });
 }
 
@@ -131,16 +150,17 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
 
 template <class W>
 void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q, const W* k,
-                   const W* v, const AttentionShape& s) {
+                   const W* v, const AttentionShape& s, const RopeTable<float>* rotated_by) {
   auto head = FATHOM_SIMD(backward_head_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
-    if (on_tiles(s.softcap != 0)) return tile_backward({dq, dk, dv, dout, out, lse, q, k, v}, s);
+    if (on_tiles(s.softcap != 0)) return tile_backward({dq, dk, dv, dout, out, lse, q, k, v}, s, rotated_by);
     if (pairs_pay()) head = &attention_backward_head_dpbf16;
   }
   // One head of keys and values is one piece of work: its dk and dv then add up in one place, in one order.
   parallel_for(s.B * s.NKV, [&](size_t i) {
-    head(dq, dk, dv, dout, out, lse, q, k, v, s, i / s.NKV, i % s.NKV,
-         scratch_of(backward_scratch_size(s.Tq, s.HS)));
+    const size_t b = i / s.NKV, g = i % s.NKV;
+    head(dq, dk, dv, dout, out, lse, q, k, v, s, b, g, scratch_of(backward_scratch_size(s.Tq, s.HS)));
+    turn_back(dq, dk, b, g, 1, s, rotated_by);
   });
 }
 
@@ -174,19 +194,43 @@ void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* 
   if constexpr (!std::is_same_v<W, double>) forward_simd(out, lse, q, k, v, s);
 }
 
+namespace {
+
+template <class W>
+void backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q, const W* k,
+              const W* v, const AttentionShape& s, const RopeTable<Stream<W>>* rotated_by) {
+  assert(is_valid(s, dtype_of<W>()) && s.q_start == 0 && s.Tk == s.Tq);
+  const ProfileScope scope("attention backward", 5 * product_flop(s), 4 * operand_bytes<W>(s));
+  if (!use_simd<W>()) {
+    attention_backward_ref(dq, dk, dv, dout, out, lse, q, k, v, s);
+    for (size_t b = 0; b < s.B; ++b) turn_back(dq, dk, b, 0, s.NKV, s, rotated_by);
+    return;
+  }
+  if constexpr (!std::is_same_v<W, double>) backward_simd(dq, dk, dv, dout, out, lse, q, k, v, s, rotated_by);
+}
+
+}  // namespace
+
 template <class W>
 void attention_backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q,
                         const W* k, const W* v, const AttentionShape& s) {
-  assert(is_valid(s, dtype_of<W>()) && s.q_start == 0 && s.Tk == s.Tq);
-  const ProfileScope scope("attention backward", 5 * product_flop(s), 4 * operand_bytes<W>(s));
-  if (!use_simd<W>()) return attention_backward_ref(dq, dk, dv, dout, out, lse, q, k, v, s);
-  if constexpr (!std::is_same_v<W, double>) backward_simd(dq, dk, dv, dout, out, lse, q, k, v, s);
+  backward<W>(dq, dk, dv, dout, out, lse, q, k, v, s, nullptr);
 }
 
-#define FATHOM_INSTANTIATE(W)                                                                            \
-  template void attention_forward(W*, Stream<W>*, const W*, const W*, const W*, const AttentionShape&);  \
-  template void attention_backward(W*, W*, W*, const W*, const W*, const Stream<W>*, const W*, const W*, \
-                                   const W*, const AttentionShape&);
+template <class W>
+void attention_backward_before_rope(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse,
+                                    const W* q, const W* k, const W* v, const AttentionShape& s,
+                                    const RopeTable<Stream<W>>& rotated_by) {
+  backward<W>(dq, dk, dv, dout, out, lse, q, k, v, s, &rotated_by);
+}
+
+#define FATHOM_INSTANTIATE(W)                                                                              \
+  template void attention_forward(W*, Stream<W>*, const W*, const W*, const W*, const AttentionShape&);    \
+  template void attention_backward(W*, W*, W*, const W*, const W*, const Stream<W>*, const W*, const W*,   \
+                                   const W*, const AttentionShape&);                                       \
+  template void attention_backward_before_rope(W*, W*, W*, const W*, const W*, const Stream<W>*, const W*, \
+                                               const W*, const W*, const AttentionShape&,                  \
+                                               const RopeTable<Stream<W>>&);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/types.h"
+#include "kernels/rope.h"
 
 namespace fathom {
 
@@ -47,6 +48,13 @@ void attention_forward(W* out, Stream<W>* lse, const W* q, const W* k, const W* 
 template <class W>
 void attention_backward(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse, const W* q,
                         const W* k, const W* v, const AttentionShape& shape);
+
+/// The same where q and k had been rotated by their positions in the sequence: followed by rope's inverse,
+/// bit for bit, on each head's dq and dk while they are near.
+template <class W>
+void attention_backward_before_rope(W* dq, W* dk, W* dv, const W* dout, const W* out, const Stream<W>* lse,
+                                    const W* q, const W* k, const W* v, const AttentionShape& shape,
+                                    const RopeTable<Stream<W>>& rotated_by);
 
 /// Bytes that each thread keeps after both passes over T positions, with the instruction set in force; at
 /// most.

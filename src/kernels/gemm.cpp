@@ -85,6 +85,10 @@ void gemm(size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c, Com
   }
 }
 
+bool gemm_detail::runs_on_tiles(size_t M, Compute compute) {
+  return M > 0 && way_of(active_isa(), M, compute) == Way::kTiles;
+}
+
 gemm_detail::GemmScratch gemm_detail::gemm_scratch(size_t M, size_t N, size_t K, DType a, DType c,
                                                    Compute compute) {
   if (M == 0 || N == 0 || K == 0 || compute == DType::kF64) return {};

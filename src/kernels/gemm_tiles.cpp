@@ -15,18 +15,25 @@
 // asked for while the one before it is at work. (The other way round, with B in L2 and A passing by, was no
 // faster where all of K of enough columns fits, and slower where not.)
 //
+// What goes past the caches (a large C, the results of epilogues) is written a few rows at a time beside the
+// products of the next block: a burst of such stores holds up the loads of tiles behind it (3 to 6% of a
+// product with a bf16 C). An ordinary C, whose lines were asked for, is written at once: its loads, of an
+// addend above all, would wait in the midst of products (5% of a residual sum).
+//
 // Each sum is formed in the order of K, whatever the cutting of rows and columns: so that, unlike elsewhere,
 // that may follow the number of threads, and the bits are still the same.
 
 #include "kernels/gemm_tiles.h"
 
+#include <cassert>
+
 #include "core/threads.h"
 #include "kernels/gemm_blocks.h"
+#include "kernels/gemm_tiles_panels.h"
 
 namespace fathom::gemm_detail {
 namespace {
 
-constexpr size_t kBlockDepth = 512;
 // Strips that go through the blocks of K together, with sums in L1: what L1 holds of B is loaded from L2 once
 // for these. (With two, 3% slower.)
 constexpr size_t kGroup = 4;
@@ -34,23 +41,14 @@ constexpr size_t kGroup = 4;
 // a weight gradient reads them, are packed at once. A product that is deeper and has a bf16 C keeps its sums
 // in memory from one such depth to the next.
 constexpr size_t kPackedDepth = 2048;
-// Panels of B that are packed together: 512 bytes or more of a line that runs across K.
-constexpr size_t kPanelsTogether = 8;
 // Bytes of A that stay in L2 while a tile of C is made.
 constexpr size_t kBytesInL2 = size_t{1} << 20;
-// A larger C without an addend is written past the caches, none of which would keep it until it is read: an
-// ordinary store to a line that is not near fetches it first, and a fetch from L3 or memory (150 to 250
-// cycles, sixteen at a time) is what the tiles of A and B wait behind. A quarter less time for gate_up of
-// llama-130m.
-constexpr size_t kMostCached = size_t{1} << 20;
 // Tiles of C for each thread, so that the last to finish is not waited for long, and their fewest columns,
 // below which packing A would weigh more.
 constexpr size_t kTilesPerThread = 2, kFewestColumns = 256;
 // Up to so many columns A is not packed at all where its rows can be loaded as they are. Not where they are
 // a multiple of this many bytes apart: 32 of them would share a set or two of L1's 64.
 constexpr size_t kMostColumnsUnpacked = 256, kBadStride = 2048;
-
-size_t steps_of(size_t k) { return ceil_div(k, kStepDepth); }
 
 // What is packed of B at once. A bf16 C would round each partial sum, so there it is all of K. A is packed
 // anew for each part of the columns, of which a B that is packed already needs no more than one.
@@ -72,8 +70,8 @@ std::pair<Cut, Cut> tiles_of_c(size_t M, size_t n, const Cut& tile_depths) {
   return {Cut(M, rows, kGroup * kStrip), Cut(n, cols, kStrip)};
 }
 
-// Blocks of sums of a tile of C that are kept at once: those of a group, or all where partial sums wait for
-// the next depth.
+// Blocks of sums of a tile of C, of one side of its pairs, that are kept at once: those of a group, or all
+// where partial sums wait for the next depth.
 size_t blocks_kept(size_t rows, size_t columns, const Cut& tile_depths) {
   return tile_depths.count() == 1 ? kGroup : ceil_div(rows, kStrip) * ceil_div(columns, kStrip);
 }
@@ -88,58 +86,44 @@ Scratch& scratch() {
   return s;
 }
 
-// Lines that run across K, k of them from `from` on, are packed step by step for all strips or panels,
-// `extent` positions in all: a line is then read on, not in pieces of 64 bytes. The next step's lines begin
-// on other pages, where no prefetcher of the hardware looks for them.
-template <class ToOf>
-void pack_across(PackTiles pack, Source from, size_t extent, size_t k, const ToOf& to_of) {
-  for (size_t at = 0; at < k; at += kStepDepth) {
-    for (size_t i = 0; i * kStrip < extent; ++i) {
-      const size_t width = std::min(kStrip, extent - i * kStrip);
-      for (size_t l = at + kStepDepth; l < std::min(k, at + 2 * kStepDepth); ++l) {
-        const std::byte* line = from.at(l, i * kStrip);
-        __builtin_prefetch(line);
-        if (from.dtype == DType::kF32) __builtin_prefetch(line + 64);
-      }
-      pack(to_of(i) + steps_of(at) * kStepUnits, {from.at(at, i * kStrip), from.dtype, from.ld}, width,
-           std::min(kStepDepth, k - at));
-    }
+// Stores C: sums + addend_scale * addend, or, where partial sums of earlier depths are in C, sums + C.
+class StoreEpilogue : public TileEpilogue {
+ public:
+  StoreEpilogue(const TilePacking& packing, const MatrixOut& c, const Addend& addend, bool adds_to_c,
+                bool streams)
+      : TileEpilogue(0),
+        put_(streams ? packing.stream : packing.store),
+        out_(whole(c, adds_to_c ? Addend{} : addend)) {
+    if (!adds_to_c) return;
+    out_.acc = static_cast<const float*>(out_.out);
+    out_.acc_ld = out_.ld;
   }
-}
 
-// A part of B: columns [n0, n0 + n), positions [k0, k0 + k) along K.
-struct PartOfB {
-  size_t n0, n, k0, k;
+  void take(const float* sums, const float*, size_t rows, size_t columns, const Place& at) const override {
+    put_(sums, rows, columns, out_.at(at.row, at.column));
+  }
+
+ private:
+  const StoreSums put_;
+  Store out_;
 };
-
-// Packs a part of B by all threads: panels one behind the other, each over all of k.
-void pack_part(const TilePacking& packing, uint32_t* b, const MatrixIn& from, const PartOfB& part) {
-  const size_t panels = ceil_div(part.n, kStrip), units = steps_of(part.k) * kStepUnits;
-  const Cut pieces(part.k, kBlockDepth, kStepDepth), groups(panels, kPanelsTogether, 1);
-  parallel_for(groups.count() * pieces.count(), [&](size_t task) {
-    const size_t first = groups.begin(task / pieces.count()), count = groups.size(task / pieces.count());
-    const size_t begin = pieces.begin(task % pieces.count()), k = pieces.size(task % pieces.count());
-    const auto to = [&](size_t i) { return b + (first + i) * units + steps_of(begin) * kStepUnits; };
-    const auto column = [&](size_t i) { return (first + i) * kStrip; };
-    if (!from.transposed) {
-      return pack_across(packing.b_across, corner(from, part.k0 + begin, part.n0 + column(0)),
-                         std::min(count * kStrip, part.n - column(0)), k, to);
-    }
-    for (size_t i = 0; i < count; ++i)
-      packing.b_along(to(i), corner(from, part.n0 + column(i), part.k0 + begin),
-                      std::min(kStrip, part.n - column(i)), k);
-  });
-}
 
 class TileProduct {
  public:
+  /// Without an epilogue C is stored.
   TileProduct(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, MatrixOut c,
-              Addend addend)
-      : kernels_(kernels), M_(M), N_(N), K_(K), a_(a), b_(b), c_(c), addend_(addend) {
-    // Not where partial sums go to C and are read back.
-    streams_ = M * N * dtype_size(c.dtype) > kMostCached && addend.data == nullptr &&
-               depths_of(K, c.dtype).count() == 1;
-    store_ = streams_ ? kernels.packing.stream : kernels.packing.store;
+              Addend addend, const TileEpilogue* epilogue = nullptr)
+      : kernels_(kernels),
+        M_(M),
+        N_(N),
+        K_(K),
+        a_(a),
+        b_(b),
+        c_(c),
+        addend_(addend),
+        epilogue_(epilogue),
+        half_(epilogue != nullptr ? epilogue->half : 0),
+        sides_(half_ > 0 ? 2 : 1) {
     const size_t stride = a.ld * dtype_size(a.dtype);
     direct_a_ = a.dtype == DType::kBf16 && !a.transposed && N <= kMostColumnsUnpacked &&
                 K % kStepDepth == 0 && stride % kTileRowBytes == 0 && stride % kBadStride != 0 &&
@@ -150,6 +134,7 @@ class TileProduct {
     const Cut depths = depths_of(K_, c_.dtype);
     const Cut columns =
         b_.packed != nullptr ? Cut(N_, N_, kStrip) : columns_of(N_, depths.size(0), kernels_.packed_bytes);
+    assert(epilogue_ == nullptr || columns.count() * depths.count() == 1);
     for (size_t j = 0; j < columns.count(); ++j) {
       for (size_t d = 0; d < depths.count(); ++d)
         run_part({columns.begin(j), columns.size(j), depths.begin(d), depths.size(d)});
@@ -164,8 +149,11 @@ class TileProduct {
     Cut depths;
     const uint32_t* b = nullptr;
     size_t panel_units = 0;
+    const TileEpilogue* epilogue = nullptr;
+    bool defers = false;  // what becomes of the sums, to the next block's products
   };
 
+  // Columns of one side where panels come in pairs.
   struct Tile {
     size_t row, rows, column, columns;  // column: from the part's first
   };
@@ -181,7 +169,13 @@ class TileProduct {
       pack_part(kernels_.packing, b, b_, part);
       part.b = b;
     }
-    const auto [rows, cols] = tiles_of_c(M_, part.n, part.depths);
+    // Past the caches where C is large, without an addend, and no place for partial sums that are read back.
+    const bool streams =
+        M_ * N_ * dtype_size(c_.dtype) > kMostCached && addend_.data == nullptr && part.k == K_;
+    const StoreEpilogue stores(kernels_.packing, c_, addend_, part.k0 > 0, streams);
+    part.epilogue = epilogue_ != nullptr ? epilogue_ : &stores;
+    part.defers = epilogue_ != nullptr || streams;
+    const auto [rows, cols] = tiles_of_c(M_, part.n / sides_, part.depths);
     parallel_for(rows.count() * cols.count(), [&, &rows = rows, &cols = cols](size_t task) {
       const size_t r = task / cols.count(), s = task % cols.count();
       multiply_tile(part, {rows.begin(r), rows.size(r), cols.begin(s), cols.size(s)});
@@ -217,9 +211,14 @@ class TileProduct {
     size_t lines_a_step;  // of the next panel, to be asked for
     float* sums;
 
+    size_t rows_of(size_t s) const { return std::min(kStrip, tile.rows - s * kStrip); }
+    size_t columns_of(size_t p) const { return std::min(kStrip, tile.columns - p * kStrip); }
+
     // Where the sums of a block lie: those of a group for its time, or each in its own place.
-    float* sums_of(size_t p, size_t s) const {
-      return sums + (first && last ? s % kGroup : p * strips + s) * kBlockSums;
+    float* sums_of(size_t p, size_t s, size_t side) const {
+      const bool once = first && last;
+      const size_t of_a_side = once ? kGroup : panels * strips;
+      return sums + (side * of_a_side + (once ? s % kGroup : p * strips + s)) * kBlockSums;
     }
   };
 
@@ -260,93 +259,102 @@ class TileProduct {
   void multiply_tile(const Part& part, const Tile& t) const {
     const ConfiguredTiles configured(kernels_.configure, kernels_.release);
     const size_t depths = part.depths.count();
-    float* sums = ensure(scratch().sums, blocks_kept(t.rows, t.columns, part.depths) * kBlockSums);
+    float* sums = ensure(scratch().sums, sides_ * blocks_kept(t.rows, t.columns, part.depths) * kBlockSums);
     TileBlock block{};
-    block.out = out_of(part);
+    Pending pending{};
+    pending.epilogue = part.epilogue;
     for (size_t d = 0; d < depths; ++d) {
       const Work work(part, t, d, sums);
       pack_strips(work);
       for (size_t p = 0; p < work.panels; ++p) {
-        for (size_t s = 0; s < work.strips; s += kGroup)
-          multiply_group(block, work, p, s, std::min(kGroup, work.strips - s));
+        for (size_t s = 0; s < work.strips; s += kGroup) {
+          for (size_t side = 0; side < sides_; ++side)
+            multiply_group(block, pending, work, p, side, s, std::min(kGroup, work.strips - s));
+        }
       }
     }
-    if (streams_) kernels_.packing.fence();
+    if (pending.rows > 0) pending.hand_over(pending.rows);
+    kernels_.packing.fence();
+  }
+
+  // The panel of the part that is number p of a tile's, or its partner.
+  size_t panel_of(const Work& w, size_t p, size_t side) const {
+    const size_t i = w.tile.column / kStrip + p;
+    return half_ == 0 ? i : i / half_ * 2 * half_ + i % half_ + side * half_;
+  }
+  const uint32_t* packed_panel(const Work& w, size_t p, size_t side) const {
+    return w.part.b + panel_of(w, p, side) * w.part.panel_units + steps_of(w.begin) * kStepUnits;
   }
 
   // `block` is made once for a tile and changed field by field: a copy of what was just written in pieces
   // waits until all stores before it, those of tiles too, have left the core.
-  void multiply_group(TileBlock& block, const Work& w, size_t p, size_t first, size_t group) const {
-    const uint32_t* panel =
-        w.part.b + (w.tile.column / kStrip + p) * w.part.panel_units + steps_of(w.begin) * kStepUnits;
-    const bool reads_c = !streams_ || block.out.acc != nullptr;
-    block.cols = std::min(kStrip, w.tile.columns - p * kStrip);
+  void multiply_group(TileBlock& block, Pending& pending, const Work& w, size_t p, size_t side, size_t first,
+                      size_t group) const {
+    const uint32_t* panel = packed_panel(w, p, side);
+    const uint32_t* next = p + 1 < w.panels ? packed_panel(w, p + 1, side) : nullptr;
+    block.cols = w.columns_of(p);
     for (size_t step = 0; step < w.steps; step += block.steps) {
       block.steps = std::min(w.block_steps, w.steps - step);
       block.b = panel + step * kStepUnits;
       block.adds = step > 0 || !w.first;
-      block.done = w.last && step + block.steps == w.steps;
+      const bool complete = w.last && step + block.steps == w.steps && side + 1 == sides_;
       for (size_t j = 0; j < group; ++j) {
         const size_t s = first + j;
         const StripOfA a = strip_of_a(w, s, step);
         block.a = a.data;
         block.a_stride = a.stride;
         block.a_step = a.step;
-        block.rows = std::min(kStrip, w.tile.rows - s * kStrip);
-        block.sums = w.sums_of(p, s);
-        move_out(block.out, w, s, p);
-        if (p + 1 < w.panels)
-          ask_for_next_panel(block.next_b, w, block, s);
+        block.rows = w.rows_of(s);
+        block.sums = w.sums_of(p, s, side);
+        if (next != nullptr)
+          ask_for_next_panel(block.next_b, next + step * kStepUnits, w.lines_a_step, block.steps, s);
         else
           block.next_b.ask_for_nothing(block.sums);
-        if (w.last && reads_c && step < kStrip / kRowsAhead)
-          ask_for_rows(block.next_out, block.out, step);
-        else
-          block.next_out.ask_for_nothing(block.sums);
-        kernels_.multiply(block, store_);
+        if (w.part.defers) {
+          pending.a_step = ceil_div(pending.rows, block.steps);
+          kernels_.multiply(block, pending);
+        } else {
+          if (w.last && step < kStrip / kRowsAhead)
+            ask_for_rows(block.next_out, place_of(w, p, s), step);
+          else
+            block.next_out.ask_for_nothing(block.sums);
+          kernels_.multiply_and_ask(block);
+        }
+        if (complete) set_pending(pending, w, p, s);
+        if (complete && !w.part.defers) pending.hand_over(pending.rows);
       }
     }
   }
 
-  // The strips of a tile share in asking for the next panel's lines.
-  static void ask_for_next_panel(Ahead& ahead, const Work& w, const TileBlock& block, size_t s) {
-    const size_t lines = w.lines_a_step;
-    ahead.from =
-        reinterpret_cast<const std::byte*>(block.b + w.part.panel_units) + s * lines * block.steps * kLine;
-    ahead.line = lines > 1 ? kLine : 0;
-    ahead.other = lines > 2 ? 2 * kLine : 0;
-    ahead.step = lines * kLine;
+  // The block that is complete now.
+  void set_pending(Pending& pending, const Work& w, size_t p, size_t s) const {
+    pending.sums = w.sums_of(p, s, 0);
+    pending.partner = w.sums_of(p, s, sides_ - 1);
+    pending.at = place_of(w, p, s);
+    pending.rows = w.rows_of(s);
+    pending.columns = w.columns_of(p);
+  }
+  TileEpilogue::Place place_of(const Work& w, size_t p, size_t s) const {
+    return {w.tile.row + s * kStrip, w.part.n0 + panel_of(w, p, 0) * kStrip};
   }
 
-  // A block's rows of C come from far away too: two of them, or their two lines each, in each step.
+  // A block's rows of C come from far away: two of them, or their two lines each, in each step.
   static constexpr size_t kRowsAhead = 2, kLine = 64;
-  static void ask_for_rows(Ahead& ahead, const Store& out, size_t step) {
-    const size_t row = out.ld * dtype_size(out.dtype);
-    ahead.from = static_cast<const std::byte*>(out.out) + step * kRowsAhead * row;
+  void ask_for_rows(Ahead& ahead, const TileEpilogue::Place& at, size_t step) const {
+    const size_t size = dtype_size(c_.dtype), row = c_.ld * size;
+    ahead.from =
+        static_cast<const std::byte*>(c_.data) + (at.row + step * kRowsAhead) * row + at.column * size;
     ahead.line = row;
-    ahead.other = out.dtype == DType::kF32 ? kLine : 0;
+    ahead.other = c_.dtype == DType::kF32 ? kLine : 0;
     ahead.step = kRowsAhead * row;
   }
 
-  // What is the same for all blocks of a tile.
-  Store out_of(const Part& part) const {
-    Store out = whole(c_, addend_);
-    if (part.k0 > 0) {  // partial sums are in C, and the addend with them
-      out.acc = static_cast<const float*>(out.out);
-      out.acc_ld = out.ld;
-      out.addend = nullptr;
-    }
-    return out;
-  }
-
-  // Where a block of sums goes, and what is added to it.
-  void move_out(Store& out, const Work& w, size_t s, size_t p) const {
-    const size_t row = w.tile.row + s * kStrip, column = w.part.n0 + w.tile.column + p * kStrip;
-    const size_t size = dtype_size(c_.dtype);
-    out.out = static_cast<std::byte*>(c_.data) + (row * c_.ld + column) * size;
-    if (out.acc != nullptr) out.acc = static_cast<const float*>(out.out);
-    if (out.addend != nullptr)
-      out.addend = static_cast<const std::byte*>(addend_.data) + (row * addend_.ld + column) * size;
+  // The strips of a tile share in asking for the next panel's lines, `at` and on.
+  static void ask_for_next_panel(Ahead& ahead, const uint32_t* at, size_t lines, size_t steps, size_t s) {
+    ahead.from = reinterpret_cast<const std::byte*>(at) + s * lines * steps * kLine;
+    ahead.line = lines > 1 ? kLine : 0;
+    ahead.other = lines > 2 ? 2 * kLine : 0;
+    ahead.step = lines * kLine;
   }
 
   const TileKernels& kernels_;
@@ -354,20 +362,27 @@ class TileProduct {
   const MatrixIn a_, b_;
   const MatrixOut c_;
   const Addend addend_;
-  bool direct_a_;  // whether A's rows are loaded as they are
-  bool streams_;   // whether C is written past the caches
-  StoreSums store_;
+  const TileEpilogue* const epilogue_;  // or null
+  const size_t half_, sides_;           // of its pairs
+  bool direct_a_;                       // whether A's rows are loaded as they are
 };
 
 }  // namespace
 
-void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N, MatrixIn b) {
-  pack_part(packing, to, b, {0, N, 0, K});
-}
-
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend) {
   TileProduct(kernels, M, N, K, a, b, c, addend).run();
+}
+
+void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
+                       const TileEpilogue& epilogue) {
+  assert(takes_epilogue(kernels, N, K, b));
+  // No partial sums in C, as with a bf16 one.
+  TileProduct(kernels, M, N, K, a, b, {nullptr, DType::kBf16, N}, {}, &epilogue).run();
+}
+
+bool takes_epilogue(const TileKernels& kernels, size_t N, size_t K, const MatrixIn& b) {
+  return N % kStrip == 0 && (b.packed != nullptr || columns_of(N, K, kernels.packed_bytes).count() == 1);
 }
 
 GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c) {
@@ -375,11 +390,13 @@ GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c) {
   const Cut tile_depths = tile_depths_of(depths.size(0));
   GemmScratch scratch{.shared = ceil_div(columns.size(0), kStrip) * steps_of(depths.size(0)) * kStepBytes};
   for (const size_t n : {columns.size(0), N}) {  // N: where B is packed already
-    const auto [rows, cols] = tiles_of_c(M, n, tile_depths);
-    const size_t strips = ceil_div(rows.size(0), kStrip);
-    scratch.include(
-        {.packed = strips * steps_of(tile_depths.size(0)) * kStepBytes,
-         .sums = blocks_kept(rows.size(0), cols.size(0), tile_depths) * kBlockSums * sizeof(float)});
+    for (const size_t sides : {1, 2}) {          // 2: where an epilogue takes pairs
+      const auto [rows, cols] = tiles_of_c(M, ceil_div(n, sides), tile_depths);
+      const size_t strips = ceil_div(rows.size(0), kStrip);
+      scratch.include({.packed = strips * steps_of(tile_depths.size(0)) * kStepBytes,
+                       .sums = sides * blocks_kept(rows.size(0), cols.size(0), tile_depths) * kBlockSums *
+                               sizeof(float)});
+    }
   }
   return scratch;
 }

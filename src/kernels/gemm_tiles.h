@@ -72,13 +72,52 @@ struct TileBlock {
   const uint32_t* b;  ///< Packed.
   float* sums;        ///< kBlockSums floats: where the sums go; they are added to what is there if `adds`.
   bool adds;
-  bool done;  ///< Whether the sums are then stored to `out`.
-  Store out;
-  Ahead next_b, next_out;  ///< Of B, to be read into L2; of C, to be written.
+  Ahead next_b, next_out;  ///< Of B, to be read into L2; of C, to be written, by multiply_and_ask alone.
+};
+
+/// What is made of a product's sums where they are complete and still near. Used by many threads at once.
+class TileEpilogue {
+ public:
+  /// `half`: panels come in pairs, each with the one so many further on, in groups of 2 half panels one
+  /// behind the other; 0: each by itself.
+  explicit TileEpilogue(size_t half_) : half(half_) {}
+  virtual ~TileEpilogue() = default;
+  TileEpilogue(const TileEpilogue&) = delete;
+  TileEpilogue& operator=(const TileEpilogue&) = delete;
+
+  /// Of C; of a pair, the first.
+  struct Place {
+    size_t row, column;
+  };
+  /// Takes sums of `rows` rows, kStrip apart, and of the same rows of the partner's panel.
+  virtual void take(const float* sums, const float* partner, size_t rows, size_t columns,
+                    const Place& at) const = 0;
+
+  const size_t half;
+};
+
+/// A block whose sums are complete. What goes past the caches is taken bit by bit beside the products of the
+/// next block: stored all at once, it would make these wait for memory, and vectors and tiles can be at work
+/// at the same time.
+struct Pending {
+  const TileEpilogue* epilogue;
+  const float *sums, *partner;
+  TileEpilogue::Place at;
+  size_t columns, rows = 0, a_step = 0;  ///< Rows that are left; how many to give with a step.
+
+  void hand_over(size_t n) {
+    epilogue->take(sums, partner, n, columns, at);
+    sums += n * kStrip;
+    partner += n * kStrip;
+    at.row += n;
+    rows -= n;
+  }
 };
 
 /// Stores `rows` rows of a block's sums, `cols` <= kStrip of each (Store: gemm_kernels.h).
 using StoreSums = void (*)(const float* sums, size_t rows, size_t cols, const Store& store);
+
+struct EpilogueBlocks;  // gemm_epilogue_blocks.h
 
 /// Packs `extent` <= kStrip rows of A or columns of B, and k positions along K, into ceil(k / 32) steps;
 /// what is past `extent` or k is zero. Two forms read lines that run along K (line = row or column), two
@@ -89,7 +128,14 @@ struct TilePacking {
   StoreSums store;
   StoreSums stream;  ///< The same past the caches, where C's rows allow it; to be followed by `fence`.
   void (*fence)();   ///< Makes what was streamed visible to other threads.
+  const EpilogueBlocks* epilogues;
 };
+
+/// A result larger than this is written past the caches, none of which would keep it until it is read: an
+/// ordinary store to a line that is not near fetches it first, and a fetch from L3 or memory (150 to 250
+/// cycles, sixteen at a time) is what the tiles of A and B wait behind. A quarter less time for gate_up of
+/// llama-130m.
+constexpr size_t kMostCached = size_t{1} << 20;
 
 /// Bytes of B, shared by all threads, that are packed at once.
 constexpr size_t kTilesMostShared = size_t{32} << 20;
@@ -97,7 +143,10 @@ constexpr size_t kTilesMostShared = size_t{32} << 20;
 struct TileKernels {
   void (*configure)(const TileConfig& config);
   void (*release)();
-  void (*multiply)(const TileBlock& block, StoreSums store);
+  /// Sums of a block, with a few rows of another one handed over after each step...
+  void (*multiply)(const TileBlock& block, Pending& other);
+  /// ...or with lines of C asked for, which are to be written as soon as the sums are there.
+  void (*multiply_and_ask)(const TileBlock& block);
   TilePacking packing;
   size_t packed_bytes = kTilesMostShared;  ///< Of B at once; tests have less.
 };
@@ -119,6 +168,15 @@ void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N
 /// The product under kBf16; M, N, K > 0; arguments as for gemm.
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend);
+
+/// The same sums, rounded nowhere, to an epilogue. Needs takes_epilogue.
+void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
+                       const TileEpilogue& epilogue);
+/// Whether a product's columns fill panels, and all of B is packed at once.
+bool takes_epilogue(const TileKernels& kernels, size_t N, size_t K, const MatrixIn& b);
+
+/// Whether gemm goes this way, with the instruction set and the backend in force.
+bool runs_on_tiles(size_t M, Compute compute);
 
 /// What such a product keeps.
 GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c);

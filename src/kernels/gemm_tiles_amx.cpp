@@ -5,7 +5,7 @@ namespace fathom::gemm_detail {
 
 const TileKernels& amx_kernels() {
   static const TileKernels kernels{AmxTiles::configure, AmxTiles::release, multiply_tile_block<AmxTiles>,
-                                   avx512_tile_packing()};
+                                   multiply_tile_block_and_ask<AmxTiles>, avx512_tile_packing()};
   return kernels;
 }
 

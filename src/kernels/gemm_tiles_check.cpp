@@ -1,5 +1,6 @@
 // The product on tiles against the reference, at run time.
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -51,6 +52,31 @@ bool product_agrees(const TileKernels& kernels, size_t K, bool a_transposed, boo
   return all_close(c, expected, 0x1p-23f * static_cast<float>(K + 8));
 }
 
+// Sums as they are, into a float matrix: the products of epilogues and of large results, which go beside
+// another block's rows.
+class Sums : public TileEpilogue {
+ public:
+  Sums(Buffer<float>& to, size_t ld) : TileEpilogue(0), to_(to), ld_(ld) {}
+  void take(const float* sums, const float*, size_t rows, size_t columns, const Place& at) const override {
+    for (size_t i = 0; i < rows; ++i)
+      std::copy_n(sums + i * kStrip, columns, to_.data() + (at.row + i) * ld_ + at.column);
+  }
+
+ private:
+  Buffer<float>& to_;
+  const size_t ld_;
+};
+
+bool sums_agree(const TileKernels& kernels) {
+  constexpr size_t kWholeN = 2 * kStrip;
+  const Buffer<bf16> a = random_matrix<bf16>(kM * kK, 1), b = random_matrix<bf16>(kWholeN * kK, 2);
+  const MatrixIn a_in{a.data(), DType::kBf16, kK}, b_in{b.data(), DType::kBf16, kK, true};
+  Buffer<float> c(kM * kWholeN), expected(kM * kWholeN);
+  gemm_ref(kM, kWholeN, kK, a_in, b_in, {expected.data(), DType::kF32, kWholeN}, DType::kBf16);
+  multiply_on_tiles(kernels, kM, kWholeN, kK, a_in, b_in, Sums(c, kWholeN));
+  return all_close(c, expected, 0x1p-23f * static_cast<float>(kK + 8));
+}
+
 // A block of sums to C, whole and narrow, with and without partial sums and an addend; and past the caches,
 // where products too large for this check go.
 template <class C>
@@ -87,7 +113,7 @@ bool tiles_agree_with_reference(const TileKernels& kernels) {
          product_agrees<float, bf16>(kernels, kK, false, false, false) &&
          product_agrees<bf16, float>(kernels, kK, true, false, true) &&
          product_agrees<float, float>(kernels, kK, true, true, false) &&
-         product_agrees<bf16, bf16>(kernels, kWholeK, false, true, true) &&
+         product_agrees<bf16, bf16>(kernels, kWholeK, false, true, true) && sums_agree(kernels) &&
          stores_agree<float>(kernels.packing) && stores_agree<bf16>(kernels.packing);
 }
 

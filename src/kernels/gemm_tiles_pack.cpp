@@ -2,6 +2,7 @@
 // AMX; a 64-byte row of a packed tile takes one to three of them, and serves N / 16 cycles of products
 // (a row of A; M / 16 for one of B).
 
+#include "kernels/gemm_epilogue_blocks.h"
 #include "kernels/gemm_tiles.h"
 
 // Everything below, and nothing above, may use AVX-512 (see gemm_avx512_bf16.cpp).
@@ -235,7 +236,8 @@ const TilePacking& avx512_tile_packing() {
                                    pack<pack_b_across<kF32>, pack_b_across<kBf16>>,
                                    store_sums,
                                    stream_sums,
-                                   fence};
+                                   fence,
+                                   &avx512_epilogue_blocks()};
   return packing;
 }
 

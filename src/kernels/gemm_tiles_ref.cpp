@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "kernels/gemm_epilogue_blocks.h"
 #include "kernels/gemm_tiles-inl.h"
 #include "kernels/tiles_emulated.h"
 
@@ -37,7 +38,8 @@ void pack(uint32_t* to, Source from, size_t extent, size_t k) {
 }  // namespace
 
 TileKernels emulated_tile_kernels(const TilePacking& packing) {
-  return {EmulatedTiles::configure, EmulatedTiles::release, multiply_tile_block<EmulatedTiles>, packing};
+  return {EmulatedTiles::configure, EmulatedTiles::release, multiply_tile_block<EmulatedTiles>,
+          multiply_tile_block_and_ask<EmulatedTiles>, packing};
 }
 
 namespace {
@@ -55,7 +57,8 @@ const TilePacking& plain_tile_packing() {
                                    pack<true, true>,
                                    store_sums,
                                    store_sums,
-                                   [] {}};
+                                   [] {},
+                                   &plain_epilogue_blocks()};
   return packing;
 }
 

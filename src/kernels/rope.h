@@ -36,6 +36,36 @@ template <class W>
 void rope(W* x, size_t rows, size_t stride, size_t heads, size_t HS, size_t T, size_t first_position,
           const RopeTable<Stream<W>>& table, bool inverse, const Stream<W>* bias = nullptr);
 
+/// A block of a head in some rows of a batch: pairs first_pair to first_pair + pairs, rows first_row to
+/// first_row + rows, ld apart.
+struct RopeBlock {
+  size_t first_row, rows, first_pair, pairs, ld;
+  size_t T, first_position;  ///< as for `rope`
+  bool inverse = false;
+};
+/// Where a block's rows begin in a table, one after the other.
+class RopeRows {
+ public:
+  RopeRows(const RopeBlock& block, size_t half)
+      : t_(block.first_row % block.T),
+        T_(block.T),
+        half_(half),
+        first_(block.first_position * half + block.first_pair) {}
+  size_t next() {
+    const size_t at = first_ + t_ * half_;
+    t_ = t_ + 1 == T_ ? 0 : t_ + 1;
+    return at;
+  }
+
+ private:
+  size_t t_, T_, half_, first_;
+};
+/// Rotates pairs (a[r * ld + i], b[r * ld + i]) as `rope` does, bit for bit, by the calling thread.
+template <class W>
+void rope_block(W* a, W* b, const RopeBlock& block, const RopeTable<Stream<W>>& table);
+
+template <class W>
+void rope_block_ref(W* a, W* b, const RopeBlock& block, const RopeTable<Stream<W>>& table);
 template <class W>
 void rope_ref(W* x, size_t rows, size_t stride, size_t heads, size_t HS, size_t T, size_t first_position,
               const RopeTable<Stream<W>>& table, bool inverse, const Stream<W>* bias = nullptr);

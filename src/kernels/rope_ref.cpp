@@ -44,6 +44,21 @@ void rope_ref(W* x, size_t rows, size_t stride, size_t heads, size_t HS, size_t 
   }
 }
 
+template <class W>
+void rope_block_ref(W* a, W* b, const RopeBlock& block, const RopeTable<Stream<W>>& table) {
+  using S = Stream<W>;
+  for (size_t r = 0; r < block.rows; ++r, a += block.ld, b += block.ld) {
+    const size_t row = (block.first_position + (block.first_row + r) % block.T) * table.half;
+    for (size_t i = 0; i < block.pairs; ++i) {
+      const size_t at = row + block.first_pair + i;
+      const S c = table.cos[at], s = block.inverse ? -table.sin[at] : table.sin[at];
+      const S x = S(a[i]), y = S(b[i]);
+      a[i] = W(x * c - y * s);
+      b[i] = W(y * c + x * s);
+    }
+  }
+}
+
 template struct RopeTable<double>;
 template struct RopeTable<float>;
 template void rope_ref(double*, size_t, size_t, size_t, size_t, size_t, size_t, const RopeTable<double>&,
@@ -52,5 +67,8 @@ template void rope_ref(float*, size_t, size_t, size_t, size_t, size_t, size_t, c
                        const float*);
 template void rope_ref(bf16*, size_t, size_t, size_t, size_t, size_t, size_t, const RopeTable<float>&, bool,
                        const float*);
+template void rope_block_ref(double*, double*, const RopeBlock&, const RopeTable<double>&);
+template void rope_block_ref(float*, float*, const RopeBlock&, const RopeTable<float>&);
+template void rope_block_ref(bf16*, bf16*, const RopeBlock&, const RopeTable<float>&);
 
 }  // namespace fathom

@@ -6,6 +6,7 @@
 
 #include "core/profile.h"
 #include "core/threads.h"
+#include "kernels/bf16_rows.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/swiglu.cpp"
@@ -39,16 +40,6 @@ struct Gate<GateActivation::kGeluTanh> {
   }
 };
 
-// Asks for the rows of gate_up to come at the place of the current one. Each row is two runs of F numbers,
-// too short for the processor to foresee the next by itself; without this, a quarter to a third of the speed.
-template <class W>
-HWY_INLINE void prefetch_rows_ahead(const W* gate_up, size_t F, size_t i) {
-  const size_t rows = 4096 / (2 * F * sizeof(W)) + 1;  // at least 4 KiB: a memory latency's worth
-  const W* ahead = gate_up + rows * 2 * F + i;
-  hwy::Prefetch(ahead);
-  hwy::Prefetch(ahead + F);
-}
-
 // 1 + exp(-z), infinite past exp's bound: a gate below is then -0, and of -infinity NaN, as in the reference.
 HWY_INLINE V32 one_plus_exp_of_minus(V32 z) {
   const F32 d;
@@ -57,33 +48,45 @@ HWY_INLINE V32 one_plus_exp_of_minus(V32 z) {
 }
 
 template <GateActivation f, class W>
-void swiglu_forward_rows(W* act, const W* gate_up, size_t rows, size_t F) {
-  for (size_t r = 0; r < rows; ++r, act += F, gate_up += 2 * F) {
-    for (size_t i = 0; i < F; i += kLanes) {
-      prefetch_rows_ahead(gate_up, F, i);
-      const V32 g = load_n(gate_up + i, F - i), u = load_n(gate_up + F + i, F - i);
+void swiglu_forward_rows(W* act, size_t act_ld, const W* gate, const W* up, const SwigluBlock& block) {
+  const size_t n = block.columns;
+  const std::ptrdiff_t ahead = block.ahead;
+  for (size_t r = 0; r < block.rows; ++r, act += act_ld, gate += block.ld, up += block.ld) {
+    for (size_t i = 0; i < n; i += kLanes) {
+      hwy::Prefetch(gate + i + ahead);
+      hwy::Prefetch(up + i + ahead);
+      const V32 g = load_n(gate + i, n - i), u = load_n(up + i, n - i);
       const V32 silu = hn::Div(g, one_plus_exp_of_minus(Gate<f>::z(g)));
-      store_n(hn::Mul(silu, u), act + i, F - i);
+      store_n(hn::Mul(silu, u), act + i, n - i);
     }
   }
 }
 
 template <GateActivation f, class W>
-void swiglu_backward_rows(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F) {
+void swiglu_backward_rows(W* dgate, W* dup, size_t d_ld, const W* dact, size_t act_ld, const W* gate,
+                          const W* up, const SwigluBlock& block) {
   const F32 d;
   const V32 one = hn::Set(d, 1.0f);
-  for (size_t r = 0; r < rows; ++r, dact += F, dgate_up += 2 * F, gate_up += 2 * F) {
-    for (size_t i = 0; i < F; i += kLanes) {
-      prefetch_rows_ahead(gate_up, F, i);
-      const V32 g = load_n(gate_up + i, F - i), u = load_n(gate_up + F + i, F - i);
-      const V32 da = load_n(dact + i, F - i);
+  const size_t n = block.columns;
+  const std::ptrdiff_t ahead = block.ahead;
+  for (size_t r = 0; r < block.rows; ++r) {
+    for (size_t i = 0; i < n; i += kLanes) {
+      hwy::Prefetch(gate + i + ahead);
+      hwy::Prefetch(up + i + ahead);
+      const V32 g = load_n(gate + i, n - i), u = load_n(up + i, n - i);
+      const V32 da = load_n(dact + i, n - i);
       const V32 sigmoid = hn::Div(one, one_plus_exp_of_minus(Gate<f>::z(g)));
       // f' = s (1 + g (1 - s) z')
       const V32 g_slope = hn::Mul(g, Gate<f>::slope(g));
       const V32 slope = hn::Mul(sigmoid, hn::MulAdd(g_slope, hn::Sub(one, sigmoid), one));
-      store_n(hn::Mul(hn::Mul(da, u), slope), dgate_up + i, F - i);
-      store_n(hn::Mul(hn::Mul(da, g), sigmoid), dgate_up + F + i, F - i);
+      store_n(hn::Mul(hn::Mul(da, u), slope), dgate + i, n - i);
+      store_n(hn::Mul(hn::Mul(da, g), sigmoid), dup + i, n - i);
     }
+    dgate += d_ld;
+    dup += d_ld;
+    dact += act_ld;
+    gate += block.ld;
+    up += block.ld;
   }
 }
 
@@ -97,38 +100,71 @@ HWY_AFTER_NAMESPACE();
 namespace fathom {
 namespace {
 constexpr size_t kRowGrain = 16;  // rows a chunk: some 20 us at F = 2048
+
+// Rows of gate_up, whole. Each row is two runs of F numbers, too short for the processor to foresee the next
+// by itself; without asking for the rows to come, a quarter to a third of the speed.
+template <class W>
+SwigluBlock whole_rows(size_t rows, size_t F) {
+  const size_t rows_ahead = 4096 / (2 * F * sizeof(W)) + 1;  // at least 4 KiB: a memory latency's worth
+  return {rows, F, 2 * F, static_cast<std::ptrdiff_t>(rows_ahead * 2 * F)};
+}
+
 }  // namespace
+
+template <class W>
+void swiglu_forward_block(W* act, size_t act_ld, const W* gate, const W* up, const SwigluBlock& block,
+                          GateActivation f) {
+  if (!use_simd<W>()) return swiglu_forward_block_ref(act, act_ld, gate, up, block, f);
+  if constexpr (std::is_same_v<W, bf16>) {
+    if (active_isa() >= Isa::kAvx512Bf16) return swiglu_forward_bf16(act, act_ld, gate, up, block, f);
+  }
+  if constexpr (!std::is_same_v<W, double>) {
+    const auto silu = FATHOM_SIMD(swiglu_forward_rows<GateActivation::kSilu, W>);
+    const auto gelu = FATHOM_SIMD(swiglu_forward_rows<GateActivation::kGeluTanh, W>);
+    (f == GateActivation::kSilu ? silu : gelu)(act, act_ld, gate, up, block);
+  }
+}
+
+template <class W>
+void swiglu_backward_block(W* dgate, W* dup, size_t d_ld, const W* dact, size_t act_ld, const W* gate,
+                           const W* up, const SwigluBlock& block, GateActivation f) {
+  if (!use_simd<W>()) return swiglu_backward_block_ref(dgate, dup, d_ld, dact, act_ld, gate, up, block, f);
+  if constexpr (std::is_same_v<W, bf16>) {
+    if (active_isa() >= Isa::kAvx512Bf16)
+      return swiglu_backward_bf16(dgate, dup, d_ld, dact, act_ld, gate, up, block, f);
+  }
+  if constexpr (!std::is_same_v<W, double>) {
+    const auto silu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kSilu, W>);
+    const auto gelu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kGeluTanh, W>);
+    (f == GateActivation::kSilu ? silu : gelu)(dgate, dup, d_ld, dact, act_ld, gate, up, block);
+  }
+}
 
 template <class W>
 void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F, GateActivation f) {
   const ProfileScope scope("swiglu forward", 0, static_cast<double>(3 * rows * F * sizeof(W)));
-  if (!use_simd<W>()) return swiglu_forward_ref(act, gate_up, rows, F, f);
-  if constexpr (!std::is_same_v<W, double>) {
-    const auto silu = FATHOM_SIMD(swiglu_forward_rows<GateActivation::kSilu, W>);
-    const auto gelu = FATHOM_SIMD(swiglu_forward_rows<GateActivation::kGeluTanh, W>);
-    const auto chunk = f == GateActivation::kSilu ? silu : gelu;
-    parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
-      chunk(act + begin * F, gate_up + begin * 2 * F, end - begin, F);
-    });
-  }
+  parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
+    const W* gate = gate_up + begin * 2 * F;
+    swiglu_forward_block(act + begin * F, F, gate, gate + F, whole_rows<W>(end - begin, F), f);
+  });
 }
 
 template <class W>
 void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F, GateActivation f) {
   const ProfileScope scope("swiglu backward", 0, static_cast<double>(5 * rows * F * sizeof(W)));
-  if (!use_simd<W>()) return swiglu_backward_ref(dgate_up, dact, gate_up, rows, F, f);
-  if constexpr (!std::is_same_v<W, double>) {
-    const auto silu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kSilu, W>);
-    const auto gelu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kGeluTanh, W>);
-    const auto chunk = f == GateActivation::kSilu ? silu : gelu;
-    parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
-      chunk(dgate_up + begin * 2 * F, dact + begin * F, gate_up + begin * 2 * F, end - begin, F);
-    });
-  }
+  parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
+    const W* gate = gate_up + begin * 2 * F;
+    W* dgate = dgate_up + begin * 2 * F;
+    swiglu_backward_block(dgate, dgate + F, 2 * F, dact + begin * F, F, gate, gate + F,
+                          whole_rows<W>(end - begin, F), f);
+  });
 }
 
-#define FATHOM_INSTANTIATE(W)                                                 \
-  template void swiglu_forward(W*, const W*, size_t, size_t, GateActivation); \
+#define FATHOM_INSTANTIATE(W)                                                                             \
+  template void swiglu_forward_block(W*, size_t, const W*, const W*, const SwigluBlock&, GateActivation); \
+  template void swiglu_backward_block(W*, W*, size_t, const W*, size_t, const W*, const W*,               \
+                                      const SwigluBlock&, GateActivation);                                \
+  template void swiglu_forward(W*, const W*, size_t, size_t, GateActivation);                             \
   template void swiglu_backward(W*, const W*, const W*, size_t, size_t, GateActivation);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)

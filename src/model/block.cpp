@@ -5,63 +5,14 @@
 #include "core/profile.h"
 #include "core/threads.h"
 #include "kernels/attention.h"
+#include "kernels/gemm_epilogues.h"
 #include "kernels/head_norm.h"
-#include "kernels/swiglu.h"
 #include "model/block_lora.h"
+#include "model/block_products.h"
 #include "model/block_steps.h"
 
 namespace fathom {
 namespace {
-
-// A group of weight matrices that read the same input: (n_i, C) each, side by side in the output. Where they
-// lie one behind the other in memory, as in our own checkpoints, the group is one product; a memory-mapped
-// file may scatter them. Of gradients, those of frozen matrices are null, and are left out.
-template <class M>
-struct Group {
-  M* part[3];
-  size_t rows[3];
-  size_t parts;
-  PackedWeight packed{};  // of the group as a whole
-
-  size_t total() const {
-    size_t n = 0;
-    for (size_t i = 0; i < parts; ++i) n += rows[i];
-    return n;
-  }
-  bool contiguous(size_t C) const {
-    for (size_t i = 0; i < parts; ++i) {
-      if (part[i] == nullptr) return false;
-      if (i > 0 && part[i] != part[i - 1] + rows[i - 1] * C) return false;
-    }
-    return true;
-  }
-  bool empty() const {
-    for (size_t i = 0; i < parts; ++i) {
-      if (part[i] != nullptr) return false;
-    }
-    return true;
-  }
-  // Calls fn(matrix, its rows, its first output column, its packed forms) for each product to be done.
-  template <class Fn>
-  void for_each(size_t C, const Fn& fn) const {
-    if (contiguous(C)) {
-      fn(part[0], total(), size_t{0}, packed);
-      return;
-    }
-    for (size_t i = 0, column = 0; i < parts; column += rows[i], ++i) {
-      if (part[i] != nullptr) fn(part[i], rows[i], column, PackedWeight{});
-    }
-  }
-};
-
-template <class M>
-Group<M> qkv_group(const ModelConfig& c, M* q, M* k, M* v, const PackedWeight& packed = {}) {
-  return {{q, k, v}, {c.q_size(), c.kv_size(), c.kv_size()}, 3, packed};
-}
-template <class M>
-Group<M> gate_up_group(const ModelConfig& c, M* gate, M* up, const PackedWeight& packed = {}) {
-  return {{gate, up, nullptr}, {c.intermediate_size, c.intermediate_size, 0}, 2, packed};
-}
 
 // What the adapters' products add to: the same groups, and the single outputs.
 AdaptedOutputs qkv_outputs(const ModelConfig& c) {
@@ -76,82 +27,6 @@ AdaptedOutputs gate_up_outputs(const ModelConfig& c) {
 }
 AdaptedOutputs output_of(Projection projection, const ModelConfig& c) {
   return {{{projection, c.hidden_size, 0}}, 1};
-}
-
-// What the profile calls a linear layer's products.
-struct ProductNames {
-  std::string_view forward, dgrad, wgrad;
-};
-constexpr ProductNames kQkv{"qkv forward", "qkv dgrad", "qkv wgrad"};
-constexpr ProductNames kO{"o forward", "o dgrad", "o wgrad"};
-constexpr ProductNames kGateUp{"gate_up forward", "gate_up dgrad", "gate_up wgrad"};
-constexpr ProductNames kDown{"down forward", "down dgrad", "down wgrad"};
-
-// y (rows, total) = input (rows, C) W^T
-template <class W>
-void group_forward(const ProductNames& names, W* y, MatrixIn input, const Group<const W>& group, size_t rows,
-                   size_t C) {
-  const ProfileScope scope(names.forward);
-  constexpr DType kW = dtype_of<W>();
-  const size_t ld = group.total();
-  group.for_each(C, [&](const W* weight, size_t n, size_t column, const PackedWeight& packed) {
-    gemm(rows, n, C, input, {weight, kW, C, true, packed.forward}, {y + column, kW, ld}, kW);
-  });
-}
-
-// What a weight gradient (rows of C) is added to.
-template <class S>
-Addend earlier_gradients(const S* dweight, size_t C, bool fresh) {
-  return fresh ? Addend{} : Addend{dweight, C, 1.0};
-}
-
-// dinput (rows, C) = dy (rows, total) W + addend;  dW += dy^T input, or = where they are fresh
-template <class W>
-void group_backward(const ProductNames& names, Stream<W>* dinput, Addend addend,
-                    const Group<Stream<W>>& gradients, bool fresh, const W* dy, MatrixIn input,
-                    const Group<const W>& group, size_t rows, size_t C) {
-  using S = Stream<W>;
-  constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
-  const size_t ld = group.total();
-  if (!gradients.empty()) {  // before dinput is written: it may be the memory of `input`'s gradient, never of
-                             // `input`
-    const ProfileScope scope(names.wgrad);
-    gradients.for_each(C, [&](S* dweight, size_t n, size_t column, const PackedWeight&) {
-      gemm(n, C, rows, {dy + column, kW, ld, true}, input, {dweight, kS, C}, kW,
-           earlier_gradients(dweight, C, fresh));
-    });
-  }
-  const ProfileScope scope(names.dgrad);
-  group.for_each(C, [&](const W* weight, size_t n, size_t column, const PackedWeight& packed) {
-    gemm(rows, C, n, {dy + column, kW, ld}, {weight, kW, C, false, packed.dgrad}, {dinput, kS, C}, kW,
-         addend);
-    addend = {dinput, C, 1.0};
-  });
-}
-
-// A linear layer whose output is the stream's: y (rows, out) = x (rows, in) W^T + addend.
-template <class W>
-void output_forward(const ProductNames& names, Stream<W>* y, const W* x, const W* weight,
-                    const PackedWeight& packed, Addend addend, size_t rows, size_t in, size_t out) {
-  const ProfileScope scope(names.forward);
-  constexpr DType kW = dtype_of<W>();
-  gemm(rows, out, in, {x, kW, in}, {weight, kW, in, true, packed.forward}, {y, dtype_of<Stream<W>>(), out},
-       kW, addend);
-}
-
-// dx (rows, in) = dy (rows, out) W;  dW += dy^T x, or = where it is fresh
-template <class W>
-void output_backward(const ProductNames& names, W* dx, Stream<W>* dweight, bool fresh, const Stream<W>* dy,
-                     const W* x, const W* weight, const PackedWeight& packed, size_t rows, size_t in,
-                     size_t out) {
-  constexpr DType kW = dtype_of<W>(), kS = dtype_of<Stream<W>>();
-  if (dweight != nullptr) {
-    const ProfileScope scope(names.wgrad);
-    gemm(out, in, rows, {dy, kS, out, true}, {x, kW, in}, {dweight, kS, in}, kW,
-         earlier_gradients(dweight, in, fresh));
-  }
-  const ProfileScope scope(names.dgrad);
-  gemm(rows, in, out, {dy, kS, out}, {weight, kW, in, false, packed.dgrad}, {dx, kW, in}, kW);
 }
 
 template <class W>
@@ -177,6 +52,24 @@ AttentionShape attention_shape(const BlockContext<W>& context) {
 HeadNormShape head_norm_shape(const ModelConfig& c, size_t rows, size_t heads) {
   const size_t width = c.qk_norm == QkNorm::kHead ? c.head_dim : heads * c.head_dim;
   return {rows, c.qkv_size(), heads * c.head_dim / width, width};
+}
+
+// qkv (rows, Q + 2 KV), queries and keys rotated; false, and nothing done, where something comes between the
+// product and the rotation, or the rows' positions are not those of a batch.
+template <class W>
+bool rotated_queries_and_keys(MatrixIn input, const LayerWeights<W>& w, BlockSaved<W>& saved,
+                              const BlockContext<W>& context) {
+  const ModelConfig& c = *context.config;
+  const size_t C = c.hidden_size;
+  const Group<const W> group = qkv_group(c, w.q, w.k, w.v, w.packed.qkv);
+  if (c.qk_norm != QkNorm::kNone || w.q_bias != nullptr || w.k_bias != nullptr || w.v_bias != nullptr ||
+      c.lora.rank > 0 || !context.segments.empty() || !group.contiguous(C))
+    return false;
+  const ProfileScope scope(kQkv.forward);
+  gemm_rope<W>(
+      saved.qkv, context.rows(), c.qkv_size(), C, input, group.whole(C),
+      {c.num_attention_heads + c.num_key_value_heads, c.head_dim, context.T, context.position, context.rope});
+  return true;
 }
 
 // Queries and keys from projections to what the scores are made of: bias, norm, rotation.
@@ -215,15 +108,13 @@ void prepare_queries_and_keys(const LayerWeights<W>& w, BlockSaved<W>& saved,
   if (w.v_bias != nullptr) bias_forward(v, w.v_bias, rows, ld, c.kv_size());
 }
 
-// The way back: dq and dk in place, gradients of biases and norms added.
+// The way back from what was rotated: dq and dk in place, gradients of biases and norms added.
 template <class W>
 void prepare_backward(W* dqkv, const LayerWeights<W>& w, const LayerGradients<Stream<W>>* g,
                       const BlockSaved<W>& saved, const BlockContext<W>& context) {
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), ld = c.qkv_size(), Q = c.q_size();
   W *dq = dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
-  rope<W>(dq, rows, ld, c.num_attention_heads + c.num_key_value_heads, c.head_dim, context.T, 0,
-          *context.rope, true);
   if (c.qk_norm != QkNorm::kNone) {
     head_norm_backward(dq, g != nullptr ? g->q_norm : nullptr, saved.q_raw, saved.rstd_q, w.q_norm,
                        head_norm_shape(c, rows, c.num_attention_heads));
@@ -257,9 +148,11 @@ void attention_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const Layer
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size;
   W *q = saved.qkv, *k = q + c.q_size(), *v = k + c.kv_size();
-  group_forward(kQkv, saved.qkv, input, qkv_group(c, w.q, w.k, w.v, w.packed.qkv), rows, C);
-  adapters_forward<W>(saved.qkv, c.qkv_size(), input, w, saved, qkv_outputs(c), rows, C, c.lora);
-  prepare_queries_and_keys(w, saved, context);
+  if (!rotated_queries_and_keys(input, w, saved, context)) {
+    group_forward(kQkv, saved.qkv, input, qkv_group(c, w.q, w.k, w.v, w.packed.qkv), rows, C);
+    adapters_forward<W>(saved.qkv, c.qkv_size(), input, w, saved, qkv_outputs(c), rows, C, c.lora);
+    prepare_queries_and_keys(w, saved, context);
+  }
 
   AttentionShape shape = attention_shape(context);
   if (!context.segments.empty()) {
@@ -293,8 +186,8 @@ void attention_sublayer_backward(const Stream<W>* dy, Stream<W>* dinput, Addend 
 
   const W *q = saved.qkv, *k = q + Q, *v = k + c.kv_size();
   W *dq = scratch.dqkv, *dk = dq + Q, *dv = dk + c.kv_size();
-  attention_backward<W>(dq, dk, dv, scratch.dattn_out, saved.attn_out, saved.lse, q, k, v,
-                        attention_shape(context));
+  attention_backward_before_rope<W>(dq, dk, dv, scratch.dattn_out, saved.attn_out, saved.lse, q, k, v,
+                                    attention_shape(context), *context.rope);
   prepare_backward(scratch.dqkv, w, g, saved, context);
   Group<S> dweights{};
   if (g != nullptr) dweights = qkv_group(c, g->q, g->k, g->v);
@@ -309,9 +202,15 @@ void mlp_sublayer(MatrixIn input, Stream<W>* y, Addend addend, const LayerWeight
                   const BlockContext<W>& context) {
   const ModelConfig& c = *context.config;
   const size_t rows = context.rows(), C = c.hidden_size, F = c.intermediate_size;
-  group_forward(kGateUp, saved.gate_up, input, gate_up_group(c, w.gate, w.up, w.packed.gate_up), rows, C);
-  adapters_forward<W>(saved.gate_up, 2 * F, input, w, saved, gate_up_outputs(c), rows, C, c.lora);
-  swiglu_forward(saved.act, saved.gate_up, rows, F, c.activation);
+  const Group<const W> group = gate_up_group(c, w.gate, w.up, w.packed.gate_up);
+  if (context.forward_only && c.lora.rank == 0 && group.contiguous(C)) {
+    const ProfileScope scope(kGateUp.forward);
+    gemm_swiglu<W>(saved.act, saved.gate_up, rows, F, C, input, group.whole(C), c.activation);
+  } else {
+    group_forward(kGateUp, saved.gate_up, input, group, rows, C);
+    adapters_forward<W>(saved.gate_up, 2 * F, input, w, saved, gate_up_outputs(c), rows, C, c.lora);
+    swiglu_forward(saved.act, saved.gate_up, rows, F, c.activation);
+  }
   output_forward(kDown, y, saved.act, w.down, w.packed.down, addend, rows, F, C);
   adapters_forward<W>(y, C, {saved.act, dtype_of<W>(), F}, w, saved, output_of(Projection::kDown, c), rows, F,
                       c.lora);

@@ -38,6 +38,8 @@ struct BlockContext {
   std::span<const Segment> segments = {};  ///< where not empty: what the rows are, instead of B and T
   /// Whether the projections' gradients are written, in place of being added to what is there.
   bool fresh_gradients = false;
+  /// No backward pass follows: of the MLP's gate and up projections nothing is kept.
+  bool forward_only = false;
 
   size_t rows() const { return B * T; }
 };

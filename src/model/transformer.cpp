@@ -259,6 +259,7 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
   Workspace& ws = inference_workspace(at_once * batch.T);
   for (size_t i = 0; a_thread > 0 && i < num_threads(); ++i) thread_workspace(i, a_thread * batch.T);
   Contexts kinds = contexts(batch, position);
+  kinds.windowed.forward_only = kinds.whole.forward_only = true;
   if (ws.rows < rows && other_.size() < rows * C) other_ = Buffer<S>(rows * C);
   S *in = x, *out = ws.rows < rows ? other_.data() : ws.streams[0];
   for (size_t i = 0; i < program.size(); ++i) {

@@ -37,7 +37,9 @@ double Transformer<W>::forward_backward(const Batch& batch, Gradients<S>& gradie
   if (observer) observer({TapPoint::kEmbedding, 0, nullptr, ws.streams[0]});
   for (size_t l = 0; l < L; ++l) {
     BlockSaved<W>& saved = ws.saved_for(l, config_, plans_);
-    block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, context_of(l));
+    BlockContext<W> context = context_of(l);
+    context.forward_only = options.recompute || l < first_layer;
+    block_forward<W>(ws.streams[l + 1], ws.streams[l], plans_[l], source_.layer(l), saved, context);
     if (observer) {
       observer({TapPoint::kAttention, l, ws.streams[l], saved.middle});
       observer({TapPoint::kMlp, l, saved.middle, ws.streams[l + 1]});

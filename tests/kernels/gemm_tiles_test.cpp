@@ -18,6 +18,7 @@
 #include "core/threads.h"
 #include "kernels/attention_tiles.h"
 #include "kernels/gemm_testing.h"
+#include "kernels/gemm_tiles_testing.h"
 #include "kernels/isa.h"
 #include "kernels/tile_trust.h"
 #include "support/expect_error.h"
@@ -28,36 +29,11 @@ namespace {
 using namespace gemm_detail;
 using namespace gemm_testing;
 
-bool has(Isa isa) {
-  const auto& have = available_isas();
-  return std::find(have.begin(), have.end(), isa) != have.end();
-}
-
-enum class Way { kPlain, kAvx512Packing, kAmx };
-
-Isa needed(Way way) {
-  return way == Way::kAmx ? Isa::kAmx : way == Way::kAvx512Packing ? Isa::kAvx512Bf16 : Isa::kScalar;
-}
-
-std::string name_of(Way way) {
-  return way == Way::kAmx ? "amx" : way == Way::kAvx512Packing ? "avx512_packing" : "plain";
-}
-
 class GemmTiles : public ::testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
     if (!has(needed(GetParam()))) GTEST_SKIP() << "this machine lacks " << isa_name(needed(GetParam()));
-    switch (GetParam()) {
-      case Way::kPlain:
-        kernels_ = emulated_tile_kernels(plain_tile_packing());
-        break;
-      case Way::kAvx512Packing:
-        kernels_ = emulated_tile_kernels(avx512_tile_packing());
-        break;
-      case Way::kAmx:
-        kernels_ = amx_kernels();
-        break;
-    }
+    kernels_ = kernels_of(GetParam());
   }
   void TearDown() override { set_num_threads(threads_); }
 
@@ -134,15 +110,17 @@ TEST_P(GemmTiles, MatchesReferenceWhereBIsPackedInParts) {
 
 // Stores of a product, without its sums.
 size_t stores = 0, streams = 0;
-void only_store(const TileBlock& block, StoreSums store) {
-  if (block.done) store(block.sums, block.rows, block.cols, block.out);
+void hand_over_alone(const TileBlock&, Pending& other) {
+  if (other.rows > 0) other.hand_over(other.rows);
 }
+void no_product(const TileBlock&) {}
 void count_store(const float*, size_t, size_t, const Store&) { ++stores; }
 void count_stream(const float*, size_t, size_t, const Store&) { ++streams; }
 
 TEST(GemmTilesStores, GoPastTheCachesOnceAndForLargeResultsOnly) {
   TileKernels kernels = emulated_tile_kernels(plain_tile_packing());
-  kernels.multiply = only_store;
+  kernels.multiply = hand_over_alone;
+  kernels.multiply_and_ask = no_product;
   kernels.packing.store = count_store;
   kernels.packing.stream = count_stream;
   constexpr size_t kM = 264, kN = 1024, kBlocks = 9 * 32;  // floats: more than a mebibyte; bf16: less
@@ -314,12 +292,12 @@ TEST_P(GemmTiles, SumsInTheOrderOfTheInstruction) {
   block.sums = sums;
   block.adds = true;
   kernels_.configure(kWholeTiles);
-  kernels_.multiply(block, kernels_.packing.store);
+  kernels_.multiply_and_ask(block);
   // even: 1 + 0; odd: 1 + 1; 3 is added to 2^24 at once, and half way to the even neighbour.
   EXPECT_EQ(sums[0], 0x1p24f + 4.0f);
   sums[0] = 0x1p24f;
   put(a + 1, 0.0f, 0.0f);
-  kernels_.multiply(block, kernels_.packing.store);
+  kernels_.multiply_and_ask(block);
   EXPECT_EQ(sums[0], 0x1p24f + 2.0f);
   kernels_.release();
 }
@@ -362,12 +340,16 @@ bool is_faulty(const TileBlock& block) {
       return false;
   }
 }
-void multiply_with_a_fault(const TileBlock& block, StoreSums store) {
-  TileBlock sums_only = block;
-  sums_only.done = false;
-  emulated_tile_kernels(plain_tile_packing()).multiply(sums_only, store);
+void spoil(const TileBlock& block) {
   if (is_faulty(block)) block.sums[(block.rows - 1) * kStrip + block.cols - 1] += 0.25f;
-  if (block.done) store(block.sums, block.rows, block.cols, block.out);
+}
+void multiply_with_a_fault(const TileBlock& block, Pending& other) {
+  emulated_tile_kernels(plain_tile_packing()).multiply(block, other);
+  spoil(block);
+}
+void multiply_and_ask_with_a_fault(const TileBlock& block) {
+  emulated_tile_kernels(plain_tile_packing()).multiply_and_ask(block);
+  spoil(block);
 }
 
 template <PackTiles TilePacking::*pack>
@@ -389,6 +371,7 @@ TileKernels faulty_kernels(Fault kind) {
   fault = kind;
   TileKernels kernels = emulated_tile_kernels(plain_tile_packing());
   kernels.multiply = multiply_with_a_fault;
+  kernels.multiply_and_ask = multiply_and_ask_with_a_fault;
   return kernels;
 }
 
@@ -397,6 +380,13 @@ TEST(GemmTilesCheck, SeesEachKindOfWrongProduct) {
   for (const Fault kind : {Fault::kSums, Fault::kAddedSums, Fault::kOneRowOfTiles, Fault::kOneColumnOfTiles,
                            Fault::kRowsAsTheyAre})
     EXPECT_FALSE(tiles_agree_with_reference(faulty_kernels(kind))) << static_cast<int>(kind);
+  // Each of the two functions by itself.
+  TileKernels kernels = faulty_kernels(Fault::kSums);
+  kernels.multiply = emulated_tile_kernels(plain_tile_packing()).multiply;
+  EXPECT_FALSE(tiles_agree_with_reference(kernels));
+  kernels = faulty_kernels(Fault::kSums);
+  kernels.multiply_and_ask = emulated_tile_kernels(plain_tile_packing()).multiply_and_ask;
+  EXPECT_FALSE(tiles_agree_with_reference(kernels));
 }
 
 TEST(GemmTilesCheck, SeesEachKindOfWrongPacking) {
@@ -510,11 +500,11 @@ TEST(EmulatedTiles, RefuseWhatTheProcessorRefuses) {
   block.b = operand.data();
   block.sums = sums.data();
   kernels.release();
-  EXPECT_ERROR(kernels.multiply(block, kernels.packing.store), ErrorCode::kFailed, "not configured");
+  EXPECT_ERROR(kernels.multiply_and_ask(block), ErrorCode::kFailed, "not configured");
   TileConfig narrow = kWholeTiles;
   narrow.row_bytes[4] = 32;
   kernels.configure(narrow);
-  EXPECT_ERROR(kernels.multiply(block, kernels.packing.store), ErrorCode::kFailed, "shapes of a product");
+  EXPECT_ERROR(kernels.multiply_and_ask(block), ErrorCode::kFailed, "shapes of a product");
   kernels.release();
 }
 

@@ -9,7 +9,9 @@ tokenization, batching and metrics run on our lines. Each task's peer results ar
 that was cut off goes on, and the two programs may run at different times (without --fathom only the harness runs).
 
 Held: per-item log-likelihoods within 1e-3 in fp32 and the same acc; with --dtype bf16 a median difference of 0.05 or
-less. Exit code 0 if so, 1 if not, 77 with "SKIPPED: reason" where the harness is absent (`make eval-venv`).
+less. --peer-dtype float64 runs the harness in double, norms and rotary embeddings too (of Llama-shaped models), which
+`transformers` would do in float32: long answers sum hundreds of nats, and what either program rounds in fp32 shows.
+Exit code 0 if so, 1 if not, 77 with "SKIPPED: reason" where the harness is absent (`make eval-venv`).
 """
 
 import argparse
@@ -83,6 +85,25 @@ def hugging_face_folder(model, work, fathom):
     return folder
 
 
+def compute_in_double():
+    """`transformers` makes norms and rotary embeddings in float32 whatever the model's type is."""
+    from transformers.models.llama import modeling_llama as llama
+
+    def norm(self, x):
+        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    def rotary(self, x, position_ids):
+        assert self.rope_type == "default", "float64: a scaled RoPE is not supported"
+        size = 2 * self.inv_freq.shape[0]
+        frequencies = self.config.rope_theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+        angles = position_ids[:, :, None].to(torch.float64) * frequencies
+        both = torch.cat((angles, angles), dim=-1)
+        return both.cos().to(x.dtype), both.sin().to(x.dtype)
+
+    llama.LlamaRMSNorm.forward = norm
+    llama.LlamaRotaryEmbedding.forward = rotary
+
+
 def write_task(task, data, folder):
     split = SPLITS.get(task, "validation")
     letters = task == "commonsenseqa"
@@ -95,13 +116,15 @@ def write_task(task, data, folder):
 
 def peer_results(task, folder, arguments):
     """[{"log_likelihoods", "requests", "gold"}] in the order of the file, and acc, acc_norm."""
-    kept = arguments.work / f"peer-{task}-{arguments.limit}.json"
+    kept = arguments.work / f"peer-{task}-{arguments.limit}-{arguments.peer_dtype}.json"
     if kept.exists():
         return json.loads(kept.read_text())
     tasks = arguments.work / "tasks"
     tasks.mkdir(exist_ok=True)
     write_task(task, arguments.data, tasks)
-    net = HFLM(pretrained=str(folder), dtype="float32", device="cpu", batch_size=8)
+    if arguments.peer_dtype == "float64":
+        compute_in_double()
+    net = HFLM(pretrained=str(folder), dtype=arguments.peer_dtype, device="cpu", batch_size=8)
     result = lm_eval.simple_evaluate(model=net, tasks=[task], limit=arguments.limit, log_samples=True, bootstrap_iters=0,
                                      task_manager=TaskManager(include_path=str(tasks), include_defaults=False))
     samples = sorted(result["samples"][task], key=lambda sample: sample["doc_id"])
@@ -155,6 +178,7 @@ def main():
     parser.add_argument("--tasks", default="arc_easy,piqa,sciq,openbookqa")
     parser.add_argument("--limit", type=int, default=500)
     parser.add_argument("--dtype", default="fp32")
+    parser.add_argument("--peer-dtype", default="float32", choices=["float32", "float64", "bfloat16"])
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "eval-parity")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
