@@ -40,24 +40,35 @@ struct Halves {
   return _mm512_permutexvar_epi16(order, rounded(x.even, x.odd));
 }
 
-/// exp(-z), relative error 1e-6 (bf16, to which what is made of it is rounded: 2e-3): 2^(j / 16) from a
-/// table, times a polynomial of degree 2 that interpolates at Chebyshev nodes. 0 and infinity where |z| > 88
-/// or so; of NaN some number, since what comes of it is multiplied by the gate, NaN too.
-[[gnu::always_inline]] inline __m512 exp_of_minus(__m512 z) {
+/// 2^(factor x) for |factor x| < 2^18, relative error 1e-6 (bf16: 2e-3): 2^(j / 16) from a table, times a
+/// polynomial of degree 2 that interpolates at Chebyshev nodes. NaN stays NaN.
+[[gnu::always_inline]] inline __m512 exp2_of_product(__m512 x, __m512 factor) {
   alignas(64) static constexpr float kPowers[16] = {
       0x1p+0f,        0x1.0b5586p+0f, 0x1.172b84p+0f, 0x1.2387a6p+0f, 0x1.306fep+0f,  0x1.3dea64p+0f,
       0x1.4bfdaep+0f, 0x1.5ab07ep+0f, 0x1.6a09e6p+0f, 0x1.7a1148p+0f, 0x1.8ace54p+0f, 0x1.9c4918p+0f,
       0x1.ae89fap+0f, 0x1.c199bep+0f, 0x1.d5818ep+0f, 0x1.ea4afap+0f};
-  const __m512 minus_log2e = _mm512_set1_ps(-0x1.715476p+0f);
-  const __m512 magic =
-      _mm512_set1_ps(0x1.8p19f);  // adding it rounds to sixteenths, which land in the low bits
-  z = _mm512_range_ps(z, _mm512_set1_ps(128.0f), 0b0010);  // the smaller magnitude, z's sign
-  const __m512 t = _mm512_fmadd_ps(z, minus_log2e, magic);
+  // Adding it rounds to sixteenths, which land in the low bits.
+  const __m512 magic = _mm512_set1_ps(0x1.8p19f);
+  const __m512 t = _mm512_fmadd_ps(x, factor, magic);
   const __m512 whole = _mm512_sub_ps(t, magic);
-  const __m512 rest = _mm512_fmsub_ps(z, minus_log2e, whole);  // at most 1/32
+  const __m512 rest = _mm512_fmsub_ps(x, factor, whole);  // at most 1/32
   const __m512 power = _mm512_permutexvar_ps(_mm512_castps_si512(t), _mm512_load_ps(kPowers));
   const __m512 p = _mm512_fmadd_ps(rest, _mm512_set1_ps(0x1.ebfe56p-3f), _mm512_set1_ps(0x1.62e7bep-1f));
   return _mm512_scalef_ps(_mm512_fmadd_ps(_mm512_mul_ps(p, rest), power, power), whole);
+}
+
+constexpr float kLog2OfE = 0x1.715476p+0f;
+
+/// exp(-z). 0 and infinity where |z| > 88 or so; of NaN some number, since what comes of it is multiplied by
+/// the gate, NaN too.
+[[gnu::always_inline]] inline __m512 exp_of_minus(__m512 z) {
+  z = _mm512_range_ps(z, _mm512_set1_ps(128.0f), 0b0010);  // the smaller magnitude, z's sign
+  return exp2_of_product(z, _mm512_set1_ps(-kLog2OfE));
+}
+
+/// exp(x) for x below 88; 0 far below 0; NaN stays NaN (with x second, max passes one on).
+[[gnu::always_inline]] inline __m512 exp_below(__m512 x) {
+  return exp2_of_product(_mm512_max_ps(_mm512_set1_ps(-128.0f), x), _mm512_set1_ps(kLog2OfE));
 }
 
 /// z of the gate's f(g) = g sigmoid(z), and g z'(g): see swiglu.h.

@@ -9,6 +9,7 @@
 #include "core/profile.h"
 #include "core/threads.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_epilogues.h"
 #include "kernels/softcap.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -138,9 +139,15 @@ void head_loss(double* nll, Stream<W>* dx, HeadGradient<Stream<W>> dhead, const 
   using S = Stream<W>;
   constexpr DType kW = dtype_of<W>(), kS = dtype_of<S>();
   const size_t C = head.C, V = head.V, chunk = std::min(rows, head_chunk_rows(V));
-  S* logits = logits_scratch<S>(chunk * V);
   for (size_t r0 = 0; r0 < rows; r0 += chunk) {
     const size_t n = std::min(chunk, rows - r0);
+    if (std::is_same_v<W, bf16> && dx == nullptr && head.softcap == 0) {
+      const ProfileScope scope("head forward");
+      if (gemm_softmax_nll(nll + r0, targets + r0, n, V, C, {x + r0 * C, kW, C},
+                           {head.weight, kW, C, true, head.packed.forward}))
+        continue;
+    }
+    S* logits = logits_scratch<S>(chunk * V);
     {
       const ProfileScope scope("head forward");
       gemm(n, V, C, {x + r0 * C, kW, C}, {head.weight, kW, C, true, head.packed.forward}, {logits, kS, V},

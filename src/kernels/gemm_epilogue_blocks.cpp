@@ -2,6 +2,9 @@
 
 #include "kernels/gemm_epilogue_blocks.h"
 
+#include <algorithm>
+#include <limits>
+
 // Everything below, and nothing above, may use AVX-512 (see gemm_avx512_bf16.cpp).
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
@@ -94,10 +97,33 @@ void store(const float* sums, size_t rows, const BlockTarget& out) {
   });
 }
 
+void add_exponentials(const float* logits, size_t rows, bool fresh, float* shifts, ExpLanes* lanes) {
+  for (size_t r = 0; r < rows; ++r, logits += kStrip) {
+    const __m512 first = _mm512_load_ps(logits), second = _mm512_load_ps(logits + kStrip / 2);
+    const __m512 higher = _mm512_max_ps(first, second);
+    __m512 sum = _mm512_setzero_ps();
+    if (fresh) {
+      shifts[r] = std::max(_mm512_reduce_max_ps(higher), std::numeric_limits<float>::lowest());
+    } else {
+      sum = _mm512_load_ps(lanes[r].sum);
+      const __m512 bound = _mm512_set1_ps(shifts[r] + kMostAboveShift);
+      if (_mm512_cmp_ps_mask(higher, bound, _CMP_GT_OQ) != 0) {
+        const float highest = _mm512_reduce_max_ps(higher);
+        sum = _mm512_mul_ps(sum, exp_below(_mm512_set1_ps(shifts[r] - highest)));
+        shifts[r] = highest;
+      }
+    }
+    const __m512 shift = _mm512_set1_ps(shifts[r]);
+    sum = _mm512_add_ps(sum, exp_below(_mm512_sub_ps(first, shift)));
+    sum = _mm512_add_ps(sum, exp_below(_mm512_sub_ps(second, shift)));
+    _mm512_store_ps(lanes[r].sum, sum);
+  }
+}
+
 }  // namespace
 
 const EpilogueBlocks& avx512_epilogue_blocks() {
-  static const EpilogueBlocks blocks{swiglu, rope, rope_of_a_head, store};
+  static const EpilogueBlocks blocks{swiglu, rope, rope_of_a_head, store, add_exponentials};
   return blocks;
 }
 

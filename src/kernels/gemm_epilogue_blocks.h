@@ -17,6 +17,14 @@ struct BlockTarget {
   bool streams;  ///< Past the caches, where the rows are whole lines; the caller fences.
 };
 
+/// Logits may exceed a row's shift by so much: e^60 times all of a vocabulary is far from a float's end.
+constexpr float kMostAboveShift = 60.0f;
+
+/// The exponentials of a row's logits, summed by column modulo 16.
+struct alignas(64) ExpLanes {
+  float sum[16];
+};
+
 struct EpilogueBlocks {
   /// act = f(gate) up
   void (*swiglu)(const float* gate, const float* up, size_t rows, const BlockTarget& act, GateActivation f);
@@ -27,6 +35,9 @@ struct EpilogueBlocks {
   void (*rope_of_a_head)(const float* sums, const BlockTarget& out, const RopeBlock& block,
                          const RopeTable<float>& table);
   void (*store)(const float* sums, size_t rows, const BlockTarget& out);
+  /// exp(logit - shift) of each row added to its lanes; `fresh`: shifts and lanes are set. A shift may be up
+  /// to 60 below a row's highest logit.
+  void (*add_exponentials)(const float* logits, size_t rows, bool fresh, float* shifts, ExpLanes* lanes);
 };
 
 /// With AVX-512 (needs avx512_bf16), and its reference.

@@ -1,6 +1,8 @@
 // Epilogues by the steps that they stand for: a block is stored, and the separate pass's code runs on it.
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "kernels/gemm_epilogue_blocks.h"
 
@@ -45,10 +47,24 @@ void rope_of_a_head(const float* sums, const BlockTarget& out, const RopeBlock& 
 
 void store(const float* sums, size_t rows, const BlockTarget& out) { Rounded(sums, rows).put(out, rows); }
 
+void add_exponentials(const float* logits, size_t rows, bool fresh, float* shifts, ExpLanes* lanes) {
+  for (size_t r = 0; r < rows; ++r, logits += kStrip) {
+    const float highest = *std::max_element(logits, logits + kStrip);
+    if (fresh) {
+      shifts[r] = std::max(highest, std::numeric_limits<float>::lowest());
+      lanes[r] = {};
+    } else if (highest > shifts[r] + kMostAboveShift) {
+      for (float& sum : lanes[r].sum) sum *= std::exp(shifts[r] - highest);
+      shifts[r] = highest;
+    }
+    for (size_t i = 0; i < kStrip; ++i) lanes[r].sum[i % 16] += std::exp(logits[i] - shifts[r]);
+  }
+}
+
 }  // namespace
 
 const EpilogueBlocks& plain_epilogue_blocks() {
-  static const EpilogueBlocks blocks{swiglu, rope, rope_of_a_head, store};
+  static const EpilogueBlocks blocks{swiglu, rope, rope_of_a_head, store, add_exponentials};
   return blocks;
 }
 

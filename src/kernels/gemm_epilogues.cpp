@@ -67,14 +67,15 @@ class RopeEpilogue : public TileEpilogue {
 
 bool swiglu_on_tiles(const TileKernels& kernels, bf16* act, size_t M, size_t F, size_t K, MatrixIn a,
                      MatrixIn b, GateActivation f) {
-  if (F % kStrip != 0 || !takes_epilogue(kernels, 2 * F, K, b)) return false;
+  if (F % kStrip != 0 || !takes_epilogue(kernels, 2 * F, K, b, true)) return false;
   multiply_on_tiles(kernels, M, 2 * F, K, a, b, SwigluEpilogue(*kernels.packing.epilogues, act, M, F, f));
   return true;
 }
 
 bool rope_on_tiles(const TileKernels& kernels, bf16* c, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                    const RopeOfRows<bf16>& rotation) {
-  if (!RopeEpilogue::takes(rotation.HS, N) || !takes_epilogue(kernels, N, K, b)) return false;
+  if (!RopeEpilogue::takes(rotation.HS, N) || !takes_epilogue(kernels, N, K, b, rotation.HS > kStrip))
+    return false;
   multiply_on_tiles(kernels, M, N, K, a, b, RopeEpilogue(*kernels.packing.epilogues, c, M, N, rotation));
   return true;
 }

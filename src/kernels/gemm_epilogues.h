@@ -29,12 +29,20 @@ struct RopeOfRows {
 template <class W>
 void gemm_rope(W* c, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, const RopeOfRows<W>& rotation);
 
+/// nll (M) = -log softmax(row of logits)[target], logits (M, V) = a (M, K) b (K, V) in bf16 products, which
+/// are never stored; of a negative target 0. Exponentials are good to 1e-6, and so is the result, within
+/// 1e-6. False, and nothing is done, where the product does not run on tiles or V does not fill panels.
+bool gemm_softmax_nll(double* nll, const int32_t* targets, size_t M, size_t V, size_t K, MatrixIn a,
+                      MatrixIn b);
+
 namespace gemm_detail {
 
 struct TileKernels;
 /// The same on given tiles, for tests. False, and nothing is done, where sizes do not allow it.
 bool swiglu_on_tiles(const TileKernels& kernels, bf16* act, size_t M, size_t F, size_t K, MatrixIn a,
                      MatrixIn b, GateActivation f);
+bool softmax_nll_on_tiles(const TileKernels& kernels, double* nll, const int32_t* targets, size_t M, size_t V,
+                          size_t K, MatrixIn a, MatrixIn b);
 bool rope_on_tiles(const TileKernels& kernels, bf16* c, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                    const RopeOfRows<bf16>& rotation);
 

@@ -53,21 +53,21 @@ constexpr size_t kMostColumnsUnpacked = 256, kBadStride = 2048;
 // What is packed of B at once. A bf16 C would round each partial sum, so there it is all of K. A is packed
 // anew for each part of the columns, of which a B that is packed already needs no more than one.
 Cut depths_of(size_t K, DType c) { return {K, c == DType::kF32 ? kPackedDepth : K, kBlockDepth}; }
-Cut columns_of(size_t N, size_t depth, size_t packed_bytes) {
-  return {N, std::max(kStrip, packed_bytes / (2 * depth)), kStrip};
+Cut columns_of(size_t N, size_t depth, size_t packed_bytes, size_t together = kStrip) {
+  return {N, std::max(together, packed_bytes / (2 * depth) / together * together), together};
 }
 // What a tile of C goes through of that, one after the other.
 Cut tile_depths_of(size_t depth) { return {depth, kPackedDepth, kStepDepth}; }
 
 // Tiles of C, (M, n) in all: as the cache allows, then halved until the threads have enough of them: rows
 // first, which does not make anybody pack A again.
-std::pair<Cut, Cut> tiles_of_c(size_t M, size_t n, const Cut& tile_depths) {
+std::pair<Cut, Cut> tiles_of_c(size_t M, size_t n, const Cut& tile_depths, size_t together = kStrip) {
   size_t rows = std::max(kGroup * kStrip, kBytesInL2 / (2 * tile_depths.part)), cols = n;
   const size_t wanted = num_threads() > 1 ? kTilesPerThread * num_threads() : 1;
   const auto few = [&] { return ceil_div(M, rows) * ceil_div(n, cols) < wanted; };
   while (few() && rows > kGroup * kStrip) rows = std::max(kGroup * kStrip, rows / 2);
   while (few() && cols > kFewestColumns) cols = std::max(kFewestColumns, cols / 2);
-  return {Cut(M, rows, kGroup * kStrip), Cut(n, cols, kStrip)};
+  return {Cut(M, rows, kGroup * kStrip), Cut(n, cols, together)};
 }
 
 // Blocks of sums of a tile of C, of one side of its pairs, that are kept at once: those of a group, or all
@@ -123,7 +123,8 @@ class TileProduct {
         addend_(addend),
         epilogue_(epilogue),
         half_(epilogue != nullptr ? epilogue->half : 0),
-        sides_(half_ > 0 ? 2 : 1) {
+        sides_(half_ > 0 ? 2 : 1),
+        together_(epilogue != nullptr ? epilogue->columns_together : kStrip) {
     const size_t stride = a.ld * dtype_size(a.dtype);
     direct_a_ = a.dtype == DType::kBf16 && !a.transposed && N <= kMostColumnsUnpacked &&
                 K % kStepDepth == 0 && stride % kTileRowBytes == 0 && stride % kBadStride != 0 &&
@@ -132,9 +133,11 @@ class TileProduct {
 
   void run() {
     const Cut depths = depths_of(K_, c_.dtype);
-    const Cut columns =
-        b_.packed != nullptr ? Cut(N_, N_, kStrip) : columns_of(N_, depths.size(0), kernels_.packed_bytes);
-    assert(epilogue_ == nullptr || columns.count() * depths.count() == 1);
+    const Cut columns = b_.packed != nullptr
+                            ? Cut(N_, N_, kStrip)
+                            : columns_of(N_, depths.size(0), kernels_.packed_bytes, together_);
+    assert(epilogue_ == nullptr || depths.count() == 1);
+    assert(half_ == 0 || columns.count() == 1);
     for (size_t j = 0; j < columns.count(); ++j) {
       for (size_t d = 0; d < depths.count(); ++d)
         run_part({columns.begin(j), columns.size(j), depths.begin(d), depths.size(d)});
@@ -175,7 +178,7 @@ class TileProduct {
     const StoreEpilogue stores(kernels_.packing, c_, addend_, part.k0 > 0, streams);
     part.epilogue = epilogue_ != nullptr ? epilogue_ : &stores;
     part.defers = epilogue_ != nullptr || streams;
-    const auto [rows, cols] = tiles_of_c(M_, part.n / sides_, part.depths);
+    const auto [rows, cols] = tiles_of_c(M_, part.n / sides_, part.depths, together_);
     parallel_for(rows.count() * cols.count(), [&, &rows = rows, &cols = cols](size_t task) {
       const size_t r = task / cols.count(), s = task % cols.count();
       multiply_tile(part, {rows.begin(r), rows.size(r), cols.begin(s), cols.size(s)});
@@ -364,6 +367,7 @@ class TileProduct {
   const Addend addend_;
   const TileEpilogue* const epilogue_;  // or null
   const size_t half_, sides_;           // of its pairs
+  const size_t together_;               // columns that one thread makes
   bool direct_a_;                       // whether A's rows are loaded as they are
 };
 
@@ -376,13 +380,14 @@ void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K,
 
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        const TileEpilogue& epilogue) {
-  assert(takes_epilogue(kernels, N, K, b));
+  assert(takes_epilogue(kernels, N, K, b, epilogue.half > 0));
   // No partial sums in C, as with a bf16 one.
   TileProduct(kernels, M, N, K, a, b, {nullptr, DType::kBf16, N}, {}, &epilogue).run();
 }
 
-bool takes_epilogue(const TileKernels& kernels, size_t N, size_t K, const MatrixIn& b) {
-  return N % kStrip == 0 && (b.packed != nullptr || columns_of(N, K, kernels.packed_bytes).count() == 1);
+bool takes_epilogue(const TileKernels& kernels, size_t N, size_t K, const MatrixIn& b, bool pairs) {
+  const bool at_once = b.packed != nullptr || columns_of(N, K, kernels.packed_bytes).count() == 1;
+  return N % kStrip == 0 && (at_once || !pairs);
 }
 
 GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c) {

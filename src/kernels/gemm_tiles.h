@@ -79,8 +79,10 @@ struct TileBlock {
 class TileEpilogue {
  public:
   /// `half`: panels come in pairs, each with the one so many further on, in groups of 2 half panels one
-  /// behind the other; 0: each by itself.
-  explicit TileEpilogue(size_t half_) : half(half_) {}
+  /// behind the other; 0: each by itself. `columns_together`: of each run of so many columns, a multiple of
+  /// kStrip, which one thread brings in their order.
+  explicit TileEpilogue(size_t half_, size_t columns_together_ = kStrip)
+      : half(half_), columns_together(columns_together_) {}
   virtual ~TileEpilogue() = default;
   TileEpilogue(const TileEpilogue&) = delete;
   TileEpilogue& operator=(const TileEpilogue&) = delete;
@@ -93,7 +95,7 @@ class TileEpilogue {
   virtual void take(const float* sums, const float* partner, size_t rows, size_t columns,
                     const Place& at) const = 0;
 
-  const size_t half;
+  const size_t half, columns_together;
 };
 
 /// A block whose sums are complete. What goes past the caches is taken bit by bit beside the products of the
@@ -169,11 +171,11 @@ void pack_for_tiles(const TilePacking& packing, uint32_t* to, size_t K, size_t N
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        MatrixOut c, Addend addend);
 
-/// The same sums, rounded nowhere, to an epilogue. Needs takes_epilogue.
+/// The same sums, not rounded, to an epilogue. Needs takes_epilogue.
 void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                        const TileEpilogue& epilogue);
-/// Whether a product's columns fill panels, and all of B is packed at once.
-bool takes_epilogue(const TileKernels& kernels, size_t N, size_t K, const MatrixIn& b);
+/// Whether a product's columns fill panels, and, where these come in pairs, all of B is packed at once.
+bool takes_epilogue(const TileKernels& kernels, size_t N, size_t K, const MatrixIn& b, bool pairs);
 
 /// Whether gemm goes this way, with the instruction set and the backend in force.
 bool runs_on_tiles(size_t M, Compute compute);

@@ -2,6 +2,9 @@
 
 #include "kernels/gemm_epilogues.h"
 
+#include <limits>
+
+#include "kernels/cross_entropy.h"
 #include "kernels/gemm_tiles_testing.h"
 #include "kernels/kernel_testing.h"
 
@@ -99,6 +102,78 @@ TEST_P(GemmEpilogues, RotationHasTheBitsOfTwoPasses) {
   check_rope(33, 2100, 64, 2, 1, 33, 0);
 }
 
+/// The losses of a (M, K) b^T from stored logits.
+std::vector<double> stored_losses(std::vector<float> logits, const std::vector<int32_t>& targets, size_t V) {
+  std::vector<double> nll;
+  for (size_t r = 0; r < targets.size(); ++r)
+    nll.push_back(softmax_nll_row(logits.data() + r * V, targets[r], false, 0.0f, V));
+  return nll;
+}
+
+TEST_P(GemmEpilogues, LossesAreThoseOfStoredLogits) {
+  for (const auto& mvk : std::vector<std::vector<size_t>>{
+           {5, 32, 3}, {33, 96, 70}, {70, 1024, 33}, {40, 2976, 17}, {130, 1056, 40}}) {
+    const size_t M = mvk[0], V = mvk[1], K = mvk[2];
+    const auto a = random_values<bf16>(M * K, 1), b = random_values<bf16>(V * K, 2);
+    const MatrixIn a_in{a.data(), kB, K}, b_in{b.data(), kB, K, true};
+    std::vector<int32_t> targets;
+    for (size_t r = 0; r < M; ++r)
+      targets.push_back(r % 5 == 4 ? kIgnoredTarget : static_cast<int32_t>(r * 37 % V));
+    std::vector<float> logits(M * V);
+    multiply_on_tiles(kernels_, M, V, K, a_in, b_in, {logits.data(), DType::kF32, V}, {});
+    const std::vector<double> expected = stored_losses(logits, targets, V);
+    std::vector<double> first;
+    for (const size_t threads : {1, 2, 5}) {
+      set_num_threads(threads);
+      std::vector<double> nll(M, -1.0);
+      ASSERT_TRUE(softmax_nll_on_tiles(kernels_, nll.data(), targets.data(), M, V, K, a_in, b_in));
+      for (size_t r = 0; r < M; ++r) EXPECT_NEAR(nll[r], expected[r], 2e-6 + 1e-7 * expected[r]) << r;
+      if (threads == 1) first = nll;
+      EXPECT_EQ(nll, first) << threads;
+    }
+    // B packed in parts, and before: the same bits.
+    TileKernels parts = kernels_;
+    parts.packed_bytes = 2 * 1024 * K;
+    std::vector<double> nll(M);
+    ASSERT_TRUE(softmax_nll_on_tiles(parts, nll.data(), targets.data(), M, V, K, a_in, b_in));
+    EXPECT_EQ(nll, first);
+    Buffer<uint32_t> packed(packed_tile_units(K, V));
+    pack_for_tiles(kernels_.packing, packed.data(), K, V, b_in);
+    MatrixIn packed_in = b_in;
+    packed_in.packed = packed.data();
+    ASSERT_TRUE(softmax_nll_on_tiles(kernels_, nll.data(), targets.data(), M, V, K, a_in, packed_in));
+    EXPECT_EQ(nll, first);
+  }
+}
+
+// Logits that rise by hundreds along a row, fall, are infinite or no numbers: K is 1, b holds a row of them.
+TEST_P(GemmEpilogues, LossesOfExtremeLogits) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  constexpr size_t kRows = 6, kV = 1120;
+  const std::vector<bf16> ones(kRows, bf16(1.0f));
+  const auto check = [&](const char* what, const auto& logit) {
+    SCOPED_TRACE(what);
+    std::vector<bf16> b;
+    for (size_t v = 0; v < kV; ++v) b.push_back(bf16(logit(v)));
+    const MatrixIn a_in{ones.data(), kB, 1}, b_in{b.data(), kB, 1, true};
+    std::vector<float> logits(kRows * kV);
+    multiply_on_tiles(kernels_, kRows, kV, 1, a_in, b_in, {logits.data(), DType::kF32, kV}, {});
+    const std::vector<int32_t> targets{0, 31, 32, 1000, 1119, 500};
+    const std::vector<double> expected = stored_losses(logits, targets, kV);
+    std::vector<double> nll(kRows);
+    ASSERT_TRUE(softmax_nll_on_tiles(kernels_, nll.data(), targets.data(), kRows, kV, 1, a_in, b_in));
+    expect_close(nll, expected, 2e-6, 2e-6, "nll", Nan::kEqualsNan);
+  };
+  check("rising", [](size_t v) { return static_cast<float>(v); });
+  check("falling", [](size_t v) { return -static_cast<float>(v); });
+  check("far apart", [](size_t v) { return v == 700 ? 3e4f : -3e4f; });
+  check("just within a shift", [](size_t v) { return v % 3 == 0 ? 59.0f : 0.0f; });
+  check("masked", [&](size_t v) { return v < 40 || v % 2 == 0 ? -inf : 1.0f; });
+  check("infinite", [&](size_t v) { return v == 900 ? inf : 1.0f; });
+  for (const size_t at : {size_t{0}, size_t{40}, size_t{1119}})
+    check("no number", [&](size_t v) { return v == at ? nan : 1.0f; });
+}
+
 TEST_P(GemmEpilogues, RefusesWhatDoesNotFillPanels) {
   const std::vector<bf16> a(64 * 128), b(512 * 128);
   std::vector<bf16> out(64 * 512);
@@ -109,6 +184,9 @@ TEST_P(GemmEpilogues, RefusesWhatDoesNotFillPanels) {
     EXPECT_FALSE(rope_on_tiles(kernels_, out.data(), 64, 2 * HS, 128, a_in, b_in, {2, HS, 64, 0, &table}))
         << HS;
   }
+  double nll = 0;
+  const int32_t target = 0;
+  EXPECT_FALSE(softmax_nll_on_tiles(kernels_, &nll, &target, 1, 48, 128, a_in, b_in));
   // B in parts: a pair's two panels would not be there together.
   kernels_.packed_bytes = 2 * 64 * 128;
   EXPECT_FALSE(swiglu_on_tiles(kernels_, out.data(), 64, 64, 128, a_in, b_in, GateActivation::kSilu));
