@@ -63,6 +63,19 @@ void swiglu_backward_bf16(bf16* dgate, bf16* dup, size_t d_ld, const bf16* dact,
   rows(dgate, dup, d_ld, dact, act_ld, gate, up, block);
 }
 
+void scale_row_bf16(bf16* y, const float* x, const float* weight, float factor, size_t n) {
+  const __m512 vfactor = _mm512_set1_ps(factor);
+  for (size_t i = 0; i < n; i += kRowNumbers) {
+    const __mmask32 mask = mask_of(n - i);
+    const auto scaled = [&](size_t at, __mmask32 lanes) {
+      const auto low = static_cast<__mmask16>(lanes);
+      return _mm512_mul_ps(_mm512_mul_ps(vfactor, _mm512_maskz_loadu_ps(low, x + at)),
+                           _mm512_maskz_loadu_ps(low, weight + at));
+    };
+    store(y + i, mask, rounded(scaled(i, mask), scaled(i + 16, mask >> 16)));
+  }
+}
+
 void rope_block_bf16(bf16* a, bf16* b, const RopeBlock& block, const RopeTable<float>& table) {
   RopeRows rows(block, table.half);
   for (size_t r = 0; r < block.rows; ++r, a += block.ld, b += block.ld) {

@@ -6,6 +6,7 @@
 #include "core/profile.h"
 #include "core/threads.h"
 #include "core/types.h"
+#include "kernels/bf16_rows.h"
 #include "kernels/column_sums.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -39,16 +40,20 @@ HWY_INLINE float sum_of_squares(const float* x, size_t C) {
 }
 
 template <class Y>
+void scale_row(Y* y, const float* x, const float* weight, float factor, size_t C) {
+  const V32 vfactor = hn::Set(F32(), factor);
+  for (size_t i = 0; i < C; i += kLanes) {
+    const V32 normal = hn::Mul(vfactor, load_n(x + i, C - i));
+    store_n(hn::Mul(normal, load_n(weight + i, C - i)), y + i, C - i);
+  }
+}
+
+template <class Y>
 void rmsnorm_forward_rows(Y* y, float* rstd, const float* x, const float* weight, float scale, float eps,
-                          size_t rows, size_t C) {
-  const F32 d;
+                          size_t rows, size_t C, ScaleRow<Y> scaled) {
   for (size_t r = 0; r < rows; ++r, x += C, y += C) {
     rstd[r] = 1.0f / __builtin_sqrtf(sum_of_squares(x, C) / static_cast<float>(C) + eps);
-    const V32 factor = hn::Set(d, scale * rstd[r]);
-    for (size_t i = 0; i < C; i += kLanes) {
-      const V32 normal = hn::Mul(factor, load_n(x + i, C - i));
-      store_n(hn::Mul(normal, load_n(weight + i, C - i)), y + i, C - i);
-    }
+    scaled(y, x, weight, scale * rstd[r], C);
   }
 }
 
@@ -101,8 +106,12 @@ void rmsnorm_forward(Y* y, S* rstd, const S* x, const S* weight, S scale, S eps,
   if (!use_simd<S>()) return rmsnorm_forward_ref(y, rstd, x, weight, scale, eps, rows, C);
   if constexpr (std::is_same_v<S, float>) {
     const auto chunk = FATHOM_SIMD(rmsnorm_forward_rows<Y>);
+    ScaleRow<Y> scaled = FATHOM_SIMD(scale_row<Y>);
+    if constexpr (std::is_same_v<Y, bf16>) {
+      if (active_isa() >= Isa::kAvx512Bf16) scaled = scale_row_bf16;
+    }
     parallel_ranges(rows, kSumRows, [&](size_t begin, size_t end) {
-      chunk(y + begin * C, rstd + begin, x + begin * C, weight, scale, eps, end - begin, C);
+      chunk(y + begin * C, rstd + begin, x + begin * C, weight, scale, eps, end - begin, C, scaled);
     });
   }
 }
