@@ -17,8 +17,8 @@
 //
 // What goes past the caches (a large C, the results of epilogues) is written a few rows at a time beside the
 // products of the next block: a burst of such stores holds up the loads of tiles behind it (3 to 6% of a
-// product with a bf16 C). An ordinary C, whose lines were asked for, is written at once: its loads, of an
-// addend above all, would wait in the midst of products (5% of a residual sum).
+// product with a bf16 C, 768 deep). An ordinary C, whose lines were asked for, is written at once: its loads,
+// of an addend above all, would wait in the midst of products (5% of a residual sum).
 //
 // Each sum is formed in the order of K, whatever the cutting of rows and columns: so that, unlike elsewhere,
 // that may follow the number of threads, and the bits are still the same.
@@ -30,51 +30,19 @@
 #include "core/threads.h"
 #include "kernels/gemm_blocks.h"
 #include "kernels/gemm_tiles_panels.h"
+#include "kernels/gemm_tiles_plan.h"
 
 namespace fathom::gemm_detail {
 namespace {
 
-// Strips that go through the blocks of K together, with sums in L1: what L1 holds of B is loaded from L2 once
-// for these. (With two, 3% slower.)
-constexpr size_t kGroup = 4;
-// Depth that is packed before the product runs where partial sums can live in a float C: 2048 rows of x, as
-// a weight gradient reads them, are packed at once. A product that is deeper and has a bf16 C keeps its sums
-// in memory from one such depth to the next.
-constexpr size_t kPackedDepth = 2048;
-// Bytes of A that stay in L2 while a tile of C is made.
-constexpr size_t kBytesInL2 = size_t{1} << 20;
-// Tiles of C for each thread, so that the last to finish is not waited for long, and their fewest columns,
-// below which packing A would weigh more.
-constexpr size_t kTilesPerThread = 2, kFewestColumns = 256;
 // Up to so many columns A is not packed at all where its rows can be loaded as they are. Not where they are
 // a multiple of this many bytes apart: 32 of them would share a set or two of L1's 64.
 constexpr size_t kMostColumnsUnpacked = 256, kBadStride = 2048;
-
-// What is packed of B at once. A bf16 C would round each partial sum, so there it is all of K. A is packed
-// anew for each part of the columns, of which a B that is packed already needs no more than one.
-Cut depths_of(size_t K, DType c) { return {K, c == DType::kF32 ? kPackedDepth : K, kBlockDepth}; }
-Cut columns_of(size_t N, size_t depth, size_t packed_bytes, size_t together = kStrip) {
-  return {N, std::max(together, packed_bytes / (2 * depth) / together * together), together};
-}
-// What a tile of C goes through of that, one after the other.
-Cut tile_depths_of(size_t depth) { return {depth, kPackedDepth, kStepDepth}; }
-
-// Tiles of C, (M, n) in all: as the cache allows, then halved until the threads have enough of them: rows
-// first, which does not make anybody pack A again.
-std::pair<Cut, Cut> tiles_of_c(size_t M, size_t n, const Cut& tile_depths, size_t together = kStrip) {
-  size_t rows = std::max(kGroup * kStrip, kBytesInL2 / (2 * tile_depths.part)), cols = n;
-  const size_t wanted = num_threads() > 1 ? kTilesPerThread * num_threads() : 1;
-  const auto few = [&] { return ceil_div(M, rows) * ceil_div(n, cols) < wanted; };
-  while (few() && rows > kGroup * kStrip) rows = std::max(kGroup * kStrip, rows / 2);
-  while (few() && cols > kFewestColumns) cols = std::max(kFewestColumns, cols / 2);
-  return {Cut(M, rows, kGroup * kStrip), Cut(n, cols, together)};
-}
-
-// Blocks of sums of a tile of C, of one side of its pairs, that are kept at once: those of a group, or all
-// where partial sums wait for the next depth.
-size_t blocks_kept(size_t rows, size_t columns, const Cut& tile_depths) {
-  return tile_depths.count() == 1 ? kGroup : ceil_div(rows, kStrip) * ceil_div(columns, kStrip);
-}
+// In products of so many steps or fewer an epilogue's rows go beside the next block's steps; in deeper ones,
+// where they weigh less, they do better at once (3% of gate_up of llama-350m, 1024 deep).
+constexpr size_t kMostStepsDeferred = 24;
+// Up to this depth a panel goes through in one block: it leaves little of L1, but sums need not come back.
+constexpr size_t kWholeDepth = 640;
 
 // Scratch of one thread: all of B that is packed together; strips of A that are at work; sums.
 struct Scratch {
@@ -86,26 +54,19 @@ Scratch& scratch() {
   return s;
 }
 
-// Stores C: sums + addend_scale * addend, or, where partial sums of earlier depths are in C, sums + C.
-class StoreEpilogue : public TileEpilogue {
+// Writes C past the caches.
+class StreamEpilogue : public TileEpilogue {
  public:
-  StoreEpilogue(const TilePacking& packing, const MatrixOut& c, const Addend& addend, bool adds_to_c,
-                bool streams)
-      : TileEpilogue(0),
-        put_(streams ? packing.stream : packing.store),
-        out_(whole(c, adds_to_c ? Addend{} : addend)) {
-    if (!adds_to_c) return;
-    out_.acc = static_cast<const float*>(out_.out);
-    out_.acc_ld = out_.ld;
-  }
+  StreamEpilogue(const TilePacking& packing, const MatrixOut& c)
+      : TileEpilogue(0), stream_(packing.stream), out_(whole(c, {})) {}
 
   void take(const float* sums, const float*, size_t rows, size_t columns, const Place& at) const override {
-    put_(sums, rows, columns, out_.at(at.row, at.column));
+    stream_(sums, rows, columns, out_.at(at.row, at.column));
   }
 
  private:
-  const StoreSums put_;
-  Store out_;
+  const StoreSums stream_;
+  const Store out_;
 };
 
 class TileProduct {
@@ -152,8 +113,7 @@ class TileProduct {
     Cut depths;
     const uint32_t* b = nullptr;
     size_t panel_units = 0;
-    const TileEpilogue* epilogue = nullptr;
-    bool defers = false;  // what becomes of the sums, to the next block's products
+    const TileEpilogue* epilogue = nullptr;  // or null: C is stored block by block
   };
 
   // Columns of one side where panels come in pairs.
@@ -172,12 +132,14 @@ class TileProduct {
       pack_part(kernels_.packing, b, b_, part);
       part.b = b;
     }
-    // Past the caches where C is large, without an addend, and no place for partial sums that are read back.
+    // Past the caches where C is large, without an addend, no place for partial sums that are read back, and
+    // its rows begin with cache lines.
+    const size_t size = dtype_size(c_.dtype);
+    const bool whole_lines = (reinterpret_cast<uintptr_t>(c_.data) | c_.ld * size) % kTileRowBytes == 0;
     const bool streams =
-        M_ * N_ * dtype_size(c_.dtype) > kMostCached && addend_.data == nullptr && part.k == K_;
-    const StoreEpilogue stores(kernels_.packing, c_, addend_, part.k0 > 0, streams);
-    part.epilogue = epilogue_ != nullptr ? epilogue_ : &stores;
-    part.defers = epilogue_ != nullptr || streams;
+        M_ * N_ * size > kMostCached && addend_.data == nullptr && part.k == K_ && whole_lines;
+    const StreamEpilogue stream(kernels_.packing, c_);
+    part.epilogue = epilogue_ != nullptr ? epilogue_ : streams ? &stream : nullptr;
     const auto [rows, cols] = tiles_of_c(M_, part.n / sides_, part.depths, together_);
     parallel_for(rows.count() * cols.count(), [&, &rows = rows, &cols = cols](size_t task) {
       const size_t r = task / cols.count(), s = task % cols.count();
@@ -202,7 +164,8 @@ class TileProduct {
           strips(ceil_div(tile.rows, kStrip)),
           panels(ceil_div(tile.columns, kStrip)),
           steps(steps_of(k)),
-          block_steps(steps_of(Cut(k, kBlockDepth, kStepDepth).part)),
+          block_steps(steps_of(
+              part.epilogue != nullptr && k <= kWholeDepth ? k : Cut(k, kBlockDepth, kStepDepth).part)),
           lines_a_step(ceil_div(kStepBytes / 64, strips)),
           sums(sums_) {}
 
@@ -264,6 +227,7 @@ class TileProduct {
     const size_t depths = part.depths.count();
     float* sums = ensure(scratch().sums, sides_ * blocks_kept(t.rows, t.columns, part.depths) * kBlockSums);
     TileBlock block{};
+    Store out = out_of(part);
     Pending pending{};
     pending.epilogue = part.epilogue;
     for (size_t d = 0; d < depths; ++d) {
@@ -272,12 +236,12 @@ class TileProduct {
       for (size_t p = 0; p < work.panels; ++p) {
         for (size_t s = 0; s < work.strips; s += kGroup) {
           for (size_t side = 0; side < sides_; ++side)
-            multiply_group(block, pending, work, p, side, s, std::min(kGroup, work.strips - s));
+            multiply_group(block, out, pending, work, p, side, s, std::min(kGroup, work.strips - s));
         }
       }
     }
     if (pending.rows > 0) pending.hand_over(pending.rows);
-    kernels_.packing.fence();
+    if (part.epilogue != nullptr) kernels_.packing.fence();
   }
 
   // The panel of the part that is number p of a tile's, or its partner.
@@ -289,10 +253,10 @@ class TileProduct {
     return w.part.b + panel_of(w, p, side) * w.part.panel_units + steps_of(w.begin) * kStepUnits;
   }
 
-  // `block` is made once for a tile and changed field by field: a copy of what was just written in pieces
-  // waits until all stores before it, those of tiles too, have left the core.
-  void multiply_group(TileBlock& block, Pending& pending, const Work& w, size_t p, size_t side, size_t first,
-                      size_t group) const {
+  // `block` and `out` are made once for a tile and changed field by field: a copy of what was just written in
+  // pieces waits until all stores before it, those of tiles too, have left the core.
+  void multiply_group(TileBlock& block, Store& out, Pending& pending, const Work& w, size_t p, size_t side,
+                      size_t first, size_t group) const {
     const uint32_t* panel = packed_panel(w, p, side);
     const uint32_t* next = p + 1 < w.panels ? packed_panel(w, p + 1, side) : nullptr;
     block.cols = w.columns_of(p);
@@ -313,18 +277,20 @@ class TileProduct {
           ask_for_next_panel(block.next_b, next + step * kStepUnits, w.lines_a_step, block.steps, s);
         else
           block.next_b.ask_for_nothing(block.sums);
-        if (w.part.defers) {
+        if (w.part.epilogue != nullptr) {
           pending.a_step = ceil_div(pending.rows, block.steps);
           kernels_.multiply(block, pending);
-        } else {
-          if (w.last && step < kStrip / kRowsAhead)
-            ask_for_rows(block.next_out, place_of(w, p, s), step);
-          else
-            block.next_out.ask_for_nothing(block.sums);
-          kernels_.multiply_and_ask(block);
+          if (complete) set_pending(pending, w, p, s);
+          if (complete && w.steps > kMostStepsDeferred) pending.hand_over(pending.rows);
+          continue;
         }
-        if (complete) set_pending(pending, w, p, s);
-        if (complete && !w.part.defers) pending.hand_over(pending.rows);
+        move_out(out, place_of(w, p, s));
+        if (w.last && step < kStrip / kRowsAhead)
+          ask_for_rows(block.next_out, out, step);
+        else
+          block.next_out.ask_for_nothing(block.sums);
+        kernels_.multiply_and_ask(block);
+        if (complete) kernels_.packing.store(block.sums, block.rows, block.cols, out);
       }
     }
   }
@@ -343,13 +309,32 @@ class TileProduct {
 
   // A block's rows of C come from far away: two of them, or their two lines each, in each step.
   static constexpr size_t kRowsAhead = 2, kLine = 64;
-  void ask_for_rows(Ahead& ahead, const TileEpilogue::Place& at, size_t step) const {
-    const size_t size = dtype_size(c_.dtype), row = c_.ld * size;
-    ahead.from =
-        static_cast<const std::byte*>(c_.data) + (at.row + step * kRowsAhead) * row + at.column * size;
+  static void ask_for_rows(Ahead& ahead, const Store& out, size_t step) {
+    const size_t row = out.ld * dtype_size(out.dtype);
+    ahead.from = static_cast<const std::byte*>(out.out) + step * kRowsAhead * row;
     ahead.line = row;
-    ahead.other = c_.dtype == DType::kF32 ? kLine : 0;
+    ahead.other = out.dtype == DType::kF32 ? kLine : 0;
     ahead.step = kRowsAhead * row;
+  }
+
+  // What is the same for all blocks of a tile of C that is stored.
+  Store out_of(const Part& part) const {
+    Store out = whole(c_, addend_);
+    if (part.k0 > 0) {  // partial sums are in C, and the addend with them
+      out.acc = static_cast<const float*>(out.out);
+      out.acc_ld = out.ld;
+      out.addend = nullptr;
+    }
+    return out;
+  }
+
+  // Where a block of sums goes, and what is added to it.
+  void move_out(Store& out, const TileEpilogue::Place& at) const {
+    const size_t size = dtype_size(c_.dtype);
+    out.out = static_cast<std::byte*>(c_.data) + (at.row * c_.ld + at.column) * size;
+    if (out.acc != nullptr) out.acc = static_cast<const float*>(out.out);
+    if (out.addend != nullptr)
+      out.addend = static_cast<const std::byte*>(addend_.data) + (at.row * addend_.ld + at.column) * size;
   }
 
   // The strips of a tile share in asking for the next panel's lines, `at` and on.
@@ -388,22 +373,6 @@ void multiply_on_tiles(const TileKernels& kernels, size_t M, size_t N, size_t K,
 bool takes_epilogue(const TileKernels& kernels, size_t N, size_t K, const MatrixIn& b, bool pairs) {
   const bool at_once = b.packed != nullptr || columns_of(N, K, kernels.packed_bytes).count() == 1;
   return N % kStrip == 0 && (at_once || !pairs);
-}
-
-GemmScratch tiles_scratch(size_t M, size_t N, size_t K, DType c) {
-  const Cut depths = depths_of(K, c), columns = columns_of(N, depths.size(0), kTilesMostShared);
-  const Cut tile_depths = tile_depths_of(depths.size(0));
-  GemmScratch scratch{.shared = ceil_div(columns.size(0), kStrip) * steps_of(depths.size(0)) * kStepBytes};
-  for (const size_t n : {columns.size(0), N}) {  // N: where B is packed already
-    for (const size_t sides : {1, 2}) {          // 2: where an epilogue takes pairs
-      const auto [rows, cols] = tiles_of_c(M, ceil_div(n, sides), tile_depths);
-      const size_t strips = ceil_div(rows.size(0), kStrip);
-      scratch.include({.packed = strips * steps_of(tile_depths.size(0)) * kStepBytes,
-                       .sums = sides * blocks_kept(rows.size(0), cols.size(0), tile_depths) * kBlockSums *
-                               sizeof(float)});
-    }
-  }
-  return scratch;
 }
 
 }  // namespace fathom::gemm_detail
