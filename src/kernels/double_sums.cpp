@@ -40,6 +40,73 @@ double dot_range(const S* a, const S* b, size_t n) {
   return total;
 }
 
+HWY_INLINE double sum_lanes(V64 v) { return hn::GetLane(hn::SumOfLanes(F64(), v)); }
+
+template <class S>
+double variance_range(const S* x, size_t n) {
+  const F64 d;
+  constexpr size_t k = kDoubles;
+  V64 sum0 = hn::Zero(d), sum1 = sum0;
+  size_t i = 0;
+  for (; i + 2 * k <= n; i += 2 * k) {
+    sum0 = hn::Add(sum0, load_wide(x + i));
+    sum1 = hn::Add(sum1, load_wide(x + i + k));
+  }
+  double mean = sum_lanes(hn::Add(sum0, sum1));
+  for (; i < n; ++i) mean += static_cast<double>(x[i]);
+  mean /= static_cast<double>(n);
+  const V64 vmean = hn::Set(d, mean);
+  sum0 = sum1 = hn::Zero(d);
+  for (i = 0; i + 2 * k <= n; i += 2 * k) {
+    const V64 a = hn::Sub(load_wide(x + i), vmean), b = hn::Sub(load_wide(x + i + k), vmean);
+    sum0 = hn::MulAdd(a, a, sum0);
+    sum1 = hn::MulAdd(b, b, sum1);
+  }
+  double sum = sum_lanes(hn::Add(sum0, sum1));
+  for (; i < n; ++i) sum += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean);
+  return sum / static_cast<double>(n);
+}
+
+// sums: of the change's square, of before's, of their product, and the change's variance.
+template <class S>
+void step_range(double* sums, const S* after, const S* before, size_t n) {
+  const F64 d;
+  V64 change = hn::Zero(d), stream = change, product = change, total = change;
+  size_t i = 0;
+  for (; i + kDoubles <= n; i += kDoubles) {
+    const V64 b = load_wide(before + i), c = hn::Sub(load_wide(after + i), b);
+    change = hn::MulAdd(c, c, change);
+    stream = hn::MulAdd(b, b, stream);
+    product = hn::MulAdd(c, b, product);
+    total = hn::Add(total, c);
+  }
+  const size_t whole = i;
+  sums[0] = sum_lanes(change);
+  sums[1] = sum_lanes(stream);
+  sums[2] = sum_lanes(product);
+  double mean = sum_lanes(total);
+  for (; i < n; ++i) {
+    const double b = static_cast<double>(before[i]), c = static_cast<double>(after[i]) - b;
+    sums[0] += c * c;
+    sums[1] += b * b;
+    sums[2] += c * b;
+    mean += c;
+  }
+  mean /= static_cast<double>(n);
+  const V64 vmean = hn::Set(d, mean);
+  V64 squares = hn::Zero(d);
+  for (i = 0; i < whole; i += kDoubles) {
+    const V64 c = hn::Sub(hn::Sub(load_wide(after + i), load_wide(before + i)), vmean);
+    squares = hn::MulAdd(c, c, squares);
+  }
+  sums[3] = sum_lanes(squares);
+  for (; i < n; ++i) {
+    const double c = static_cast<double>(after[i]) - static_cast<double>(before[i]) - mean;
+    sums[3] += c * c;
+  }
+  sums[3] /= static_cast<double>(n);
+}
+
 // sums: of the change's square and of the difference's.
 void change_range(double* sums, const float* after, const float* before, const float* other_after,
                   const float* other_before, size_t n) {
@@ -131,6 +198,20 @@ double dot(const S* a, const S* b, size_t n) {
 }
 
 template <class S>
+double variance(const S* x, size_t n) {
+  if (use_simd<float>()) return FATHOM_SIMD(variance_range<S>)(x, n);
+  return variance_ref(x, n);
+}
+
+template <class S>
+StepSums step_sums(const S* after, const S* before, size_t n) {
+  if (!use_simd<float>()) return step_sums_ref(after, before, n);
+  double sums[4];
+  FATHOM_SIMD(step_range<S>)(sums, after, before, n);
+  return {sums[0], sums[1], sums[2], sums[3]};
+}
+
+template <class S>
 ChangeSums change_sums(const S* after, const S* before, const S* other_after, const S* other_before,
                        size_t n) {
   if constexpr (std::is_same_v<S, float>) {
@@ -154,6 +235,10 @@ void add_products(double* out, size_t ld, const double* a, const double* b, size
 
 template double dot(const double*, const double*, size_t);
 template double dot(const float*, const float*, size_t);
+template double variance(const double*, size_t);
+template double variance(const float*, size_t);
+template StepSums step_sums(const double*, const double*, size_t);
+template StepSums step_sums(const float*, const float*, size_t);
 template ChangeSums change_sums(const double*, const double*, const double*, const double*, size_t);
 template ChangeSums change_sums(const float*, const float*, const float*, const float*, size_t);
 

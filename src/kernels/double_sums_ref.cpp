@@ -10,6 +10,38 @@ double dot_ref(const S* a, const S* b, size_t n) {
 }
 
 template <class S>
+double variance_ref(const S* x, size_t n) {
+  double mean = 0, sum = 0;
+  for (size_t i = 0; i < n; ++i) mean += static_cast<double>(x[i]);
+  mean /= static_cast<double>(n);
+  for (size_t i = 0; i < n; ++i) {
+    const double d = static_cast<double>(x[i]) - mean;
+    sum += d * d;
+  }
+  return sum / static_cast<double>(n);
+}
+
+template <class S>
+StepSums step_sums_ref(const S* after, const S* before, size_t n) {
+  const auto change = [&](size_t i) {
+    return static_cast<double>(after[i]) - static_cast<double>(before[i]);
+  };
+  StepSums sums;
+  double mean = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double c = change(i), b = static_cast<double>(before[i]);
+    sums.change += c * c;
+    sums.before += b * b;
+    sums.product += c * b;
+    mean += c;
+  }
+  mean /= static_cast<double>(n);
+  for (size_t i = 0; i < n; ++i) sums.variance += (change(i) - mean) * (change(i) - mean);
+  sums.variance /= static_cast<double>(n);
+  return sums;
+}
+
+template <class S>
 ChangeSums change_sums_ref(const S* after, const S* before, const S* other_after, const S* other_before,
                            size_t n) {
   ChangeSums sums;
@@ -36,6 +68,10 @@ void add_products_ref(double* out, size_t ld, const double* a, const double* b, 
 
 template double dot_ref(const double*, const double*, size_t);
 template double dot_ref(const float*, const float*, size_t);
+template double variance_ref(const double*, size_t);
+template double variance_ref(const float*, size_t);
+template StepSums step_sums_ref(const double*, const double*, size_t);
+template StepSums step_sums_ref(const float*, const float*, size_t);
 template ChangeSums change_sums_ref(const double*, const double*, const double*, const double*, size_t);
 template ChangeSums change_sums_ref(const float*, const float*, const float*, const float*, size_t);
 

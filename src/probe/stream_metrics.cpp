@@ -41,22 +41,7 @@ double cosine_of(const PairSums& s) {
   return c > 1 ? 1 : c < -1 ? -1 : c;  // a NaN stays one
 }
 
-template <class S>
-double variance_of(const S* x, size_t C) {
-  double mean = 0, sum = 0;
-  for (size_t c = 0; c < C; ++c) mean += static_cast<double>(x[c]);
-  mean /= static_cast<double>(C);
-  for (size_t c = 0; c < C; ++c) {
-    const double d = static_cast<double>(x[c]) - mean;
-    sum += d * d;
-  }
-  return sum / static_cast<double>(C);
-}
-
-template <class S>
-double rms_of(const S* x, size_t C) {
-  return std::sqrt(dot(x, x, C) / static_cast<double>(C));
-}
+double rms_of(double sum_of_squares, size_t C) { return std::sqrt(sum_of_squares / static_cast<double>(C)); }
 
 }  // namespace
 
@@ -85,9 +70,16 @@ void StreamStatistics<S>::observe(const Tap<S>& tap, const Batch& batch, size_t 
     all.add_rows(values.data(), batch);
     after_first.add_rows_after_first(values.data(), batch);
   };
-  add(each_row(rows, [&](size_t r) { return variance_of(tap.after + r * C, C); }), variance[l],
-      variance_without_first[l]);
-  add(each_row(rows, [&](size_t r) { return rms_of(tap.after + r * C, C); }), rms[l], rms_without_first[l]);
+  std::vector<double> variances(rows), rms_values(rows);
+  parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      const S* x = tap.after + r * C;
+      variances[r] = fathom::variance(x, C);
+      rms_values[r] = rms_of(dot(x, x, C), C);
+    }
+  });
+  add(variances, variance[l], variance_without_first[l]);
+  add(rms_values, rms[l], rms_without_first[l]);
 }
 
 template <class S>
@@ -109,17 +101,12 @@ void StepContributions<S>::observe(const Tap<S>& tap, const Batch& batch, size_t
   const size_t rows = batch.rows();
   std::vector<double> contribution(rows), cosines(rows), variance(rows), rms(rows);
   parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
-    std::vector<double> change(C), stream(C);
     for (size_t r = begin; r < end; ++r) {
-      for (size_t c = 0; c < C; ++c) {
-        stream[c] = static_cast<double>(tap.before[r * C + c]);
-        change[c] = static_cast<double>(tap.after[r * C + c]) - stream[c];
-      }
-      const PairSums s = pair_sums(change.data(), stream.data(), C);
-      contribution[r] = std::sqrt(s.aa / s.bb);
-      cosines[r] = cosine_of(s);
-      variance[r] = variance_of(change.data(), C);
-      rms[r] = std::sqrt(s.aa / static_cast<double>(C));
+      const StepSums s = step_sums(tap.after + r * C, tap.before + r * C, C);
+      contribution[r] = std::sqrt(s.change / s.before);
+      cosines[r] = cosine_of({s.change, s.before, s.product});
+      variance[r] = s.variance;
+      rms[r] = rms_of(s.change, C);
     }
   });
   const bool attn = tap.point == TapPoint::kAttention;

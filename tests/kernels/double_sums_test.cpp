@@ -35,6 +35,36 @@ TEST(DoubleSums, ChangesMatchReferenceAndEqualOnesDifferByNothing) {
   });
 }
 
+// Away from zero, so that a variance by sums of squares would lose its digits.
+template <class S>
+void check_variance_and_step(size_t n) {
+  auto after = random_values<S>(n, 1), before = random_values<S>(n, 2);
+  for (S& x : after) x += S(1000);
+  const double expected = variance_ref(after.data(), n);
+  EXPECT_NEAR(variance(after.data(), n), expected, 1e-13 * (expected + 1)) << n;
+  const StepSums got = step_sums(after.data(), before.data(), n),
+                 ref = step_sums_ref(after.data(), before.data(), n);
+  EXPECT_NEAR(got.change, ref.change, 1e-13 * ref.change) << n;
+  EXPECT_NEAR(got.before, ref.before, 1e-13 * ref.before) << n;
+  EXPECT_NEAR(got.product, ref.product, 1e-13 * std::sqrt(ref.change * ref.before)) << n;
+  EXPECT_NEAR(got.variance, ref.variance, 1e-12 * (ref.variance + 1)) << n;
+  // A change that equals the stream: its cosine is exactly 1.
+  std::vector<S> twice(n);
+  for (size_t i = 0; i < n; ++i) twice[i] = S(2) * before[i];
+  const StepSums equal = step_sums(twice.data(), before.data(), n);
+  EXPECT_EQ(equal.change, equal.before) << n;
+  EXPECT_EQ(equal.product, equal.before) << n;
+}
+
+TEST(DoubleSums, VariancesAndStepsMatchReference) {
+  for_each_isa([] {
+    for (const size_t n : odd_sizes()) {
+      check_variance_and_step<float>(n);
+      check_variance_and_step<double>(n);
+    }
+  });
+}
+
 TEST(DoubleSums, ProductsMatchReference) {
   for_each_isa([] {
     for (const size_t M : {1u, 5u, 6u, 13u, 49u}) {
