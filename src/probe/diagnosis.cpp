@@ -168,11 +168,6 @@ class Diagnosis {
     }
     return part;
   }
-  // The nearest number of tokens that are whole sequences of T, at least one: what takes L^2 / 3 passes must
-  // not take half as many again because two sequences have two tokens less than what was asked.
-  static uint64_t whole_sequences(uint64_t tokens, size_t T) {
-    return tokens == 0 ? 0 : std::max<uint64_t>(1, (tokens + T / 2) / T) * T;
-  }
   static uint64_t scored(const Batch& batch) {
     uint64_t n = 0;
     for (size_t r = 0; r < batch.rows(); ++r) n += is_scored(batch, r) ? 1 : 0;
@@ -184,7 +179,7 @@ class Diagnosis {
     const Batch part = first_part(batch, options_.lens_tokens, metrics_.lens_tokens);
     if (part.B == 0) return;
     const double before = done_, rows = static_cast<double>(part.rows());
-    const double share = share_of_first(scored(part), options_.lens_tokens, cost_.lens);
+    const double share = share_of_first(scored(part), lens_tokens(options_, batch.T), cost_.lens);
     metrics_.lens.add(model_, record_, part, [&](size_t n) {
       report(before + share * static_cast<double>(n) / rows);
       look();
@@ -207,15 +202,14 @@ class Diagnosis {
   }
 
   Batch permuted_part(const Batch& batch) const {
-    return first_part(batch, whole_sequences(options_.permutation_tokens, batch.T),
-                      metrics_.permutation_tokens);
+    return first_part(batch, permuted_tokens(options_, batch.T), metrics_.permutation_tokens);
   }
 
   void permutation(const double* nll, const Batch& batch) {
     const ProfileScope scope("probe permutation");
     const Batch part = permuted_part(batch);
     if (part.B == 0) return;
-    const double share = share_of_first(scored(part), options_.permutation_tokens, cost_.permutation);
+    const double share = share_of_first(scored(part), permuted_tokens(options_, batch.T), cost_.permutation);
     const double before = done_ - share * part_of(DiagnosisStage::kPermutation, place_.item);
     metrics_.permutation.add(
         model_, record_, nll, part, batch.rows(),  // whose streams there is memory for
@@ -296,8 +290,10 @@ class Diagnosis {
   double cost_before(const DiagnosisPlace& at) {
     const double pass =
         cost_.forward + cost_.removal + cost_.identity + (batches_.count() == 1 ? cost_.gradients : 0.0);
-    double done = share_of_first(metrics_.lens_tokens, options_.lens_tokens, cost_.lens) +
-                  share_of_first(metrics_.permutation_tokens, options_.permutation_tokens, cost_.permutation);
+    const size_t T = sequences_.empty() ? 1 : sequences_[0].size() - 1;
+    double done =
+        share_of_first(metrics_.lens_tokens, lens_tokens(options_, T), cost_.lens) +
+        share_of_first(metrics_.permutation_tokens, permuted_tokens(options_, T), cost_.permutation);
     for (size_t p = 0; p < at.pass; ++p) done += share_of(batches_[p], pass);
     if (at.pass == batches_.count()) return done;
     const Batch batch = batches_[at.pass];
@@ -308,7 +304,7 @@ class Diagnosis {
         at.stage == DiagnosisStage::kRemoval ? removal
         : at.stage == DiagnosisStage::kIdentity
             ? identity
-            : share_of_first(scored(permuted_part(batch)), options_.permutation_tokens, cost_.permutation);
+            : share_of_first(scored(permuted_part(batch)), permuted_tokens(options_, T), cost_.permutation);
     return done + stage * part_of(at.stage, at.item);
   }
   void report(double flop) {

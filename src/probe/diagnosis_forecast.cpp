@@ -21,6 +21,15 @@ double matrix_elements(const ModelConfig& c) {
 
 }  // namespace
 
+uint64_t permuted_tokens(const DiagnosisOptions& options, size_t T) {
+  const uint64_t tokens = options.permutation_tokens;
+  return tokens == 0 ? 0 : std::max<uint64_t>(1, (tokens + T / 2) / T) * T;
+}
+
+uint64_t lens_tokens(const DiagnosisOptions& options, size_t T) {
+  return (options.lens_tokens + T - 1) / T * T;
+}
+
 DiagnosisCost diagnosis_cost(const DiagnosisOptions& o, const ModelConfig& c, uint64_t tokens, size_t T) {
   const auto n = static_cast<double>(tokens), L = static_cast<double>(c.num_hidden_layers);
   const auto C = static_cast<double>(c.hidden_size);
@@ -34,14 +43,14 @@ DiagnosisCost diagnosis_cost(const DiagnosisOptions& o, const ModelConfig& c, ui
   cost.pass = n * (L * block + head);
   cost.forward = cost.pass;
   if (wants("lens_loss") || wants("lens_kl") || wants("lens_top5"))
-    cost.lens = first(o.lens_tokens) * (L + 1) * head;
+    cost.lens = first(lens_tokens(o, T)) * (L + 1) * head;
   if (wants("causal_score") || wants("effective_depth"))
     cost.removal = n * (L * (L - 1) / 2 * block + L * head);
   if (wants("permutation_score")) {
     // Each pair i < j runs layers i to L - 1: L - 1 - i pairs of L - i layers.
     double runs = 0;
     for (double i = 0; i < L; ++i) runs += (L - 1 - i) * (L - i);
-    cost.permutation = first(o.permutation_tokens) * (runs * block + L * (L - 1) / 2 * head);
+    cost.permutation = first(permuted_tokens(o, T)) * (runs * block + L * (L - 1) / 2 * head);
   }
   // Exact: one product a number of the sequence.
   const double products = o.probes > 0 ? static_cast<double>(o.probes) : static_cast<double>(T) * C;

@@ -14,6 +14,13 @@ namespace fathom {
 /// 7B model's activations of a layer stay below half a gigabyte.
 inline constexpr size_t kDiagnosisRowsAtOnce = 2048;
 
+/// Tokens that the permutation score is measured on, 0 for all: the number of whole sequences of T nearest to
+/// options.permutation_tokens, at least one. What takes L^2 / 3 passes must not take half as many again
+/// because two sequences have two tokens less than what was asked.
+uint64_t permuted_tokens(const DiagnosisOptions& options, size_t T);
+/// The same for the lens: as many whole sequences as it takes for options.lens_tokens.
+uint64_t lens_tokens(const DiagnosisOptions& options, size_t T);
+
 /// Floating-point operations of each part, over the whole text.
 struct DiagnosisCost {
   double pass = 0;  ///< one whole forward pass, the head included: the unit that people think in

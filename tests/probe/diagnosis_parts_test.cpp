@@ -12,6 +12,7 @@
 #include "io/checkpoint.h"
 #include "io/streamed_weights.h"
 #include "probe/diagnosis.h"
+#include "probe/diagnosis_forecast.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
@@ -268,6 +269,7 @@ TEST_F(DiagnosisParts, ThePermutationScoreTakesTheNearestNumberOfSequences) {
   for (const auto& [asked, taken] : {std::pair{1, 20}, {45, 40}, {50, 60}, {55, 60}}) {
     options.permutation_tokens = static_cast<uint64_t>(asked);
     EXPECT_EQ(run(options)["permutation_tokens"], taken) << asked;
+    EXPECT_EQ(permuted_tokens(options, 20), static_cast<uint64_t>(taken)) << "the forecast";
   }
 }
 
@@ -277,6 +279,7 @@ TEST_F(DiagnosisParts, TheLensTakesAsManyTokensAsItIsGiven) {
   options.lens_tokens = 45;
   const json d = run(options);
   EXPECT_EQ(d["lens_tokens"], 60);  // whole sequences of 20
+  EXPECT_EQ(lens_tokens(options, 20), 60u);
   TokenSequences first(sequences_.begin(), sequences_.begin() + 3);
   std::swap(first, sequences_);
   options.lens_tokens = 0;

@@ -261,6 +261,18 @@ TEST(Diagnosis, CostIsForecastPartByPart) {
   EXPECT_DOUBLE_EQ(cost.removal, 100 * (block + 2 * head));
   EXPECT_DOUBLE_EQ(cost.permutation, 10 * (2 * block + head));
   EXPECT_EQ(cost.gradients, 0);
+  // What is measured on some tokens takes whole sequences of 5, and at most the text.
+  const auto expect_tokens = [&](uint64_t asked, double permuted, double lens) {
+    options.permutation_tokens = options.lens_tokens = asked;
+    const DiagnosisCost of_some = diagnosis_cost(options, c, 100, 5);
+    EXPECT_DOUBLE_EQ(of_some.permutation, permuted * (2 * block + head)) << asked;
+    EXPECT_DOUBLE_EQ(of_some.lens, lens * 3 * head) << asked;
+  };
+  expect_tokens(1, 5, 5);
+  expect_tokens(7, 5, 10);
+  expect_tokens(8, 10, 10);
+  expect_tokens(0, 100, 100);
+  expect_tokens(1000, 100, 100);
   EXPECT_GT(measured_flops<float>(c), 1e6);
 }
 
