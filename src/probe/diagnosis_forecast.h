@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "probe/diagnosis.h"
+#include "probe/diagnosis_state.h"
 
 namespace fathom {
 
@@ -34,14 +35,19 @@ struct DiagnosisCost {
 DiagnosisCost diagnosis_cost(const DiagnosisOptions& options, const ModelConfig& config, uint64_t tokens,
                              size_t T);
 
+/// Of a stage's cost, what its first items (layers, or pairs of them) are, for L layers: the removal of an
+/// early layer takes longer than that of a late one. 0 for a stage without items.
+double part_of_stage(DiagnosisStage stage, uint64_t items, size_t L);
+
 /// What a diagnosis takes beside the weights.
 struct DiagnosisMemory {
   size_t fixed = 0;            ///< whatever the text: a layer's activations, the lens's logits
   size_t per_row = 0;          ///< a token of a pass: its streams, and copies of one
   size_t spilled_per_row = 0;  ///< of which this in the spill folder
-  /// Beside these, one after the other: the least squares of the usefulness; the gradients of all layers,
-  /// where the text takes several passes. What finds no room is left out of the diagnosis, with the reason.
-  size_t usefulness = 0, gradients = 0;
+  /// Beside these, one after the other: the least squares of the usefulness, and where the text takes several
+  /// passes those of all layers at once; then the gradients of all layers. What finds no room is left out of
+  /// the diagnosis, with the reason.
+  size_t usefulness = 0, usefulness_in_passes = 0, gradients_in_passes = 0;
   size_t bytes(size_t rows) const { return fixed + rows * (per_row - spilled_per_row); }
 };
 template <class W>
