@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "cli/bench.h"
+#include "cli/stop_signals.h"
 #include "core/buffer.h"
 #include "core/error.h"
 #include "core/rng.h"
@@ -146,6 +147,20 @@ json measure(const Product& p, DType dtype, double& peak, size_t rows) {
   return result;
 }
 
+// Stopped by a signal, it finishes the product at hand and leaves out the others.
+void measure_all(const std::vector<Product>& products, DType dtype, double& peak, size_t rows,
+                 json& results) {
+  const StopSignals signals;
+  const std::unique_ptr<Progress> progress = make_progress();
+  progress->begin("bench gemm", products.size(), "products");
+  for (const Product& p : products) {
+    if (StopSignals::asked()) break;
+    results.push_back(measure(p, dtype, peak, rows));
+    progress->update(results.size(), p.name);
+  }
+  progress->end();
+}
+
 double geometric_mean(const json& results, const char* key) {
   double logs = 0;
   for (const json& r : results) logs += std::log(r[key].get<double>());
@@ -179,13 +194,10 @@ void run(const Common& common, const Settings& settings) {
       for (const Product& p : products_of(layer, settings.rows)) products.push_back(p);
     }
   }
-  const std::unique_ptr<Progress> progress = make_progress();
-  progress->begin("bench gemm", products.size(), "products");
-  for (const Product& p : products) {
-    result["results"].push_back(measure(p, dtype, peak, settings.rows));
-    progress->update(result["results"].size(), p.name);
-  }
-  progress->end();
+  measure_all(products, dtype, peak, settings.rows, result["results"]);
+  const size_t measured = result["results"].size();
+  if (measured == 0) fail("stopped by a signal before the first product was measured");
+  if (measured < products.size()) result["stopped"] = true;
   report_rates(result, peak, settings.dtype + " on " + std::string(isa_name(active_isa())),
                [](const json& r) {
                  return fmt::format("{:<26} {:>6} x {:<6} x {:<6}", r["name"].get<std::string>(),
@@ -193,6 +205,9 @@ void run(const Common& common, const Settings& settings) {
                });
   summarize(result);
   write_result(common, result);
+  // Not done, hence not 0: a script must not take the mean of some products for that of all.
+  if (measured < products.size())
+    fail(fmt::format("stopped by a signal; measured {} of {} products", measured, products.size()));
 }
 
 }  // namespace

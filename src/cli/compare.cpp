@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "report/compare.h"
 #include "report/compare_page.h"
+#include "report/compare_results.h"
 
 namespace fathom::cli {
 namespace {

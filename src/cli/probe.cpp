@@ -122,9 +122,11 @@ MemoryShare share_memory(const Options& o, const ModelConfig& config, const Toke
   const auto spare_for = [&](size_t bytes) {
     if (streams_and_least + bytes <= m.budget) m.spare = std::max(m.spare, bytes);
   };
-  if (has_tokens_to_fit(sequences, config.hidden_size)) spare_for(m.diagnosis.usefulness);
+  const bool fits = has_tokens_to_fit(sequences, config.hidden_size);
+  if (fits) spare_for(m.diagnosis.usefulness);
   if (cut() > 1) {
-    spare_for(m.diagnosis.gradients);
+    if (fits) spare_for(m.diagnosis.usefulness_in_passes);
+    spare_for(m.diagnosis.gradients_in_passes);
     cut();
   }
   const size_t taken = m.diagnosis.bytes(m.rows) + m.spare;

@@ -61,4 +61,12 @@ class Buffer {
   size_t size_ = 0;
 };
 
+/// Memory for `size` elements at least: the buffer's own where it has as much, else new (zeros; what was in
+/// it is gone). For scratch that is kept from call to call, since fresh memory is cleared each time.
+template <class T>
+T* ensure(Buffer<T>& buffer, size_t size) {
+  if (buffer.size() < size) buffer = Buffer<T>(size);
+  return buffer.data();
+}
+
 }  // namespace fathom

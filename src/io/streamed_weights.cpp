@@ -211,13 +211,12 @@ void StreamedWeights<W>::read_layer(Slot& slot, size_t l) const {
   const std::vector<ParamSpec>& specs = layers_[l];
   const size_t count = parameter_count(specs);
   // Of each buffer only what is written takes memory.
-  if (slot.matrices.size() < count) slot.matrices = Buffer<W>(count);
+  ensure(slot.matrices, count);
   S* vectors = nullptr;
   if constexpr (std::is_same_v<W, S>) {
     vectors = slot.matrices.data();
   } else {
-    if (slot.vectors.size() < count) slot.vectors = Buffer<S>(count);
-    vectors = slot.vectors.data();
+    vectors = ensure(slot.vectors, count);
   }
   for (const ParamSpec& spec : specs) stored_.prefetch(spec);
   for (const ParamSpec& spec : specs) {

@@ -92,8 +92,7 @@ double capped_nll_row(S* logits, int32_t target, bool gradient, S grad_scale, si
   softcap_forward(logits, cap, V);
   if (!gradient) return softmax_nll_row(logits, target, false, grad_scale, V);
   static thread_local Buffer<S> capped;
-  if (capped.size() < V) capped = Buffer<S>(V);
-  std::copy(logits, logits + V, capped.data());
+  std::copy(logits, logits + V, ensure(capped, V));
   const double nll = softmax_nll_row(logits, target, true, grad_scale, V);
   softcap_backward(logits, capped.data(), cap, V);
   return nll;
@@ -104,8 +103,7 @@ double capped_nll_row(S* logits, int32_t target, bool gradient, S grad_scale, si
 template <class S>
 S* logits_scratch(size_t n) {
   static thread_local Buffer<S> memory;
-  if (memory.size() < n) memory = Buffer<S>(n);
-  return memory.data();
+  return ensure(memory, n);
 }
 
 // x as bf16, in its own memory, number by number.

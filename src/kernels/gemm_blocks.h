@@ -21,13 +21,6 @@ struct Cut {
   size_t length, part;
 };
 
-/// A thread's scratch is kept between calls, since a Buffer is filled with zeros when it is made.
-template <class T>
-T* ensure(Buffer<T>& buffer, size_t size) {
-  if (buffer.size() < size) buffer = Buffer<T>(size);
-  return buffer.data();
-}
-
 /// The corner of an operand that begins at a line and a position of it.
 inline Source corner(const MatrixIn& m, size_t line, size_t position) {
   const Source s{static_cast<const std::byte*>(m.data), m.dtype, m.ld};

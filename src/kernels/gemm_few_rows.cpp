@@ -177,8 +177,7 @@ void multiply_few_rows(Isa isa, size_t M, size_t N, size_t K, MatrixIn a, Matrix
                        Addend addend, bool round) {
   static thread_local Buffer<float> scratch;
   const size_t x_ld = K + kPad;
-  if (scratch.size() < kFewRows * x_ld) scratch = Buffer<float>(kFewRows * x_ld);
-  float* x = scratch.data();
+  float* x = ensure(scratch, kFewRows * x_ld);
   const Source from_a{static_cast<const std::byte*>(a.data), a.dtype, a.ld};
   for (size_t i = 0; i < M; ++i) {
     for (size_t k = 0; k < K; ++k)

@@ -19,13 +19,10 @@ struct PieceMemory {
   Buffer<Stream<W>> lse;
 
   void reserve(size_t keys, size_t outputs, size_t sums) {
-    const auto grow = [](auto& buffer, size_t n) {
-      if (buffer.size() < n) buffer = std::remove_reference_t<decltype(buffer)>(n);
-    };
-    grow(k, keys);
-    grow(v, keys);
-    grow(out, outputs);
-    grow(lse, sums);
+    ensure(k, keys);
+    ensure(v, keys);
+    ensure(out, outputs);
+    ensure(lse, sums);
   }
 };
 

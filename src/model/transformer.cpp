@@ -228,7 +228,7 @@ void Transformer<W>::run_layer(S* out, const S* in, const ProgramStep<S>& step,
   const LayerWeights<W> weights = source_.layer(l);
   const size_t part = a_thread > 0 ? a_thread : at_once;
   const bool whole = part >= B;
-  if (observer && !whole && middle_.size() < context.rows() * C) middle_ = Buffer<S>(context.rows() * C);
+  if (observer && !whole) ensure(middle_, context.rows() * C);
   const S* middle = middle_.data();
   const auto run_from = [&](size_t b, Workspace& ws) {
     const size_t at = b * T * C;
@@ -260,8 +260,7 @@ void Transformer<W>::run(S* x, std::span<const ProgramStep<S>> program, const Ba
   for (size_t i = 0; a_thread > 0 && i < num_threads(); ++i) thread_workspace(i, a_thread * batch.T);
   Contexts kinds = contexts(batch, position);
   kinds.windowed.forward_only = kinds.whole.forward_only = true;
-  if (ws.rows < rows && other_.size() < rows * C) other_ = Buffer<S>(rows * C);
-  S *in = x, *out = ws.rows < rows ? other_.data() : ws.streams[0];
+  S *in = x, *out = ws.rows < rows ? ensure(other_, rows * C) : ws.streams[0];
   for (size_t i = 0; i < program.size(); ++i) {
     const ProgramStep<S>& step = program[i];
     if (step.linear != nullptr) {
@@ -296,8 +295,8 @@ void Transformer<W>::logits(S* out, const S* x, size_t rows) {
   static thread_local Buffer<W> normed;
   static thread_local Buffer<S> rstd;
   const size_t most = std::min(rows, kHeadRows);
-  if (normed.size() < most * C) normed = Buffer<W>(most * C);
-  if (rstd.size() < most) rstd = Buffer<S>(most);
+  ensure(normed, most * C);
+  ensure(rstd, most);
   const OuterWeights<W> outer = source_.outer();
   const OutputHead<W> head = output_head();
   constexpr DType kW = dtype_of<W>();

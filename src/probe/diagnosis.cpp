@@ -23,24 +23,6 @@ using Clock = std::chrono::steady_clock;
 // Between two times that the state is written, within a stage and between stages: what is lost at most.
 constexpr std::chrono::seconds kSaveWithin{20}, kSaveBetween{1};
 
-// Reports another's progress, and looks between its steps whether to stop.
-class Stoppable final : public Progress {
- public:
-  Stoppable(Progress& inner, std::function<void()> look) : inner_(inner), look_(std::move(look)) {}
-  void begin(const std::string& label, uint64_t total, const std::string& unit) override {
-    inner_.begin(label, total, unit);
-  }
-  void update(uint64_t done, const std::string& note) override {
-    inner_.update(done, note);
-    look_();
-  }
-  void end(const std::string& note) override { inner_.end(note); }
-
- private:
-  Progress& inner_;
-  std::function<void()> look_;
-};
-
 // Runs the parts of a diagnosis in order, and keeps how far it has come.
 template <class W>
 class Diagnosis {
@@ -68,10 +50,12 @@ class Diagnosis {
 
   json run() {
     resumed_ = state_.load(place_, metrics_.sums());
+    if (wants("usefulness")) metrics_.usefulness.reason = no_usefulness();
     if (resumed_) log_info("goes on from " + state_.path().string() + begun_anew());
     model_.set_rows_at_once(kDiagnosisRowsAtOnce);
-    progress_.begin("probe", static_cast<uint64_t>((cost_.total() - cost_.usefulness) / 1e9), "GFLOP");
+    progress_.begin("probe", static_cast<uint64_t>(cost_.total() / 1e9), "GFLOP");
     if (resumed_) report(cost_before(place_));
+    if (refits()) fit_anew();
     for (size_t p = place_.pass; p < batches_.count(); ++p) run_pass(p);
     saved(std::chrono::seconds(0));
     if (batches_.count() > 1 && wants("grad_norm") && metrics_.gradient_norms.empty()) {
@@ -82,16 +66,7 @@ class Diagnosis {
     json out = metrics_.result(model_.plans());
     out["tokens"] = tokens_;
     out["sequences"] = sequences_.size();
-    if (metrics_.wants("usefulness")) {
-      Stoppable stoppable(progress_, [this] { look(); });
-      RecordedText<S> recorded;
-      if (batches_.count() == 1 && !nll_.empty())
-        recorded = {&record_, batches_[0], nll_.data()};
-      else
-        record_ = StreamRecorder<S>(L_);  // its memory is wanted
-      add_usefulness(out, measure_usefulness(model_, sequences_, place_.pass_rows, stoppable, options_.spill,
-                                             options_.spare_bytes, recorded));
-    }
+    if (wants("usefulness")) add_usefulness(out, metrics_.usefulness.result(sequences_));
     if (resumed_) out["resumed"] = true;
     return out;
   }
@@ -104,8 +79,8 @@ class Diagnosis {
     const Batch batch = batches_[p];
     const size_t at_once = options_.batch_size > 0 ? options_.batch_size * batch.T : kDiagnosisRowsAtOnce;
     model_.set_rows_at_once(at_once);
-    nll_.assign(batch.rows(), 0);
-    forward(nll_.data(), batch);
+    std::vector<double> nll(batch.rows());
+    forward(nll.data(), batch);
     if (begins(DiagnosisStage::kAngles)) {
       if (metrics_.any({"angular_distance", "angular_matrix_all", "angular_matrix_last"}))
         metrics_.angles.add(record_, batch, C_);
@@ -116,11 +91,11 @@ class Diagnosis {
       done(DiagnosisStage::kRemoval);
     }
     if (begins(DiagnosisStage::kRemoval)) {
-      if (metrics_.any({"causal_score", "effective_depth"})) removal(nll_.data(), batch);
+      if (metrics_.any({"causal_score", "effective_depth"})) removal(nll.data(), batch);
       done(DiagnosisStage::kPermutation);
     }
     if (begins(DiagnosisStage::kPermutation)) {
-      if (wants("permutation_score")) permutation(nll_.data(), batch);
+      if (wants("permutation_score")) permutation(nll.data(), batch);
       done(DiagnosisStage::kIdentity);
     }
     if (begins(DiagnosisStage::kIdentity)) {
@@ -129,6 +104,10 @@ class Diagnosis {
     }
     if (begins(DiagnosisStage::kGradients)) {
       if (wants("grad_norm") && batches_.count() == 1) gradients(batch);
+      done(DiagnosisStage::kUsefulness);
+    }
+    if (begins(DiagnosisStage::kUsefulness)) {
+      if (wants("usefulness")) usefulness(nll.data(), batch, p);
       place_ = {place_.pass_rows, p + 1, DiagnosisStage::kForward, 0};
       saved(kSaveBetween);
     }
@@ -159,37 +138,17 @@ class Diagnosis {
     done(DiagnosisStage::kAngles);
   }
 
-  // The first sequences of a batch, as many as it takes for `limit` tokens in all (0: no limit).
-  Batch first_part(const Batch& batch, uint64_t limit, uint64_t so_far) const {
-    Batch part = batch;
-    if (limit > 0) {
-      const uint64_t missing = limit > so_far ? limit - so_far : 0;
-      part.B = std::min<size_t>(batch.B, (missing + batch.T - 1) / batch.T);
-    }
-    return part;
-  }
-  // The nearest number of tokens that are whole sequences of T, at least one: what takes L^2 / 3 passes must
-  // not take half as many again because two sequences have two tokens less than what was asked.
-  static uint64_t whole_sequences(uint64_t tokens, size_t T) {
-    return tokens == 0 ? 0 : std::max<uint64_t>(1, (tokens + T / 2) / T) * T;
-  }
-  static uint64_t scored(const Batch& batch) {
-    uint64_t n = 0;
-    for (size_t r = 0; r < batch.rows(); ++r) n += is_scored(batch, r) ? 1 : 0;
-    return n;
-  }
-
   void lens(const Batch& batch) {
     const ProfileScope scope("probe lens");
-    const Batch part = first_part(batch, options_.lens_tokens, metrics_.lens_tokens);
+    const Batch part = first_sequences(batch, options_.lens_tokens, metrics_.lens_tokens);
     if (part.B == 0) return;
     const double before = done_, rows = static_cast<double>(part.rows());
-    const double share = share_of_first(scored(part), options_.lens_tokens, cost_.lens);
+    const double share = share_of_first(scored_tokens(part), lens_tokens(options_, batch.T), cost_.lens);
     metrics_.lens.add(model_, record_, part, [&](size_t n) {
       report(before + share * static_cast<double>(n) / rows);
       look();
     });
-    metrics_.lens_tokens += scored(part);
+    metrics_.lens_tokens += scored_tokens(part);
   }
 
   void removal(const double* nll, const Batch& batch) {
@@ -207,15 +166,15 @@ class Diagnosis {
   }
 
   Batch permuted_part(const Batch& batch) const {
-    return first_part(batch, whole_sequences(options_.permutation_tokens, batch.T),
-                      metrics_.permutation_tokens);
+    return first_sequences(batch, permuted_tokens(options_, batch.T), metrics_.permutation_tokens);
   }
 
   void permutation(const double* nll, const Batch& batch) {
     const ProfileScope scope("probe permutation");
     const Batch part = permuted_part(batch);
     if (part.B == 0) return;
-    const double share = share_of_first(scored(part), options_.permutation_tokens, cost_.permutation);
+    const double share =
+        share_of_first(scored_tokens(part), permuted_tokens(options_, batch.T), cost_.permutation);
     const double before = done_ - share * part_of(DiagnosisStage::kPermutation, place_.item);
     metrics_.permutation.add(
         model_, record_, nll, part, batch.rows(),  // whose streams there is memory for
@@ -224,7 +183,7 @@ class Diagnosis {
           item_done(pair + 1);
         },
         place_.item);
-    metrics_.permutation_tokens += scored(part);
+    metrics_.permutation_tokens += scored_tokens(part);
   }
 
   void identity(const Batch& batch, size_t at_once) {
@@ -255,6 +214,52 @@ class Diagnosis {
     });
   }
 
+  // Why the usefulness is not measured, or "". Whether there is memory for it is asked where there is
+  // something left to measure; where a part of the text went by without, it stays left out.
+  std::string no_usefulness() const {
+    std::optional<size_t> budget = options_.spare_bytes;
+    if (place_.pass == batches_.count()) budget = SIZE_MAX;
+    if (metrics_.usefulness.left_out > 0) budget = 0;
+    const size_t layers = batches_.count() > 1 ? L_ : 1;
+    return usefulness_obstacle(sequences_, C_, usefulness_bytes<S>(layers, C_), budget);
+  }
+
+  // Of the sequences of a pass, those of the first half of the text.
+  size_t fitted_of(size_t p) const {
+    const size_t begin = batches_.first(p);
+    return std::clamp(sequences_.size() / 2, begin, batches_.first(p + 1)) - begin;
+  }
+
+  void usefulness(const double* nll, const Batch& batch, size_t p) {
+    const ProfileScope scope("probe usefulness");
+    const double share = share_of(batch, cost_.usefulness);
+    const double before = done_ - share * part_of(DiagnosisStage::kUsefulness, place_.item);
+    metrics_.usefulness.add(
+        model_, record_, nll, batch, fitted_of(p), p + 1 < batches_.count(),
+        [&](size_t l) {
+          report(before + share * part_of(DiagnosisStage::kUsefulness, l + 1));
+          item_done(l + 1);
+        },
+        place_.item);
+  }
+
+  // Whether linear maps that are still to be used were fitted on passes that are over.
+  bool refits() const {
+    return wants("usefulness") && metrics_.usefulness.reason.empty() && place_.pass > 0 &&
+           place_.pass < batches_.count();
+  }
+  void fit_anew() {
+    const bool is_last = place_.pass + 1 == batches_.count();
+    const size_t first = is_last && begins(DiagnosisStage::kUsefulness) ? place_.item : 0;
+    for (size_t p = 0; p < place_.pass && fitted_of(p) > 0; ++p) {
+      const Batch batch = batches_[p];
+      std::vector<double> nll(batch.rows());
+      model_.forward(nll.data(), batch, observer_of<S>({&record_}, batch, C_));
+      metrics_.usefulness.fit(record_, batch, C_, fitted_of(p), first);
+      look();
+    }
+  }
+
   // A norm is of the sum over the text: with several passes every layer's sum has to be held to the end.
   void add_gradients_of_all() {
     const size_t bytes = GradientNorms<S>::bytes(list_, L_, true);
@@ -276,39 +281,36 @@ class Diagnosis {
   }
 
   double share_of(const Batch& batch, double cost) const {
-    return cost * static_cast<double>(scored(batch)) / static_cast<double>(tokens_);
+    return cost * static_cast<double>(scored_tokens(batch)) / static_cast<double>(tokens_);
   }
   // Of what is measured on the first `limit` tokens alone (0: on all), the part that `n` tokens are.
   double share_of_first(uint64_t n, uint64_t limit, double cost) const {
     const uint64_t all = limit > 0 ? std::min(limit, tokens_) : tokens_;
     return cost * std::min(1.0, static_cast<double>(n) / static_cast<double>(all));
   }
-  // Of a stage's cost, what its first items are: the removal of an early layer takes longer than of a late
-  // one.
-  double part_of(DiagnosisStage stage, uint64_t items) const {
-    const auto n = static_cast<double>(items), L = static_cast<double>(L_);
-    if (stage == DiagnosisStage::kRemoval) return n * (2 * L - n) / (L * L);
-    if (stage == DiagnosisStage::kPermutation) return L > 1 ? n / (L * (L - 1) / 2) : 1.0;
-    return stage == DiagnosisStage::kIdentity ? n / L : 0.0;
-  }
+  double part_of(DiagnosisStage stage, uint64_t items) const { return part_of_stage(stage, items, L_); }
   // What was done before a place, for the progress. The streams of a pass that is taken up again are made
   // anew: its forward is still to come.
   double cost_before(const DiagnosisPlace& at) {
-    const double pass =
-        cost_.forward + cost_.removal + cost_.identity + (batches_.count() == 1 ? cost_.gradients : 0.0);
-    double done = share_of_first(metrics_.lens_tokens, options_.lens_tokens, cost_.lens) +
-                  share_of_first(metrics_.permutation_tokens, options_.permutation_tokens, cost_.permutation);
+    const double gradients = batches_.count() == 1 ? cost_.gradients : 0.0;
+    const double pass = cost_.forward + cost_.removal + cost_.identity + gradients + cost_.usefulness;
+    const size_t T = sequences_.empty() ? 1 : sequences_[0].size() - 1;
+    double done =
+        share_of_first(metrics_.lens_tokens, lens_tokens(options_, T), cost_.lens) +
+        share_of_first(metrics_.permutation_tokens, permuted_tokens(options_, T), cost_.permutation);
     for (size_t p = 0; p < at.pass; ++p) done += share_of(batches_[p], pass);
     if (at.pass == batches_.count()) return done;
     const Batch batch = batches_[at.pass];
     const double removal = share_of(batch, cost_.removal), identity = share_of(batch, cost_.identity);
     if (at.stage > DiagnosisStage::kRemoval) done += removal;
     if (at.stage > DiagnosisStage::kIdentity) done += identity;
-    const double stage =
-        at.stage == DiagnosisStage::kRemoval ? removal
-        : at.stage == DiagnosisStage::kIdentity
-            ? identity
-            : share_of_first(scored(permuted_part(batch)), options_.permutation_tokens, cost_.permutation);
+    if (at.stage > DiagnosisStage::kGradients) done += share_of(batch, gradients);
+    const double stage = at.stage == DiagnosisStage::kRemoval    ? removal
+                         : at.stage == DiagnosisStage::kIdentity ? identity
+                         : at.stage == DiagnosisStage::kUsefulness
+                             ? share_of(batch, cost_.usefulness)
+                             : share_of_first(scored_tokens(permuted_part(batch)),
+                                              permuted_tokens(options_, T), cost_.permutation);
     return done + stage * part_of(at.stage, at.item);
   }
   void report(double flop) {
@@ -355,7 +357,7 @@ class Diagnosis {
     const auto add = [&](const char* part) { parts += (parts.empty() ? "" : ", ") + std::string(part); };
     if (place_.pass < batches_.count() && !begins(DiagnosisStage::kForward)) add("the streams of this pass");
     if (batches_.count() > 1 && wants("grad_norm") && metrics_.gradient_norms.empty()) add("the gradients");
-    if (wants("usefulness")) add("the usefulness");
+    if (refits()) add("the linear maps");
     return parts.empty() ? parts : "; made from the beginning: " + parts;
   }
 
@@ -371,7 +373,6 @@ class Diagnosis {
   const size_t L_, C_;
   DiagnosisMetrics<S> metrics_;
   StreamRecorder<S> record_;  // of the pass that was made last
-  std::vector<double> nll_;   // its losses
   const DiagnosisCost cost_;
   bool resumed_ = false, saved_ = false;
   double done_ = 0;

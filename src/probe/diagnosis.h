@@ -53,9 +53,9 @@ std::set<std::string> parse_metrics(const std::vector<std::string>& names);
 /// The result: keys as docs/metrics.md has them; `x_stderr` beside `x`, null where there is none. Where
 /// options.state holds an earlier diagnosis of the same model, text and options, it goes on from there, with
 /// the cuts of the text that it was begun with whatever options.pass_rows says, and gives what one go would
-/// have given. Of what takes more than sums (usefulness, gradients over several passes) nothing is kept
-/// before it is done. Errors: those of Transformer::forward and SpillFile; Error where it is
-/// stopped, saying how to go on.
+/// have given. What is too large to be kept is made anew: the streams of a pass, and where there are several
+/// passes the linear maps and the sums of gradients. Errors: those of Transformer::forward and SpillFile;
+/// Error where it is stopped, saying how to go on.
 template <class W>
 nlohmann::json diagnose(Transformer<W>& model, const TokenSequences& sequences,
                         const DiagnosisOptions& options, const std::vector<ParamSpec>& list,

@@ -21,6 +21,15 @@ double matrix_elements(const ModelConfig& c) {
 
 }  // namespace
 
+uint64_t permuted_tokens(const DiagnosisOptions& options, size_t T) {
+  const uint64_t tokens = options.permutation_tokens;
+  return tokens == 0 ? 0 : std::max<uint64_t>(1, (tokens + T / 2) / T) * T;
+}
+
+uint64_t lens_tokens(const DiagnosisOptions& options, size_t T) {
+  return (options.lens_tokens + T - 1) / T * T;
+}
+
 DiagnosisCost diagnosis_cost(const DiagnosisOptions& o, const ModelConfig& c, uint64_t tokens, size_t T) {
   const auto n = static_cast<double>(tokens), L = static_cast<double>(c.num_hidden_layers);
   const auto C = static_cast<double>(c.hidden_size);
@@ -34,14 +43,14 @@ DiagnosisCost diagnosis_cost(const DiagnosisOptions& o, const ModelConfig& c, ui
   cost.pass = n * (L * block + head);
   cost.forward = cost.pass;
   if (wants("lens_loss") || wants("lens_kl") || wants("lens_top5"))
-    cost.lens = first(o.lens_tokens) * (L + 1) * head;
+    cost.lens = first(lens_tokens(o, T)) * (L + 1) * head;
   if (wants("causal_score") || wants("effective_depth"))
     cost.removal = n * (L * (L - 1) / 2 * block + L * head);
   if (wants("permutation_score")) {
     // Each pair i < j runs layers i to L - 1: L - 1 - i pairs of L - i layers.
     double runs = 0;
     for (double i = 0; i < L; ++i) runs += (L - 1 - i) * (L - i);
-    cost.permutation = first(o.permutation_tokens) * (runs * block + L * (L - 1) / 2 * head);
+    cost.permutation = first(permuted_tokens(o, T)) * (runs * block + L * (L - 1) / 2 * head);
   }
   // Exact: one product a number of the sequence.
   const double products = o.probes > 0 ? static_cast<double>(o.probes) : static_cast<double>(T) * C;
@@ -49,11 +58,24 @@ DiagnosisCost diagnosis_cost(const DiagnosisOptions& o, const ModelConfig& c, ui
   if (wants("grad_norm")) cost.gradients = n * (3 * L * block + 2 * head);
   if (wants("usefulness")) {
     const double map = 2 * C * C, fit = 3 * C * C;
-    // Passes of its own only where the streams of the whole text were not kept.
-    cost.usefulness = (o.pass_rows > 0 ? cost.pass : 0) + n / 2 * (L * (L - 1) / 2 * block + L * head) +
-                      n / 2 * L * (map + 2 * fit);
+    cost.usefulness = n / 2 * (L * (L - 1) / 2 * block + L * head) + n / 2 * L * (map + 2 * fit);
   }
   return cost;
+}
+
+double part_of_stage(DiagnosisStage stage, uint64_t items, size_t num_layers) {
+  const auto n = static_cast<double>(items), L = static_cast<double>(num_layers);
+  switch (stage) {
+    case DiagnosisStage::kRemoval:
+    case DiagnosisStage::kUsefulness:
+      return n * (2 * L - n) / (L * L);
+    case DiagnosisStage::kPermutation:
+      return num_layers > 1 ? n / (L * (L - 1) / 2) : 1.0;
+    case DiagnosisStage::kIdentity:
+      return n / L;
+    default:
+      return 0.0;
+  }
 }
 
 template <class W>
@@ -70,9 +92,12 @@ DiagnosisMemory diagnosis_memory(const DiagnosisOptions& o, const ModelConfig& c
   const std::vector<ParamSpec> list = parameter_list(c);
   if (wants("grad_norm")) {
     memory.fixed += GradientNorms<S>::bytes(list, L, false);
-    memory.gradients = GradientNorms<S>::bytes(list, L, true);
+    memory.gradients_in_passes = GradientNorms<S>::bytes(list, L, true);
   }
-  if (wants("usefulness")) memory.usefulness = usefulness_bytes<S>(L, c.hidden_size);
+  if (wants("usefulness")) {
+    memory.usefulness = usefulness_bytes<S>(1, c.hidden_size);
+    memory.usefulness_in_passes = usefulness_bytes<S>(L, c.hidden_size);
+  }
   memory.spilled_per_row = o.spill.empty() ? 0 : (L + 1) * stream;
   // The streams; the one that runs, its other half, its middle, and a copy that an intervention starts from.
   memory.per_row = (L + 1) * stream + 4 * stream + L * (L + 1) / 2 * sizeof(double);

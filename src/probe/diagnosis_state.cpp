@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 // Doubles are written in CBOR, which has forms for all of them, whatever bits.
 json sums_to_json(const DiagnosisSums& sums) {

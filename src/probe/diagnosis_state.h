@@ -14,7 +14,16 @@
 namespace fathom {
 
 /// The parts of a diagnosis, in the order in which each pass over a part of the text does them.
-enum class DiagnosisStage { kForward, kAngles, kLens, kRemoval, kPermutation, kIdentity, kGradients };
+enum class DiagnosisStage {
+  kForward,
+  kAngles,
+  kLens,
+  kRemoval,
+  kPermutation,
+  kIdentity,
+  kGradients,
+  kUsefulness
+};
 
 /// What comes next: the part of the text, the stage, and in it the layer (or the pair of layers).
 struct DiagnosisPlace {

@@ -50,7 +50,8 @@ DiagnosisMetrics<S>::DiagnosisMetrics(size_t num_layers, const DiagnosisOptions&
       removal(L),
       causal(L),
       permutation(L),
-      deviation(L, options.probes, options.seed) {}
+      deviation(L, options.probes, options.seed),
+      usefulness(L) {}
 
 template <class S>
 bool DiagnosisMetrics<S>::any(std::initializer_list<const char*> metrics) const {
@@ -79,8 +80,10 @@ DiagnosisSums DiagnosisMetrics<S>::sums() {
                      &removal.loss_without,
                      &removal.delta,
                      &deviation.by_sequence,
-                     &deviation.by_probe},
-                    {&permutation_tokens, &lens_tokens, &deviation.sequences_seen},
+                     &deviation.by_probe,
+                     &usefulness.loss,
+                     &usefulness.difference},
+                    {&permutation_tokens, &lens_tokens, &deviation.sequences_seen, &usefulness.left_out},
                     &gradient_norms};
   for (auto* matrix : {&angles.all_tokens, &angles.last_token, &causal.score, &permutation.relative_change}) {
     for (std::vector<SequenceMean>& row : *matrix) all.means.push_back(&row);

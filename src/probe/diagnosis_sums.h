@@ -40,6 +40,7 @@ struct DiagnosisMetrics {
   CausalScore<S> causal;
   LayerPermutation<S> permutation;
   IdentityDeviation<S> deviation;
+  LayerUsefulness<S> usefulness;
   std::vector<double> gradient_norms;  ///< empty: not measured
   std::string gradient_reason;         ///< why not
   uint64_t permutation_tokens = 0, lens_tokens = 0;

@@ -240,7 +240,7 @@ DumpResult dump_streams(Transformer<W>& model, const TokenSequences& sequences,
   for (size_t i = 0; i < batches.count(); ++i) {
     const Batch batch = batches[i];
     T = batch.T;
-    if (x.size() < batch.rows() * C) x = Buffer<S>(batch.rows() * C);
+    ensure(x, batch.rows() * C);
     model.embed(x.data(), batch, write);
     model.run(x.data(), program, batch, write);
     for (size_t b = 0; b < batch.B; ++b) first_row += positions[first_sequence + b].size();

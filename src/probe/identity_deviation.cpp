@@ -79,11 +79,7 @@ void IdentityDeviation<S>::add_layer(Transformer<W>& model, size_t l, const S* x
                                      uint64_t sequence) {
   if (probes_ == 0) return add_exactly(model, l, x, batch);
   const size_t C = model.config().hidden_size, n = batch.T * C;
-  if (signs_.size() < batch.rows() * C) {
-    signs_ = Buffer<S>(batch.rows() * C);
-    product_ = Buffer<S>(batch.rows() * C);
-  }
-  S *signs = signs_.data(), *product = product_.data();
+  S *signs = ensure(signs_, batch.rows() * C), *product = ensure(product_, batch.rows() * C);
   model.linearize(l, x, batch);
   std::vector<double> squares(batch.B), norms(batch.B), all_squares(batch.B), all_norms(batch.B);
   for (size_t k = 0; k < probes_; ++k) {

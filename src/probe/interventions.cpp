@@ -25,12 +25,6 @@ void add_ratio(SequenceMean& mean, const double* y, const double* n, const Batch
   }
 }
 
-template <class S>
-S* with_room(Buffer<S>& room, size_t n) {
-  if (room.size() < n) room = Buffer<S>(n);
-  return room.data();
-}
-
 }  // namespace
 
 template <class W>
@@ -38,7 +32,7 @@ void losses_from(Transformer<W>& model, double* nll, const Stream<W>* start,
                  std::span<const ProgramStep<Stream<W>>> program, const Batch& batch, Buffer<Stream<W>>& room,
                  const Observer<Stream<W>>& observer) {
   const size_t n = batch.rows() * model.config().hidden_size;
-  Stream<W>* x = with_room(room, n);
+  Stream<W>* x = ensure(room, n);
   std::copy(start, start + n, x);
   model.run(x, program, batch, observer);
   model.losses(nll, x, batch.targets, batch.rows());
@@ -57,7 +51,7 @@ template <class W>
 void losses_with_swaps(Transformer<W>& model, double* nll, size_t i, size_t begin, size_t count,
                        const StreamRecorder<Stream<W>>& record, const Batch& batch, Buffer<Stream<W>>& room) {
   const size_t rows = batch.rows(), n = rows * model.config().hidden_size, L = record.num_layers();
-  Stream<W>* x = with_room(room, count * n);
+  Stream<W>* x = ensure(room, count * n);
   std::vector<int32_t> tokens;
   for (size_t v = 0; v < count; ++v) {
     std::copy_n(record.stream(i), n, x + v * n);

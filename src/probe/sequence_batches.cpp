@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cross_entropy.h"
+#include "probe/sequence_mean.h"
 
 namespace fathom {
 
@@ -61,5 +62,30 @@ uint64_t SequenceBatches::tokens() const {
   for (const auto& ids : sequences_) n += ids.size() - 1;
   return n;
 }
+
+Batch sequences_of(const Batch& batch, size_t first, size_t count) {
+  Batch part = batch;
+  part.B = count;
+  part.tokens += first * batch.T;
+  part.targets += first * batch.T;
+  if (part.first_key != nullptr) part.first_key += first * batch.T;
+  return part;
+}
+
+Batch first_sequences(const Batch& batch, uint64_t limit, uint64_t so_far) {
+  if (limit == 0) return batch;
+  const uint64_t missing = limit > so_far ? limit - so_far : 0;
+  return sequences_of(batch, 0, std::min<size_t>(batch.B, (missing + batch.T - 1) / batch.T));
+}
+
+std::vector<size_t> scored_rows(const Batch& batch) {
+  std::vector<size_t> rows;
+  for (size_t r = 0; r < batch.rows(); ++r) {
+    if (is_scored(batch, r)) rows.push_back(r);
+  }
+  return rows;
+}
+
+uint64_t scored_tokens(const Batch& batch) { return scored_rows(batch).size(); }
 
 }  // namespace fathom

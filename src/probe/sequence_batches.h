@@ -20,6 +20,10 @@ class SequenceBatches {
   static SequenceBatches by_rows(const TokenSequences& sequences, size_t max_rows);
 
   size_t count() const { return ranges_.size(); }
+  /// The number of a batch's first sequence; of all sequences for index = count().
+  size_t first(size_t index) const {
+    return index < ranges_.size() ? ranges_[index].begin : sequences_.size();
+  }
   /// Valid until the next call.
   Batch operator[](size_t index);
   /// All targets.
@@ -37,5 +41,14 @@ class SequenceBatches {
   std::vector<Range> ranges_;
   std::vector<int32_t> inputs_, targets_;
 };
+
+/// `count` sequences of a batch from number `first` on.
+Batch sequences_of(const Batch& batch, size_t first, size_t count);
+/// The first sequences of a batch: as many as it takes for `limit` tokens in all (0: no limit) with the
+/// `so_far` of earlier batches.
+Batch first_sequences(const Batch& batch, uint64_t limit, uint64_t so_far);
+/// The rows that have a target (all, where the batch has none), and their number.
+std::vector<size_t> scored_rows(const Batch& batch);
+uint64_t scored_tokens(const Batch& batch);
 
 }  // namespace fathom

@@ -9,6 +9,7 @@
 #include "report/curves.h"
 #include "report/format.h"
 #include "report/metric_definitions.h"
+#include "report/run_summary.h"
 
 namespace fathom {
 namespace {

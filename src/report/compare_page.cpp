@@ -10,6 +10,7 @@
 
 #include "report/blocks.h"
 #include "report/compare_charts.h"
+#include "report/compare_results.h"
 #include "report/depth_sections.h"
 #include "report/format.h"
 #include "report/page.h"

@@ -1,16 +1,19 @@
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <string>
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/bench.h"
+#include "cli/process.h"
 #include "core/file.h"
 #include "io/checkpoint.h"
 #include "kernels/isa.h"
@@ -41,6 +44,7 @@ TEST(Bench, GemmReportsEachProductAgainstTheMeasuredPeak) {
   EXPECT_EQ(result["isa"], isa_name(active_isa()));
   EXPECT_GT(result["peak_tflops"].get<double>(), 0.0);
   ASSERT_EQ(result["results"].size(), 12u);  // four layers, three products each
+  EXPECT_FALSE(result.contains("stopped"));
   EXPECT_EQ(result["results"][0]["name"], "deep-10m qkv forward");
   double product = 1.0, least = 1e9;
   for (const auto& r : result["results"]) {
@@ -53,6 +57,36 @@ TEST(Bench, GemmReportsEachProductAgainstTheMeasuredPeak) {
   }
   EXPECT_NEAR(result["geomean_fraction_of_peak"].get<double>(), std::pow(product, 1.0 / 12.0), 1e-9);
   EXPECT_EQ(result["least_fraction_of_peak"].get<double>(), least);
+}
+
+TEST(Bench, GemmKeepsWhatWasMeasuredWhereItIsStopped) {
+  const test::TempFolder folder;
+  const auto json = folder / "gemm.json", errors = folder / "errors", output = folder / "output";
+  int status = 0;
+  // How soon the first product is through hangs on the machine; all 48 take far longer.
+  for (useconds_t wait = 250000; wait <= 16000000 && !std::filesystem::exists(json); wait *= 2) {
+    const pid_t child =
+        start({"bench", "gemm", "--rows", "64", "--threads", "1", "--json", json.string()}, errors, output);
+    ::usleep(wait);
+    ::kill(child, SIGINT);
+    status = wait_for(child);
+  }
+  ASSERT_TRUE(std::filesystem::exists(json)) << read_text_file(errors);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1) << "the table is not complete";
+  const auto result = nlohmann::json::parse(read_text_file(json));
+  const size_t measured = result["results"].size();
+  ASSERT_GE(measured, 1u);
+  ASSERT_LT(measured, 48u);
+  EXPECT_EQ(result["stopped"], true);
+  EXPECT_GT(result["geomean_fraction_of_peak"].get<double>(), 0.0);
+  EXPECT_NE(read_text_file(errors).find("measured " + std::to_string(measured) + " of 48 products"),
+            std::string::npos)
+      << read_text_file(errors);
+  const std::string printed = read_text_file(output);
+  EXPECT_NE(printed.find("deep-10m qkv forward"), std::string::npos) << printed;
+  EXPECT_NE(printed.find(std::to_string(measured) + " products: geometric mean"), std::string::npos)
+      << printed;
 }
 
 TEST(Bench, LinesAndResultHoldTheFractionsOfOnePeak) {

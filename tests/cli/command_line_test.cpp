@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -135,6 +136,33 @@ TEST_F(CommandLine, ASignalLeavesNothingUnfinished) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
   EXPECT_FALSE(fs::exists(at("data.partial")));
   EXPECT_NE(errors().find("what was not finished is removed"), std::string::npos) << errors();
+}
+
+// As under nohup: the terminal goes away, and the work goes on.
+TEST_F(CommandLine, ASignalThatWasIgnoredAtTheStartStaysIgnored) {
+  ASSERT_EQ(::mkfifo(at("text.txt").c_str(), 0644), 0);
+  fs::create_directories(at("tokenizer"));
+  Tokenizer(std::vector<std::string>{}).save(at("tokenizer"));
+  const auto waiting = [&](bool ignored) {
+    const auto before = ::signal(SIGHUP, ignored ? SIG_IGN : SIG_DFL);
+    const pid_t child = start({"data", "--input", at("text.txt").string(), "--tokenizer",
+                               at("tokenizer").string(), "--out", at("data").string()},
+                              at("errors"));
+    ::signal(SIGHUP, before);
+    while (!fs::exists(at("data.partial")) && !ended(child)) ::usleep(2000);
+    EXPECT_FALSE(ended(child)) << errors();
+    return child;
+  };
+  const pid_t listens = waiting(false);
+  ::kill(listens, SIGHUP);
+  int status = wait_for(listens);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP);
+  const pid_t ignores = waiting(true);
+  ::kill(ignores, SIGHUP);
+  std::ofstream(at("text.txt")) << "a text";  // what it waits for
+  status = wait_for(ignores);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << errors();
+  EXPECT_TRUE(fs::exists(at("data")));
 }
 
 }  // namespace

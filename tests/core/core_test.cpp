@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -166,6 +167,20 @@ TEST(Threads, InASerialScopeRunOnTheirCaller) {
   });
   EXPECT_EQ(arrived.load(), 2);
   set_num_threads(0);
+}
+
+TEST(Buffer, GrowsWhereItMustAndKeepsWhatItHas) {
+  Buffer<int> buffer;
+  int* const first = ensure(buffer, 10);
+  EXPECT_EQ(buffer.size(), 10u);
+  first[3] = 7;
+  EXPECT_EQ(ensure(buffer, 4), first);
+  EXPECT_EQ(ensure(buffer, 10), first);
+  EXPECT_EQ(buffer[3], 7);
+  int* const second = ensure(buffer, 11);
+  EXPECT_EQ(second, buffer.data());
+  EXPECT_EQ(buffer.size(), 11u);
+  EXPECT_EQ(std::count(second, second + 11, 0), 11);
 }
 
 TEST(Arena, RefusesMoreThanItsPlan) {

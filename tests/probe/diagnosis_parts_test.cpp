@@ -12,6 +12,7 @@
 #include "io/checkpoint.h"
 #include "io/streamed_weights.h"
 #include "probe/diagnosis.h"
+#include "probe/diagnosis_forecast.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
@@ -141,6 +142,7 @@ class StopAt final : public Progress {
   void update(uint64_t, const std::string&) override { stop = ++seen_ >= when_; }
   void end(const std::string&) override {}
   std::atomic<bool> stop{false};
+  size_t seen() const { return seen_; }
 
  private:
   size_t when_, seen_ = 0;
@@ -180,6 +182,62 @@ TEST_F(DiagnosisParts, StoppedAndTakenUpAgainAreOneGo) {
   }
 }
 
+// Of the usefulness each layer is kept, as long as what it is made of can be made again.
+TEST_F(DiagnosisParts, LayersWhoseUsefulnessIsKnownAreNotMeasuredAgain) {
+  const size_t L = 4, per_pass = L + 1;  // reports of a forward pass: each layer, and its end
+  for (const size_t pass_rows : {0u, 200u}) {
+    const TempFolder folder;
+    DiagnosisOptions options;
+    options.metrics = parse_metrics({"usefulness"});
+    options.pass_rows = pass_rows;
+    const json whole = run(options);
+    ASSERT_TRUE(whole["per_layer"][0]["usefulness"].is_number());
+    const size_t passes = pass_rows == 0 ? 1 : 3, before = (passes - 1) * (per_pass + L);
+    options.state = folder / "probe.state";
+    const auto reports_of = [&](size_t stop_at, json* result) {
+      StopAt progress(stop_at);
+      options.stop = &progress.stop;
+      test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+      if (result == nullptr) {
+        EXPECT_ERROR(diagnose(m.model, sequences_, options, m.weights.list(), progress), ErrorCode::kFailed,
+                     "what was done is in", pass_rows == 0 ? "streams of this pass" : "the linear maps");
+      } else {
+        *result = diagnose(m.model, sequences_, options, m.weights.list(), progress);
+      }
+      return progress.seen();
+    };
+    EXPECT_EQ(reports_of(before + per_pass + 1, nullptr),
+              before + per_pass + 1);  // one layer of the last pass
+    // Each time it says where it starts, makes the streams, and goes on with the next layer.
+    EXPECT_EQ(reports_of(1 + per_pass + 2, nullptr), 1 + per_pass + 2);
+    json result;
+    EXPECT_EQ(reports_of(1000, &result), 1 + per_pass + 1);
+    result.erase("resumed");
+    EXPECT_EQ(result, whole);
+  }
+}
+
+// A pass that went by without it can't be made up for, however much memory there is later.
+TEST_F(DiagnosisParts, TheUsefulnessStaysLeftOutWhereItFoundNoRoom) {
+  const TempFolder folder;
+  DiagnosisOptions options;
+  options.metrics = parse_metrics({"usefulness", "variance"});
+  options.pass_rows = 200;
+  options.state = folder / "probe.state";
+  options.spare_bytes = 0;
+  StopAt progress(10);  // after the second forward pass
+  options.stop = &progress.stop;
+  test::TinyModel<float> m(test::tiny_config(NormType::kLns));
+  EXPECT_ERROR(diagnose(m.model, sequences_, options, m.weights.list(), progress), ErrorCode::kFailed,
+               "probe.state");
+  options.stop = nullptr;
+  options.spare_bytes.reset();
+  const json result = run(options);
+  EXPECT_TRUE(result["per_layer"][0]["usefulness"].is_null());
+  EXPECT_TRUE(result.contains("usefulness_reason"));
+  EXPECT_TRUE(result["resumed"].get<bool>());
+}
+
 // The memory that is there decides how a text is cut; it is another when the diagnosis goes on.
 TEST_F(DiagnosisParts, TheCutsOfTheTextAreThoseItWasBegunWith) {
   const TempFolder folder;
@@ -192,7 +250,7 @@ TEST_F(DiagnosisParts, TheCutsOfTheTextAreThoseItWasBegunWith) {
   options.stop = &progress.stop;
   test::TinyModel<float> m(test::tiny_config(NormType::kLns));
   EXPECT_ERROR(diagnose(m.model, sequences_, options, m.weights.list(), progress), ErrorCode::kFailed,
-               "made from the beginning: ", "the gradients, the usefulness");
+               "made from the beginning: ", "the gradients, the linear maps");
   options.stop = nullptr;
   options.pass_rows = 0;
   EXPECT_EQ(kept_pass_rows<float>(sequences_, options), 200u);
@@ -243,7 +301,7 @@ TEST_F(DiagnosisParts, AStateOfAnotherDiagnosisIsNotTakenUp) {
   DiagnosisOptions options = everything();
   options.state = folder / "probe.state";
   const auto stop_late = [&] {
-    StopAt progress(30);
+    StopAt progress(23);  // within the last stage, which keeps each layer
     options.stop = &progress.stop;
     test::TinyModel<float> m(test::tiny_config(NormType::kLns));
     EXPECT_ERROR(diagnose(m.model, sequences_, options, m.weights.list(), progress), ErrorCode::kFailed,
@@ -268,6 +326,7 @@ TEST_F(DiagnosisParts, ThePermutationScoreTakesTheNearestNumberOfSequences) {
   for (const auto& [asked, taken] : {std::pair{1, 20}, {45, 40}, {50, 60}, {55, 60}}) {
     options.permutation_tokens = static_cast<uint64_t>(asked);
     EXPECT_EQ(run(options)["permutation_tokens"], taken) << asked;
+    EXPECT_EQ(permuted_tokens(options, 20), static_cast<uint64_t>(taken)) << "the forecast";
   }
 }
 
@@ -277,6 +336,7 @@ TEST_F(DiagnosisParts, TheLensTakesAsManyTokensAsItIsGiven) {
   options.lens_tokens = 45;
   const json d = run(options);
   EXPECT_EQ(d["lens_tokens"], 60);  // whole sequences of 20
+  EXPECT_EQ(lens_tokens(options, 20), 60u);
   TokenSequences first(sequences_.begin(), sequences_.begin() + 3);
   std::swap(first, sequences_);
   options.lens_tokens = 0;

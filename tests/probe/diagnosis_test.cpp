@@ -106,41 +106,58 @@ TokenSequences random_sequences(size_t count, size_t length, size_t vocab_size) 
   return sequences;
 }
 
-// Planted: a layer that is the identity is a linear map exactly; the others are not.
-TEST(Usefulness, IsZeroForALinearLayer) {
-  test::TinyModel<float> m(test::tiny_config(NormType::kPre));
-  for (const ParamSpec& spec : m.weights.list()) {
-    if (spec.layer == 2 && (spec.role == ParamRole::kO || spec.role == ParamRole::kDown))
-      std::fill_n(m.weights.values(spec), spec.size(), 0.0f);
+class UsefulnessOf : public testing::Test {
+ protected:
+  json run(const TokenSequences& text, size_t pass_rows = 0, std::optional<size_t> spare_bytes = {}) {
+    DiagnosisOptions options;
+    options.metrics = parse_metrics({"usefulness"});
+    options.pass_rows = pass_rows;
+    options.spare_bytes = spare_bytes;
+    NoProgress progress;
+    return diagnose(m_.model, text, options, m_.weights.list(), progress);
   }
-  NoProgress progress;
-  const Usefulness u = measure_usefulness(m.model, random_sequences(40, 21, 37), 7, progress);
-  ASSERT_EQ(u.value.size(), 4u);
-  EXPECT_NEAR(u.value[2], 0.0, 1e-6);
-  EXPECT_GT(std::abs(u.value[1]), 1e-4);
-  EXPECT_EQ(u.fitted_tokens, 400u);
-  EXPECT_EQ(u.scored_tokens, 400u);
+  test::TinyModel<float> m_{test::tiny_config(NormType::kPre)};
+};
+
+// Planted: a layer that is the identity is a linear map exactly; the others are not.
+TEST_F(UsefulnessOf, ALinearLayerIsZero) {
+  for (const ParamSpec& spec : m_.weights.list()) {
+    if (spec.layer == 2 && (spec.role == ParamRole::kO || spec.role == ParamRole::kDown))
+      std::fill_n(m_.weights.values(spec), spec.size(), 0.0f);
+  }
+  for (const size_t pass_rows : {0u, 60u}) {
+    const json d = run(random_sequences(40, 21, 37), pass_rows);
+    ASSERT_EQ(d["per_layer"].size(), 4u);
+    EXPECT_NEAR(d["per_layer"][2]["usefulness"].get<double>(), 0.0, 1e-6);
+    EXPECT_GT(std::abs(d["per_layer"][1]["usefulness"].get<double>()), 1e-4);
+    EXPECT_EQ(d["usefulness_fitted_tokens"], 400);
+    EXPECT_EQ(d["usefulness_scored_tokens"], 400);
+  }
 }
 
-TEST(Usefulness, SaysWhyThereIsNone) {
-  test::TinyModel<float> m(test::tiny_config(NormType::kPre));
-  NoProgress progress;
-  const Usefulness u = measure_usefulness(m.model, random_sequences(4, 21, 37), 7, progress);
-  EXPECT_TRUE(u.value.empty());
-  EXPECT_NE(u.reason.find("40 tokens"), std::string::npos) << u.reason;
-  EXPECT_NE(u.reason.find("96"), std::string::npos) << u.reason;  // 4 times the width of 24
+TEST_F(UsefulnessOf, TooFewTokensSaysWhyThereIsNone) {
+  const json d = run(random_sequences(4, 21, 37));
+  EXPECT_TRUE(d["per_layer"][0]["usefulness"].is_null());
+  const std::string reason = d["usefulness_reason"];
+  EXPECT_NE(reason.find("40 tokens"), std::string::npos) << reason;
+  EXPECT_NE(reason.find("96"), std::string::npos) << reason;  // 4 times the width of 24
 }
 
-TEST(Usefulness, IsNotMeasuredBeyondTheMemoryThatThereIs) {
-  test::TinyModel<float> m(test::tiny_config(NormType::kPre));
-  NoProgress progress;
+// One pass takes the sums of one layer at a time, several those of all.
+TEST_F(UsefulnessOf, ATextIsNotMeasuredBeyondTheMemoryThatThereIs) {
   const TokenSequences text = random_sequences(40, 21, 37);
-  const size_t needed = usefulness_bytes<float>(4, 24);
-  EXPECT_EQ(needed, 4 * (25 * 25 + 25 * 24) * 8u + 25 * 24 * 4u);
-  const Usefulness none = measure_usefulness(m.model, text, 0, progress, {}, needed - 1);
-  EXPECT_TRUE(none.value.empty());
-  EXPECT_NE(none.reason.find("more than the memory leaves"), std::string::npos) << none.reason;
-  EXPECT_EQ(measure_usefulness(m.model, text, 0, progress, {}, needed).value.size(), 4u);
+  const size_t one = usefulness_bytes<float>(1, 24), all = usefulness_bytes<float>(4, 24);
+  EXPECT_EQ(one, (25 * 25 + 25 * 24) * 8u + 25 * 24 * 4u);
+  EXPECT_EQ(all, 4 * (25 * 25 + 25 * 24) * 8u + 25 * 24 * 4u);
+  for (const auto& [pass_rows, needed] : {std::pair<size_t, size_t>{0, one}, {100, all}}) {
+    const json none = run(text, pass_rows, needed - 1);
+    EXPECT_TRUE(none["per_layer"][3]["usefulness"].is_null());
+    const std::string reason = none["usefulness_reason"];
+    EXPECT_NE(reason.find("more than the memory leaves"), std::string::npos) << reason;
+    const json there = run(text, pass_rows, needed);
+    EXPECT_TRUE(there["per_layer"][3]["usefulness"].is_number());
+    EXPECT_FALSE(there.contains("usefulness_reason"));
+  }
 }
 
 // The forecast knows what is held beside the streams, and what finds no room is left out with a reason.
@@ -150,8 +167,9 @@ TEST(Diagnosis, LeavesOutWhatFindsNoRoom) {
   options.metrics = parse_metrics({"usefulness", "grad_norm"});
   options.pass_rows = 100;
   const DiagnosisMemory memory = diagnosis_memory<float>(options, m.model.config(), 20);
-  EXPECT_EQ(memory.usefulness, usefulness_bytes<float>(4, 24));
-  EXPECT_GT(memory.gradients, 0u);
+  EXPECT_EQ(memory.usefulness, usefulness_bytes<float>(1, 24));
+  EXPECT_EQ(memory.usefulness_in_passes, usefulness_bytes<float>(4, 24));
+  EXPECT_GT(memory.gradients_in_passes, 0u);
   NoProgress progress;
   const TokenSequences text = random_sequences(40, 21, 37);
   const auto diagnosis = [&](size_t spare) {
@@ -163,7 +181,7 @@ TEST(Diagnosis, LeavesOutWhatFindsNoRoom) {
   EXPECT_TRUE(none["per_layer"][0]["usefulness"].is_null());
   EXPECT_NE(none["grad_norm_reason"].get<std::string>().find("more --memory"), std::string::npos);
   EXPECT_TRUE(none.contains("usefulness_reason"));
-  const json all = diagnosis(std::max(memory.usefulness, memory.gradients));
+  const json all = diagnosis(std::max(memory.usefulness_in_passes, memory.gradients_in_passes));
   EXPECT_TRUE(all["per_layer"][0]["grad_norm"].is_number());
   EXPECT_TRUE(all["per_layer"][0]["usefulness"].is_number());
 }
@@ -261,6 +279,18 @@ TEST(Diagnosis, CostIsForecastPartByPart) {
   EXPECT_DOUBLE_EQ(cost.removal, 100 * (block + 2 * head));
   EXPECT_DOUBLE_EQ(cost.permutation, 10 * (2 * block + head));
   EXPECT_EQ(cost.gradients, 0);
+  // What is measured on some tokens takes whole sequences of 5, and at most the text.
+  const auto expect_tokens = [&](uint64_t asked, double permuted, double lens) {
+    options.permutation_tokens = options.lens_tokens = asked;
+    const DiagnosisCost of_some = diagnosis_cost(options, c, 100, 5);
+    EXPECT_DOUBLE_EQ(of_some.permutation, permuted * (2 * block + head)) << asked;
+    EXPECT_DOUBLE_EQ(of_some.lens, lens * 3 * head) << asked;
+  };
+  expect_tokens(1, 5, 5);
+  expect_tokens(7, 5, 10);
+  expect_tokens(8, 10, 10);
+  expect_tokens(0, 100, 100);
+  expect_tokens(1000, 100, 100);
   EXPECT_GT(measured_flops<float>(c), 1e6);
 }
 

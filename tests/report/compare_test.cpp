@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "report/compare_page.h"
+#include "report/compare_results.h"
 #include "report/format.h"
 #include "report/page_data.h"
 #include "report/run_folder.h"

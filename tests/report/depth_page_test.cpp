@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "report/compare_page.h"
+#include "report/compare_results.h"
 #include "report/depth_charts.h"
 #include "report/page_data.h"
 #include "report/probe_json.h"
