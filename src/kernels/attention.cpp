@@ -52,8 +52,7 @@ constexpr size_t kMostRows = 4;
 // asking the system for it anew each time would cost as much as the arithmetic of short sequences.
 float* scratch_of(size_t size) {
   static thread_local Buffer<float> memory;
-  if (memory.size() < size) memory = Buffer<float>(size);
-  return memory.data();
+  return ensure(memory, size);
 }
 
 // Whether the tiles take a pass in bf16; a cap on the scores is left to the vector kernels.
