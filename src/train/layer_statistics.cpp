@@ -3,25 +3,10 @@
 #include <cmath>
 
 #include "core/threads.h"
+#include "kernels/double_sums.h"
 #include "kernels/vector_ops.h"
 
 namespace fathom {
-namespace {
-
-template <class S>
-double row_variance(const S* x, size_t n) {
-  double mean = 0, squares = 0;
-  for (size_t i = 0; i < n; ++i) mean += static_cast<double>(x[i]);
-  mean /= static_cast<double>(n);
-  for (size_t i = 0; i < n; ++i) {
-    const double d = static_cast<double>(x[i]) - mean;
-    squares += d * d;
-  }
-  return squares / static_cast<double>(n);
-}
-
-}  // namespace
-
 LayerVariance::LayerVariance(size_t num_layers, size_t hidden_size)
     : hidden_size_(hidden_size), sums_(num_layers), rows_(num_layers) {}
 
@@ -29,12 +14,12 @@ template <class S>
 Observer<S> LayerVariance::observer(size_t rows) {
   return [this, rows](const Tap<S>& tap) {
     if (tap.point != TapPoint::kMlp) return;
-    std::vector<double> variance(rows);
+    std::vector<double> variances(rows);
     parallel_ranges(rows, 64, [&](size_t begin, size_t end) {
       for (size_t r = begin; r < end; ++r)
-        variance[r] = row_variance(tap.after + r * hidden_size_, hidden_size_);
+        variances[r] = variance(tap.after + r * hidden_size_, hidden_size_);
     });
-    for (const double v : variance) sums_[tap.layer] += v;
+    for (const double v : variances) sums_[tap.layer] += v;
     rows_[tap.layer] += rows;
   };
 }
