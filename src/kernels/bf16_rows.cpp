@@ -27,23 +27,18 @@ void forward_rows(bf16* act, size_t act_ld, const bf16* gate, const bf16* up, co
 }
 
 template <GateActivation f>
-void backward_rows(bf16* dgate, bf16* dup, size_t d_ld, const bf16* dact, size_t act_ld, const bf16* gate,
-                   const bf16* up, const SwigluBlock& block) {
-  for (size_t r = 0; r < block.rows; ++r) {
-    for (size_t i = 0; i < block.columns; i += kRowNumbers) {
-      const __mmask32 mask = mask_of(block.columns - i);
-      __builtin_prefetch(gate + i + block.ahead);
-      __builtin_prefetch(up + i + block.ahead);
-      const GradientRows d =
-          swiglu_backward_row<f>(load(gate + i, mask), load(up + i, mask), load(dact + i, mask));
-      store(dgate + i, mask, d.gate);
-      store(dup + i, mask, d.up);
+void backward_rows(bf16* dgate_up, const bf16* dact, const bf16* gate_up, const SwigluBlock& block) {
+  const size_t F = block.columns, ld = block.ld;
+  for (size_t r = 0; r < block.rows; ++r, dact += F, dgate_up += ld, gate_up += ld) {
+    for (size_t i = 0; i < F; i += kRowNumbers) {
+      const __mmask32 mask = mask_of(F - i);
+      const bf16 *gate = gate_up + i, *up = gate + F;
+      __builtin_prefetch(gate + block.ahead);
+      __builtin_prefetch(up + block.ahead);
+      const GradientRows d = swiglu_backward_row<f>(load(gate, mask), load(up, mask), load(dact + i, mask));
+      store(dgate_up + i, mask, d.gate);
+      store(dgate_up + F + i, mask, d.up);
     }
-    dgate += d_ld;
-    dup += d_ld;
-    dact += act_ld;
-    gate += block.ld;
-    up += block.ld;
   }
 }
 
@@ -56,11 +51,9 @@ void swiglu_forward_bf16(bf16* act, size_t act_ld, const bf16* gate, const bf16*
   rows(act, act_ld, gate, up, block);
 }
 
-void swiglu_backward_bf16(bf16* dgate, bf16* dup, size_t d_ld, const bf16* dact, size_t act_ld,
-                          const bf16* gate, const bf16* up, const SwigluBlock& block, GateActivation f) {
-  const auto rows = f == GateActivation::kSilu ? backward_rows<GateActivation::kSilu>
-                                               : backward_rows<GateActivation::kGeluTanh>;
-  rows(dgate, dup, d_ld, dact, act_ld, gate, up, block);
+SwigluBackwardRows swiglu_backward_bf16(GateActivation f) {
+  return f == GateActivation::kSilu ? backward_rows<GateActivation::kSilu>
+                                    : backward_rows<GateActivation::kGeluTanh>;
 }
 
 void scale_row_bf16(bf16* y, const float* x, const float* weight, float factor, size_t n) {

@@ -1,6 +1,5 @@
 #include "kernels/gemm_epilogues.h"
 
-#include <algorithm>
 #include <type_traits>
 
 #include "core/profile.h"
@@ -91,18 +90,15 @@ void count_work(size_t M, size_t N, size_t K, const MatrixIn& a, const MatrixIn&
                                    written * sizeof(bf16)));
 }
 
-// Whether such a product runs on tiles.
-template <class W>
-bool on_tiles(size_t M, size_t K) {
-  return std::is_same_v<W, bf16> && K > 0 && gemm_detail::runs_on_tiles(M, dtype_of<W>());
-}
+// Whether a product of bf16 runs on tiles.
+bool on_tiles(size_t M, size_t K) { return K > 0 && gemm_detail::runs_on_tiles(M, DType::kBf16); }
 
 }  // namespace
 
 template <class W>
 void gemm_swiglu(W* act, W* gate_up, size_t M, size_t F, size_t K, MatrixIn a, MatrixIn b, GateActivation f) {
   if constexpr (std::is_same_v<W, bf16>) {
-    if (on_tiles<W>(M, K) && gemm_detail::swiglu_on_tiles(gemm_detail::amx_kernels(), act, M, F, K, a, b, f))
+    if (on_tiles(M, K) && gemm_detail::swiglu_on_tiles(gemm_detail::amx_kernels(), act, M, F, K, a, b, f))
       return count_work(M, 2 * F, K, a, b, M * F);
   }
   gemm(M, 2 * F, K, a, b, {gate_up, dtype_of<W>(), 2 * F}, dtype_of<W>());
@@ -112,7 +108,7 @@ void gemm_swiglu(W* act, W* gate_up, size_t M, size_t F, size_t K, MatrixIn a, M
 template <class W>
 void gemm_rope(W* c, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b, const RopeOfRows<W>& r) {
   if constexpr (std::is_same_v<W, bf16>) {
-    if (on_tiles<W>(M, K) && gemm_detail::rope_on_tiles(gemm_detail::amx_kernels(), c, M, N, K, a, b, r))
+    if (on_tiles(M, K) && gemm_detail::rope_on_tiles(gemm_detail::amx_kernels(), c, M, N, K, a, b, r))
       return count_work(M, N, K, a, b, M * N);
   }
   gemm(M, N, K, a, b, {c, dtype_of<W>(), N}, dtype_of<W>());

@@ -98,9 +98,9 @@ class TileEpilogue {
   const size_t half, columns_together;
 };
 
-/// A block whose sums are complete. What goes past the caches is taken bit by bit beside the products of the
-/// next block: stored all at once, it would make these wait for memory, and vectors and tiles can be at work
-/// at the same time.
+/// A block whose sums are complete. An epilogue takes its rows a few at a time beside the products of the
+/// next block: stored all at once, they would make these wait for memory, and vectors and tiles can be at
+/// work at the same time. (In deep products it takes them at once: gemm_tiles.cpp.)
 struct Pending {
   const TileEpilogue* epilogue;
   const float *sums, *partner;

@@ -62,31 +62,26 @@ void swiglu_forward_rows(W* act, size_t act_ld, const W* gate, const W* up, cons
   }
 }
 
+// Whole rows: those of dact are as long as the block's.
 template <GateActivation f, class W>
-void swiglu_backward_rows(W* dgate, W* dup, size_t d_ld, const W* dact, size_t act_ld, const W* gate,
-                          const W* up, const SwigluBlock& block) {
+void swiglu_backward_rows(W* dgate_up, const W* dact, const W* gate_up, const SwigluBlock& block) {
   const F32 d;
   const V32 one = hn::Set(d, 1.0f);
-  const size_t n = block.columns;
+  const size_t F = block.columns, ld = block.ld;
   const std::ptrdiff_t ahead = block.ahead;
-  for (size_t r = 0; r < block.rows; ++r) {
-    for (size_t i = 0; i < n; i += kLanes) {
-      hwy::Prefetch(gate + i + ahead);
-      hwy::Prefetch(up + i + ahead);
-      const V32 g = load_n(gate + i, n - i), u = load_n(up + i, n - i);
-      const V32 da = load_n(dact + i, n - i);
+  for (size_t r = 0; r < block.rows; ++r, dact += F, dgate_up += ld, gate_up += ld) {
+    for (size_t i = 0; i < F; i += kLanes) {
+      hwy::Prefetch(gate_up + i + ahead);
+      hwy::Prefetch(gate_up + F + i + ahead);
+      const V32 g = load_n(gate_up + i, F - i), u = load_n(gate_up + F + i, F - i);
+      const V32 da = load_n(dact + i, F - i);
       const V32 sigmoid = hn::Div(one, one_plus_exp_of_minus(Gate<f>::z(g)));
       // f' = s (1 + g (1 - s) z')
       const V32 g_slope = hn::Mul(g, Gate<f>::slope(g));
       const V32 slope = hn::Mul(sigmoid, hn::MulAdd(g_slope, hn::Sub(one, sigmoid), one));
-      store_n(hn::Mul(hn::Mul(da, u), slope), dgate + i, n - i);
-      store_n(hn::Mul(hn::Mul(da, g), sigmoid), dup + i, n - i);
+      store_n(hn::Mul(hn::Mul(da, u), slope), dgate_up + i, F - i);
+      store_n(hn::Mul(hn::Mul(da, g), sigmoid), dgate_up + F + i, F - i);
     }
-    dgate += d_ld;
-    dup += d_ld;
-    dact += act_ld;
-    gate += block.ld;
-    up += block.ld;
   }
 }
 
@@ -126,21 +121,6 @@ void swiglu_forward_block(W* act, size_t act_ld, const W* gate, const W* up, con
 }
 
 template <class W>
-void swiglu_backward_block(W* dgate, W* dup, size_t d_ld, const W* dact, size_t act_ld, const W* gate,
-                           const W* up, const SwigluBlock& block, GateActivation f) {
-  if (!use_simd<W>()) return swiglu_backward_block_ref(dgate, dup, d_ld, dact, act_ld, gate, up, block, f);
-  if constexpr (std::is_same_v<W, bf16>) {
-    if (active_isa() >= Isa::kAvx512Bf16)
-      return swiglu_backward_bf16(dgate, dup, d_ld, dact, act_ld, gate, up, block, f);
-  }
-  if constexpr (!std::is_same_v<W, double>) {
-    const auto silu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kSilu, W>);
-    const auto gelu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kGeluTanh, W>);
-    (f == GateActivation::kSilu ? silu : gelu)(dgate, dup, d_ld, dact, act_ld, gate, up, block);
-  }
-}
-
-template <class W>
 void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F, GateActivation f) {
   const ProfileScope scope("swiglu forward", 0, static_cast<double>(3 * rows * F * sizeof(W)));
   parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
@@ -152,18 +132,23 @@ void swiglu_forward(W* act, const W* gate_up, size_t rows, size_t F, GateActivat
 template <class W>
 void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F, GateActivation f) {
   const ProfileScope scope("swiglu backward", 0, static_cast<double>(5 * rows * F * sizeof(W)));
-  parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
-    const W* gate = gate_up + begin * 2 * F;
-    W* dgate = dgate_up + begin * 2 * F;
-    swiglu_backward_block(dgate, dgate + F, 2 * F, dact + begin * F, F, gate, gate + F,
-                          whole_rows<W>(end - begin, F), f);
-  });
+  if (!use_simd<W>()) return swiglu_backward_ref(dgate_up, dact, gate_up, rows, F, f);
+  if constexpr (!std::is_same_v<W, double>) {
+    const auto silu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kSilu, W>);
+    const auto gelu = FATHOM_SIMD(swiglu_backward_rows<GateActivation::kGeluTanh, W>);
+    auto chunk = f == GateActivation::kSilu ? silu : gelu;
+    if constexpr (std::is_same_v<W, bf16>) {
+      if (active_isa() >= Isa::kAvx512Bf16) chunk = swiglu_backward_bf16(f);
+    }
+    parallel_ranges(rows, kRowGrain, [&](size_t begin, size_t end) {
+      chunk(dgate_up + begin * 2 * F, dact + begin * F, gate_up + begin * 2 * F,
+            whole_rows<W>(end - begin, F));
+    });
+  }
 }
 
 #define FATHOM_INSTANTIATE(W)                                                                             \
   template void swiglu_forward_block(W*, size_t, const W*, const W*, const SwigluBlock&, GateActivation); \
-  template void swiglu_backward_block(W*, W*, size_t, const W*, size_t, const W*, const W*,               \
-                                      const SwigluBlock&, GateActivation);                                \
   template void swiglu_forward(W*, const W*, size_t, size_t, GateActivation);                             \
   template void swiglu_backward(W*, const W*, const W*, size_t, size_t, GateActivation);
 FATHOM_INSTANTIATE(double)

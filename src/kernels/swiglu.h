@@ -22,9 +22,9 @@ template <class W>
 void swiglu_backward(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F,
                      GateActivation f = GateActivation::kSilu);
 
-/// What the above do, with a block of columns of some rows, by the calling thread: rows of act and dact are
-/// act_ld apart, of gradients d_ld, of gate and up ld. Bit for bit what the whole gives. Lines `ahead`
-/// numbers behind those of gate and up are asked for.
+/// The forward of a block of columns of some rows, by the calling thread: rows of act are act_ld apart, of
+/// gate and up ld. Bit for bit what the whole gives. Lines `ahead` numbers behind those of gate and up are
+/// asked for.
 struct SwigluBlock {
   size_t rows, columns, ld;
   std::ptrdiff_t ahead = 0;
@@ -33,15 +33,8 @@ template <class W>
 void swiglu_forward_block(W* act, size_t act_ld, const W* gate, const W* up, const SwigluBlock& block,
                           GateActivation f);
 template <class W>
-void swiglu_backward_block(W* dgate, W* dup, size_t d_ld, const W* dact, size_t act_ld, const W* gate,
-                           const W* up, const SwigluBlock& block, GateActivation f);
-
-template <class W>
 void swiglu_forward_block_ref(W* act, size_t act_ld, const W* gate, const W* up, const SwigluBlock& block,
                               GateActivation f);
-template <class W>
-void swiglu_backward_block_ref(W* dgate, W* dup, size_t d_ld, const W* dact, size_t act_ld, const W* gate,
-                               const W* up, const SwigluBlock& block, GateActivation f);
 template <class W>
 void swiglu_forward_ref(W* act, const W* gate_up, size_t rows, size_t F,
                         GateActivation f = GateActivation::kSilu);

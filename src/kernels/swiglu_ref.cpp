@@ -32,23 +32,6 @@ void swiglu_forward_block_ref(W* act, size_t act_ld, const W* gate, const W* up,
 }
 
 template <class W>
-void swiglu_backward_block_ref(W* dgate, W* dup, size_t d_ld, const W* dact, size_t act_ld, const W* gate,
-                               const W* up, const SwigluBlock& block, GateActivation f) {
-  using S = Stream<W>;
-  for (size_t r = 0; r < block.rows; ++r) {
-    for (size_t i = 0; i < block.columns; ++i) {
-      const size_t at = r * block.ld + i;
-      const S g = S(gate[at]), u = S(up[at]), d = S(dact[r * act_ld + i]);
-      const auto [z, slope] = argument_of(g, f);
-      const S sigmoid = S(1) / (S(1) + std::exp(-z));
-      // f' = s (1 + g (1 - s) z')
-      dgate[r * d_ld + i] = W(d * u * sigmoid * (S(1) + g * (S(1) - sigmoid) * slope));
-      dup[r * d_ld + i] = W(d * g * sigmoid);
-    }
-  }
-}
-
-template <class W>
 void swiglu_forward_ref(W* act, const W* gate_up, size_t rows, size_t F, GateActivation f) {
   swiglu_forward_block_ref(act, F, gate_up, gate_up + F, {rows, F, 2 * F}, f);
 }
@@ -56,16 +39,24 @@ void swiglu_forward_ref(W* act, const W* gate_up, size_t rows, size_t F, GateAct
 template <class W>
 void swiglu_backward_ref(W* dgate_up, const W* dact, const W* gate_up, size_t rows, size_t F,
                          GateActivation f) {
-  swiglu_backward_block_ref(dgate_up, dgate_up + F, 2 * F, dact, F, gate_up, gate_up + F, {rows, F, 2 * F},
-                            f);
+  using S = Stream<W>;
+  for (size_t r = 0; r < rows; ++r) {
+    const W* gate = gate_up + r * 2 * F;
+    W* dgate = dgate_up + r * 2 * F;
+    for (size_t i = 0; i < F; ++i) {
+      const S g = S(gate[i]), u = S(gate[F + i]), d = S(dact[r * F + i]);
+      const auto [z, slope] = argument_of(g, f);
+      const S sigmoid = S(1) / (S(1) + std::exp(-z));
+      dgate[i] = W(d * u * sigmoid * (S(1) + g * (S(1) - sigmoid) * slope));  // f' = s (1 + g (1 - s) z')
+      dgate[F + i] = W(d * g * sigmoid);
+    }
+  }
 }
 
-#define FATHOM_INSTANTIATE(W)                                                                   \
-  template void swiglu_forward_block_ref(W*, size_t, const W*, const W*, const SwigluBlock&,    \
-                                         GateActivation);                                       \
-  template void swiglu_backward_block_ref(W*, W*, size_t, const W*, size_t, const W*, const W*, \
-                                          const SwigluBlock&, GateActivation);                  \
-  template void swiglu_forward_ref(W*, const W*, size_t, size_t, GateActivation);               \
+#define FATHOM_INSTANTIATE(W)                                                                \
+  template void swiglu_forward_block_ref(W*, size_t, const W*, const W*, const SwigluBlock&, \
+                                         GateActivation);                                    \
+  template void swiglu_forward_ref(W*, const W*, size_t, size_t, GateActivation);            \
   template void swiglu_backward_ref(W*, const W*, const W*, size_t, size_t, GateActivation);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
