@@ -89,8 +89,8 @@ bool gemm_detail::runs_on_tiles(size_t M, Compute compute) {
   return M > 0 && way_of(active_isa(), M, compute) == Way::kTiles;
 }
 
-gemm_detail::GemmScratch gemm_detail::gemm_scratch(size_t M, size_t N, size_t K, DType a, DType c,
-                                                   Compute compute) {
+gemm_detail::GemmScratch gemm_detail::gemm_scratch(size_t M, size_t N, size_t K, DType a, bool a_transposed,
+                                                   DType c, Compute compute) {
   if (M == 0 || N == 0 || K == 0 || compute == DType::kF64) return {};
   const Isa isa = active_isa();
   switch (way_of(isa, M, compute)) {
@@ -102,15 +102,16 @@ gemm_detail::GemmScratch gemm_detail::gemm_scratch(size_t M, size_t N, size_t K,
     case Way::kTiles:
       return tiles_scratch(M, N, K, c);
     case Way::kPairs:
-      return blocked_scratch(bf16_kernels(), M, N, K, c);
+      return blocked_scratch(bf16_kernels(), M, N, K, c, a_transposed);
     case Way::kFloats:
-      return blocked_scratch(float_kernels(isa), M, N, K, c);
+      return blocked_scratch(float_kernels(isa), M, N, K, c, a_transposed);
   }
   return {};
 }
 
 void gemm_detail::GemmScratch::include(const GemmScratch& other) {
   shared = std::max(shared, other.shared);
+  shared_a = std::max(shared_a, other.shared_a);
   packed = std::max(packed, other.packed);
   sums = std::max(sums, other.sums);
 }

@@ -155,15 +155,15 @@ __m512i interleave(__m256i even, __m256i odd) {
 }
 
 template <DType type>
-void pack_across_of(uint32_t* to, size_t width, Source from, size_t k, size_t cols) {
+void pack_across_of(uint32_t* to, size_t width, size_t panel, Source from, size_t k, size_t cols) {
   constexpr size_t size = type == DType::kF32 ? 4 : 2;
-  const size_t units = (k + 1) / 2, panel = units * width;
+  const size_t units = (k + 1) / 2, lines_on = lines_ahead(cols * size);
   const size_t padded = (cols + width - 1) / width * width;
   for (size_t u = 0; u < units; ++u) {
     const std::byte* even = from.at(2 * u, 0);
     const bool has_odd = 2 * u + 1 < k;
     const std::byte* odd = has_odd ? from.at(2 * u + 1, 0) : even;
-    const std::byte* ahead = from.at(2 * u + kLinesAhead < k ? 2 * u + kLinesAhead : 0, 0);
+    const std::byte* ahead = from.at(2 * u + lines_on + 1 < k ? 2 * u + lines_on : 2 * u, 0);
     for (size_t j = 0; j < padded; j += kLanes) {
       if (j * size % 64 == 0) {
         _mm_prefetch(ahead + j * size, _MM_HINT_T0);
@@ -184,11 +184,11 @@ void pack_across_of(uint32_t* to, size_t width, Source from, size_t k, size_t co
   }
 }
 
-void pack_across(uint32_t* to, size_t width, Source from, size_t k, size_t cols, bool) {
+void pack_across(uint32_t* to, size_t width, size_t panel, Source from, size_t k, size_t cols, bool) {
   if (from.dtype == DType::kF32)
-    pack_across_of<DType::kF32>(to, width, from, k, cols);
+    pack_across_of<DType::kF32>(to, width, panel, from, k, cols);
   else
-    pack_across_of<DType::kBf16>(to, width, from, k, cols);
+    pack_across_of<DType::kBf16>(to, width, panel, from, k, cols);
 }
 
 constexpr Kernels kKernels{kRows, kColumns, 2, DType::kBf16, multiply, store, pack_lines, pack_across};

@@ -1,7 +1,8 @@
 // The product by cache blocks, after Goto & van de Geijn 2008 (Anatomy of High-Performance Matrix
-// Multiplication), with two departures: B is packed once by all threads before any of them multiplies, and an
-// A whose rows are already what the kernel reads is not packed at all. What is packed must be cheap beside
-// the product: at hidden size 192 each element of A takes part in only 192 multiplications.
+// Multiplication), with three departures: B is packed once by all threads before any of them multiplies; so is
+// an A whose lines run across K (of a weight gradient), in slices of whole lines; and an A whose rows are
+// already what the kernel reads is not packed at all. What is packed must be cheap beside the product: at
+// hidden size 192 each element of A takes part in only 192 multiplications.
 
 #include <algorithm>
 
@@ -18,18 +19,24 @@ constexpr size_t kBlockUnits = 512;
 // Depth, in units, that is packed before the product runs where partial sums can live in a float C: what is
 // packed for a hidden size up to 1024 stays in 4 MiB, so that it is still in L3 when it is used.
 constexpr size_t kPackedUnits = 1024;
-// Units of B that are packed at once: 8 MiB, a share of L3 that leaves room for A and C.
+// Units of B that are packed at once, and of an A that is packed for all: 8 MiB, a share of L3 that leaves
+// room for A and C.
 constexpr size_t kPackedSize = size_t{2} << 20;
+// Lines across K that a thread packs at a time.
+constexpr size_t kSliceLines = 64;
 // Rows of a tile of C: its block of A (96 x 512 x 4 B = 192 KiB) stays in L2 beside a panel of B.
 constexpr size_t kTileRows = 96;
 // Columns of a tile of C, so that its partial sums (96 x 1024 x 4 B = 384 KiB) stay in L2 too.
 constexpr size_t kTileColumns = 1024;
-// Tiles wanted for the threads to share evenly; a constant, so that tiles do not depend on the threads.
-constexpr size_t kWantedTiles = 16;
+// Tiles wanted for the threads to share evenly. Where tiles lie changes no bits: each element of C is summed
+// over blocks of K that K alone fixes.
+size_t wanted_tiles() { return std::max<size_t>(16, 4 * num_threads()); }
+// Columns of a tile, at least, whose A is packed once for each tile: beside fewer the packing shows.
+constexpr size_t kColumnsOfPackedA = 512;
 
 // Scratch of one thread.
 struct Scratch {
-  Buffer<uint32_t> b, a, line;
+  Buffer<uint32_t> b, shared_a, a, line;
   Buffer<float> sums;
 };
 Scratch& scratch() {
@@ -46,9 +53,39 @@ Cut depths_of(const Kernels& kernels, size_t K, DType c) {
 Cut columns_of(const Kernels& kernels, size_t N, size_t depth) {
   return {N, std::max(kernels.nr, kPackedSize / ceil_div(depth, kernels.k_per_unit)), kernels.nr};
 }
+Cut blocks_of(const Kernels& kernels, size_t depth) {
+  return {depth, kBlockUnits * kernels.k_per_unit, 2 * kernels.k_per_unit};
+}
+// How many rows of an A that is packed for all.
+Cut shared_rows_of(const Kernels& kernels, size_t M, size_t depth) {
+  return {M, std::max(kernels.mr, kPackedSize / ceil_div(depth, kernels.k_per_unit)), kernels.mr};
+}
 
-// Keeps the rows of a packed block from sharing their L1 set, as rows of 4 KiB would.
+// Keeps the rows of a packed block, or panels that are written side by side, from sharing their L1 set, as
+// rows of 4 KiB would.
 constexpr size_t kLinePad = 16;
+
+// Where panels of `width` columns of an operand lie that is packed for all threads, blocks of K one after the
+// other.
+class PackedPanels {
+ public:
+  PackedPanels(const Kernels& kernels, const Cut& blocks, size_t columns, size_t width)
+      : k_per_unit_(kernels.k_per_unit), blocks_(blocks), panels_(ceil_div(columns, width)), width_(width) {}
+
+  size_t panels() const { return panels_; }
+  size_t block_units(size_t i) const { return ceil_div(blocks_.size(i), k_per_unit_); }
+  /// From one panel of block i to the next.
+  size_t stride(size_t i) const { return block_units(i) * width_ + kLinePad; }
+  size_t offset(size_t i, size_t panel) const {
+    return panels_ * (blocks_.begin(i) / k_per_unit_ * width_ + i * kLinePad) + panel * stride(i);
+  }
+  size_t size() const { return offset(blocks_.count(), 0); }
+
+ private:
+  const size_t k_per_unit_;
+  const Cut blocks_;
+  const size_t panels_, width_;
+};
 // Units of a block of A as packed, and of the lines of a panel of B before they are transposed.
 constexpr size_t packed_a_units(const Kernels& kernels) {
   return (kTileRows + kernels.mr) * (kBlockUnits + kLinePad) + kMaxLanes;
@@ -72,9 +109,13 @@ class Product {
 
   void run() {
     const Cut depths = depths_of(kernels_, K_, c_.dtype), columns = columns_of(kernels_, N_, depths.size(0));
+    const Cut rows = a_.transposed ? shared_rows_of(kernels_, M_, depths.size(0)) : Cut(M_, M_, kernels_.mr);
     for (size_t j = 0; j < columns.count(); ++j) {
       for (size_t d = 0; d < depths.count(); ++d) {
-        run_block(columns.begin(j), columns.size(j), depths.begin(d), depths.size(d));
+        for (size_t i = 0; i < rows.count(); ++i) {
+          run_block({rows.begin(i), rows.size(i), columns.begin(j), columns.size(j)}, depths.begin(d),
+                    depths.size(d), i == 0);
+        }
       }
     }
   }
@@ -82,52 +123,78 @@ class Product {
  private:
   size_t units(size_t k) const { return ceil_div(k, kernels_.k_per_unit); }
 
-  // C's columns [n0, n0 + n), products over [k0, k0 + k).
-  void run_block(size_t n0, size_t n, size_t k0, size_t k) {
-    const Cut blocks(k, kBlockUnits * kernels_.k_per_unit, 2 * kernels_.k_per_unit);
-    const size_t panels = ceil_div(n, kernels_.nr);
-    uint32_t* packed_b = ensure(scratch().b, panels * kernels_.nr * units(k));
-    // Panel p of block i lies at block i's start + p * NR * units of the block.
-    const auto panel_b = [&](size_t i, size_t p) {
-      return packed_b + (units(blocks.begin(i)) * panels + units(blocks.size(i)) * p) * kernels_.nr;
-    };
-    parallel_for(blocks.count() * panels, [&](size_t task) {
-      const size_t i = task / panels, p = task % panels, column = p * kernels_.nr;
-      pack_b(panel_b(i, p), k0 + blocks.begin(i), blocks.size(i), n0 + column,
-             std::min(kernels_.nr, n - column));
-    });
-    const Cut rows(M_, tile_rows(), kernels_.mr), cols = tile_columns(n, rows.count());
-    parallel_for(rows.count() * cols.count(), [&](size_t task) {
-      const size_t r = task / cols.count(), s = task % cols.count();
-      const Tile tile{rows.begin(r), rows.size(r), n0 + cols.begin(s), cols.size(s)};
-      for (size_t i = 0; i < blocks.count(); ++i) {
-        const bool first = k0 + i == 0, last = k0 + blocks.begin(i) + blocks.size(i) == K_;
-        multiply_tile(tile, k0 + blocks.begin(i), blocks.size(i), panel_b(i, cols.begin(s) / kernels_.nr),
-                      first, last);
-      }
-    });
-  }
-
-  // An A that must be packed is cut into many small tiles of rows, since each tile packs its own; another is
-  // cut across its columns, so that each panel of B that is fetched serves many rows.
-  size_t tile_rows() const {
-    if (direct_a_) return kTileRows;
-    return std::min(kTileRows, std::max(kernels_.mr, round_up(ceil_div(M_, kWantedTiles), kernels_.mr)));
-  }
-  Cut tile_columns(size_t n, size_t row_tiles) const {
-    const size_t wanted = std::min(ceil_div(kWantedTiles, row_tiles), direct_a_ ? kWantedTiles : 2);
-    return {n, std::min(ceil_div(n, wanted), kTileColumns), kernels_.nr};
-  }
-
   struct Tile {
     size_t row, rows, column, columns;
   };
 
-  void pack_b(uint32_t* to, size_t k0, size_t k, size_t n0, size_t n) const {
-    if (!b_.transposed) {
-      kernels_.pack_across(to, kernels_.nr, corner(b_, k0, n0), k, n, round_);
-      return;
-    }
+  // A part of C, products over [k0, k0 + k); B is packed for the first of the parts that read it.
+  void run_block(const Tile& part, size_t k0, size_t k, bool packs_b) {
+    const Cut blocks = blocks_of(kernels_, k);
+    const PackedPanels of_a(kernels_, blocks, a_.transposed ? part.rows : 0, kernels_.mr),
+        of_b(kernels_, blocks, part.columns, kernels_.nr);
+    uint32_t* const packed_a = a_.transposed ? ensure(scratch().shared_a, of_a.size()) : nullptr;
+    uint32_t* const packed_b = ensure(scratch().b, of_b.size());
+    const auto pack_a_slice = [&](size_t i, size_t begin, size_t lines) {
+      kernels_.pack_across(packed_a + of_a.offset(i, 0) + begin / kernels_.k_per_unit * kernels_.mr,
+                           kernels_.mr, of_a.stride(i), corner(a_, k0 + blocks.begin(i) + begin, part.row),
+                           lines, part.rows, round_);
+    };
+    const auto pack_b_slice = [&](size_t i, size_t begin, size_t lines) {
+      kernels_.pack_across(packed_b + of_b.offset(i, 0) + begin / kernels_.k_per_unit * kernels_.nr,
+                           kernels_.nr, of_b.stride(i), corner(b_, k0 + blocks.begin(i) + begin, part.column),
+                           lines, part.columns, round_);
+    };
+    const auto pack_b_panel = [&](size_t i, size_t p) {
+      pack_transposed_b(packed_b + of_b.offset(i, p), k0 + blocks.begin(i), blocks.size(i),
+                        part.column + p * kernels_.nr,
+                        std::min(kernels_.nr, part.columns - p * kernels_.nr));
+    };
+    const size_t slices = ceil_div(blocks.size(0), kSliceLines) * blocks.count();
+    const size_t a_tasks = a_.transposed ? slices : 0,
+                 b_tasks = !packs_b ? 0 : b_.transposed ? blocks.count() * of_b.panels() : slices;
+    parallel_for(a_tasks + b_tasks, [&](size_t task) {
+      if (task >= a_tasks && b_.transposed) {
+        const size_t panel = task - a_tasks;
+        return pack_b_panel(panel / of_b.panels(), panel % of_b.panels());
+      }
+      const size_t slice = task < a_tasks ? task : task - a_tasks;
+      const size_t i = slice % blocks.count(), begin = slice / blocks.count() * kSliceLines;
+      if (begin >= blocks.size(i)) return;  // the last block may be shorter
+      const size_t lines = std::min(kSliceLines, blocks.size(i) - begin);
+      task < a_tasks ? pack_a_slice(i, begin, lines) : pack_b_slice(i, begin, lines);
+    });
+    const Cut rows(part.rows, tile_rows(part.rows), kernels_.mr),
+        cols = tile_columns(part.columns, rows.count());
+    parallel_for(rows.count() * cols.count(), [&](size_t task) {
+      const size_t r = task / cols.count(), s = task % cols.count();
+      const Tile tile{part.row + rows.begin(r), rows.size(r), part.column + cols.begin(s), cols.size(s)};
+      for (size_t i = 0; i < blocks.count(); ++i) {
+        const bool first = k0 + i == 0, last = k0 + blocks.begin(i) + blocks.size(i) == K_;
+        const PanelsOfA a =
+            a_.transposed ? PanelsOfA{reinterpret_cast<const std::byte*>(
+                                          packed_a + of_a.offset(i, rows.begin(r) / kernels_.mr)),
+                                      of_a.stride(i) * 4, 4, kernels_.mr * 4}
+                          : panels_of_a(tile, k0 + blocks.begin(i), blocks.size(i));
+        multiply_tile(tile, of_b.block_units(i), a,
+                      packed_b + of_b.offset(i, cols.begin(s) / kernels_.nr), of_b.stride(i), first, last);
+      }
+    });
+  }
+
+  // An A that each tile packs for itself is cut into many small tiles of rows, and no more than wide ones;
+  // another is cut across its columns, so that each panel of B that is fetched serves many rows.
+  bool packs_by_tile() const { return !direct_a_ && !a_.transposed; }
+  size_t tile_rows(size_t rows) const {
+    if (!packs_by_tile()) return kTileRows;
+    return std::min(kTileRows, std::max(kernels_.mr, round_up(ceil_div(rows, wanted_tiles()), kernels_.mr)));
+  }
+  Cut tile_columns(size_t n, size_t row_tiles) const {
+    size_t wanted = ceil_div(wanted_tiles(), row_tiles);
+    if (packs_by_tile()) wanted = std::min(wanted, std::max<size_t>(2, n / kColumnsOfPackedA));
+    return {n, std::min(ceil_div(n, wanted), kTileColumns), kernels_.nr};
+  }
+
+  void pack_transposed_b(uint32_t* to, size_t k0, size_t k, size_t n0, size_t n) const {
     const Source from = corner(b_, n0, k0);
     if (b_.dtype == kernels_.direct && k % kernels_.k_per_unit == 0 && !round_) {
       transpose_units(to, kernels_.nr, from.data, b_.ld * dtype_size(b_.dtype), n, units(k));
@@ -144,37 +211,32 @@ class Product {
     size_t panel_bytes, row_stride, unit_stride;
   };
 
+  // Of an A whose lines run along K.
   PanelsOfA panels_of_a(const Tile& t, size_t k0, size_t k) const {
     if (direct_a_) {
       const size_t row_bytes = a_.ld * dtype_size(a_.dtype);
       return {corner(a_, t.row, k0).data, kernels_.mr * row_bytes, row_bytes, 4};
     }
     uint32_t* to = ensure(scratch().a, packed_a_units(kernels_));
-    if (a_.transposed) {
-      kernels_.pack_across(to, kernels_.mr, corner(a_, k0, t.row), k, t.rows, round_);
-      return {reinterpret_cast<const std::byte*>(to), units(k) * kernels_.mr * 4, 4, kernels_.mr * 4};
-    }
     const size_t ld = units(k) + kLinePad;
     kernels_.pack_lines(to, ld, corner(a_, t.row, k0), t.rows, k, round_);
     return {reinterpret_cast<const std::byte*>(to), kernels_.mr * ld * 4, ld * 4, 4};
   }
 
-  // Adds the products over [k0, k0 + k) to a tile of C. The first block brings the addend to a float C; a
-  // bf16 C gets its sums only with the last.
-  void multiply_tile(const Tile& t, size_t k0, size_t k, const uint32_t* panels_b, bool first,
-                     bool last) const {
-    const PanelsOfA a = panels_of_a(t, k0, k);
+  // Adds products over `units` units to a tile of C. The first block brings the addend to a float C; a bf16 C
+  // gets its sums only with the last.
+  void multiply_tile(const Tile& t, size_t units, const PanelsOfA& a, const uint32_t* b, size_t panel_b,
+                     bool first, bool last) const {
     const Store tile = store_of(t, first, last);
     alignas(64) float products[kMaxTile];
-    for (size_t j = 0; j < t.columns; j += kernels_.nr) {
-      const uint32_t* b = panels_b + j * units(k);
+    for (size_t j = 0; j < t.columns; j += kernels_.nr, b += panel_b) {
       const size_t cols = std::min(kernels_.nr, t.columns - j);
       for (size_t i = 0; i < t.rows; i += kernels_.mr) {
         const size_t rows = std::min(kernels_.mr, t.rows - i);
         const Store here = tile.at(i, j);
         prefetch(here, rows, cols);
-        kernels_.multiply(rows, units(k), a.data + i / kernels_.mr * a.panel_bytes, a.row_stride,
-                          a.unit_stride, b, products);
+        kernels_.multiply(rows, units, a.data + i / kernels_.mr * a.panel_bytes, a.row_stride, a.unit_stride,
+                          b, products);
         kernels_.store(products, kernels_.nr, rows, cols, here);
       }
     }
@@ -209,14 +271,19 @@ void multiply_blocked(const Kernels& kernels, size_t M, size_t N, size_t K, Matr
   Product(kernels, M, N, K, a, b, c, addend, round).run();
 }
 
-GemmScratch blocked_scratch(const Kernels& kernels, size_t M, size_t N, size_t K, DType c) {
-  const Cut depths = depths_of(kernels, K, c), columns = columns_of(kernels, N, depths.size(0));
-  const size_t width = round_up(columns.size(0), kernels.nr);
+GemmScratch blocked_scratch(const Kernels& kernels, size_t M, size_t N, size_t K, DType c,
+                            bool a_transposed) {
+  const Cut depths = depths_of(kernels, K, c), columns = columns_of(kernels, N, depths.size(0)),
+            shared_rows = shared_rows_of(kernels, M, depths.size(0)),
+            blocks = blocks_of(kernels, depths.size(0));
   const bool keeps_sums = c == DType::kBf16 && ceil_div(K, kernels.k_per_unit) > kBlockUnits;
   const size_t rows = std::min(round_up(M, kernels.mr), kTileRows),
-               cols = round_up(std::min(width, kTileColumns), kernels.nr);
-  return {.shared = width * ceil_div(depths.size(0), kernels.k_per_unit) * sizeof(uint32_t),
-          .packed = (packed_a_units(kernels) + line_units(kernels)) * sizeof(uint32_t),
+               cols = round_up(std::min(columns.size(0), kTileColumns), kernels.nr);
+  const size_t b = PackedPanels(kernels, blocks, columns.size(0), kernels.nr).size(),
+               a = a_transposed ? PackedPanels(kernels, blocks, shared_rows.size(0), kernels.mr).size() : 0;
+  return {.shared = b * sizeof(uint32_t),
+          .shared_a = a * sizeof(uint32_t),
+          .packed = ((a_transposed ? 0 : packed_a_units(kernels)) + line_units(kernels)) * sizeof(uint32_t),
           .sums = keeps_sums ? rows * cols * sizeof(float) : 0};
 }
 

@@ -116,24 +116,27 @@ HWY_INLINE void prefetch(const std::byte* p, size_t bytes) {
 }
 
 template <DType type, bool round>
-void pack_across_of(float* to, size_t width, Source from, size_t k, size_t cols) {
+void pack_across_of(float* to, size_t width, size_t panel, Source from, size_t k, size_t cols) {
+  constexpr size_t size = type == DType::kF32 ? 4 : 2;
   const Floats d;
-  for (size_t first = 0; first < cols; first += width, to += k * width) {
-    const size_t valid = cols - first < width ? cols - first : width;
-    // Whole vectors, even where a panel is narrower than one: what they write past its line is overwritten by
-    // the next line or panel.
-    const bool whole = first + (width + kLanes - 1) / kLanes * kLanes <= cols;
-    for (size_t u = 0; u < k; ++u) {
-      const std::byte* p = from.at(u, first);
-      float* line = to + u * width;
-      if (u + kLinesAhead < k) prefetch(from.at(u + kLinesAhead, first), valid * dtype_size(type));
-      if (whole) {
+  const size_t lines_on = lines_ahead(cols * size);
+  // Lines outermost: each is read from end to end, as the hardware's prefetchers like it.
+  for (size_t u = 0; u < k; ++u) {
+    const std::byte* p = from.at(u, 0);
+    if (u + lines_on < k) prefetch(from.at(u + lines_on, 0), cols * size);
+    float* line = to + u * width;
+    for (size_t first = 0; first < cols; first += width, line += panel) {
+      const std::byte* piece = p + first * size;
+      const size_t valid = cols - first < width ? cols - first : width;
+      // Whole vectors, even where a panel is narrower than one: what they write past its line is overwritten
+      // by the next, of which the last has none.
+      if (u + 1 < k && first + (width + kLanes - 1) / kLanes * kLanes <= cols) {
         for (size_t j = 0; j < width; j += kLanes)
-          hn::StoreU(load_unit<type, round>(p + j * dtype_size(type), kLanes), d, line + j);
+          hn::StoreU(load_unit<type, round>(piece + j * size, kLanes), d, line + j);
         continue;
       }
       for_vectors(valid, [&](size_t j, size_t n) HWY_ATTR {
-        const V v = load_unit<type, round>(p + j * dtype_size(type), n);
+        const V v = load_unit<type, round>(piece + j * size, n);
         save_part<DType::kF32>(v, reinterpret_cast<std::byte*>(line + j), n);
       });
       for (size_t j = valid; j < width; ++j) line[j] = 0.0f;
@@ -148,11 +151,11 @@ void pack_lines(uint32_t* to, size_t to_ld, Source from, size_t lines, size_t k,
   pack(reinterpret_cast<float*>(to), to_ld, from, lines, k);
 }
 
-void pack_across(uint32_t* to, size_t width, Source from, size_t k, size_t cols, bool round) {
+void pack_across(uint32_t* to, size_t width, size_t panel, Source from, size_t k, size_t cols, bool round) {
   const auto pack = from.dtype == DType::kBf16 ? pack_across_of<DType::kBf16, false>
                     : round                    ? pack_across_of<DType::kF32, true>
                                                : pack_across_of<DType::kF32, false>;
-  pack(reinterpret_cast<float*>(to), width, from, k, cols);
+  pack(reinterpret_cast<float*>(to), width, panel, from, k, cols);
 }
 
 }  // namespace

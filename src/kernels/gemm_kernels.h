@@ -26,10 +26,14 @@ struct Source {
   }
 };
 
-/// How far ahead packing prefetches lines that run across K. The hardware's prefetchers follow a line, but
-/// not from one to the next, which begins on another page; without this, packing waits for memory (a quarter
-/// of the time of a weight gradient at hidden size 192).
-constexpr size_t kLinesAhead = 32;
+/// How many bytes ahead packing prefetches lines that run across K. The hardware's prefetchers follow a line,
+/// but not from one to the next, which may begin on another page.
+constexpr size_t kBytesAhead = 4096;
+
+/// The same in lines, an even number, of which two at a time are packed; at least two.
+constexpr size_t lines_ahead(size_t line_bytes) {
+  return 2 * ((kBytesAhead + 2 * line_bytes - 1) / (2 * line_bytes));
+}
 
 /// Units in the widest vector register.
 constexpr size_t kMaxLanes = 16;
@@ -71,10 +75,11 @@ struct Kernels {
   /// Lines run along K: line l, k positions -> units at to + l * to_ld; a last odd k is paired with zero.
   /// `round` rounds floats to bf16 (float units only; pairs are bf16 anyway).
   void (*pack_lines)(uint32_t* to, size_t to_ld, Source from, size_t lines, size_t k, bool round);
-  /// Lines run across K: k lines of `cols` positions -> panels of `width` columns, each (units, width), one
-  /// after the other; columns past `cols` in the last panel are zero. May write up to kMaxLanes units past
-  /// the end where `width` is not a multiple of that.
-  void (*pack_across)(uint32_t* to, size_t width, Source from, size_t k, size_t cols, bool round);
+  /// Lines run across K: k lines of `cols` positions -> panels of `width` columns, each (units, width),
+  /// `panel` units apart; columns past `cols` in the last panel are zero. Writes nothing else, so that others
+  /// may pack the lines before and behind.
+  void (*pack_across)(uint32_t* to, size_t width, size_t panel, Source from, size_t k, size_t cols,
+                      bool round);
 };
 
 /// Float units, through Highway: for kF32, and for kBf16 where the machine has no bf16 product.
@@ -90,6 +95,7 @@ void transpose_units(uint32_t* to, size_t width, const std::byte* from, size_t l
 /// Bytes that a product keeps between calls: the thread that calls it, and each that works on it; at most.
 struct GemmScratch {
   size_t shared = 0;            ///< What is packed of B, for all.
+  size_t shared_a = 0;          ///< And of an A whose lines run across K.
   size_t packed = 0, sums = 0;  ///< Of a thread: of A, and lines of B; partial sums.
 
   /// Buffers only grow.
@@ -97,13 +103,13 @@ struct GemmScratch {
 };
 
 /// Of a product with the instruction set and the backend in force; a and c are the types of operands.
-GemmScratch gemm_scratch(size_t M, size_t N, size_t K, DType a, DType c, Compute compute);
+GemmScratch gemm_scratch(size_t M, size_t N, size_t K, DType a, bool a_transposed, DType c, Compute compute);
 
 /// The product by cache blocks on `kernels`; M, N, K > 0; arguments as for gemm.
 void multiply_blocked(const Kernels& kernels, size_t M, size_t N, size_t K, MatrixIn a, MatrixIn b,
                       MatrixOut c, Addend addend, bool round);
 
-GemmScratch blocked_scratch(const Kernels& kernels, size_t M, size_t N, size_t K, DType c);
+GemmScratch blocked_scratch(const Kernels& kernels, size_t M, size_t N, size_t K, DType c, bool a_transposed);
 
 /// Up to this many rows, streaming B beats packing it.
 constexpr size_t kFewRows = 4;

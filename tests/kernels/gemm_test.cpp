@@ -94,6 +94,15 @@ TEST_P(Gemm, MatchesReferenceWhereBIsPackedInParts) {
   check({7, 600, 4100, false, true, h, f, h, f, AddendKind::kNone});
 }
 
+TEST_P(Gemm, MatchesReferenceWhereAIsPackedInParts) {
+  // An A whose lines run across K, as a weight gradient has it, beside B once for each of its parts.
+  const DType f = DType::kF32, h = DType::kBf16;
+  check({2100, 50, 1030, true, false, f, f, f, f, AddendKind::kSelf});
+  check({2100, 9, 2070, true, true, h, h, f, h, AddendKind::kOther});
+  check({1100, 7, 4100, true, false, f, h, h, h, AddendKind::kNone});
+  check({2060, 2100, 1030, true, false, h, h, f, h, AddendKind::kNone});
+}
+
 TEST_P(Gemm, MatchesReferenceForFewRows) {
   for (size_t M = 1; M <= 5; ++M)
     sweep({{M, 1, 1}, {M, 3, 40}, {M, 259, 65}, {M, 600, 100}, {M, 70, 2050}}, 3);
@@ -191,7 +200,7 @@ TEST_P(Gemm, HasTheSameBitsWhateverTheThreads) {
     const Matrix a(s.ta ? s.K : s.M, s.ta ? s.M : s.K, s.a, 1), b(s.tb ? s.N : s.K, s.tb ? s.K : s.N, s.b, 2);
     const Matrix start(s.M, s.N, s.c, 3), other(s.M, s.N, s.c, 4);
     std::vector<std::byte> first;
-    for (size_t threads : {1, 2, 3}) {
+    for (size_t threads : {1, 2, 3, 16, 64}) {
       set_num_threads(threads);
       Matrix c = start;
       gemm(s.M, s.N, s.K, a.in(s.ta), b.in(s.tb), c.out(), s.compute, addend_of(s, other, c));
