@@ -99,7 +99,7 @@ class Transformer {
   /// Takes a batch through a layer, and back, whole sequences of about so many rows at a time (at least one
   /// sequence), so that the workspace is bounded whatever the batch; 0, the default: all at once. Forward,
   /// the threads share these rows: each takes its own sequences through the layer, where there are enough of
-  /// them. Forward results are the same bits whatever it is, for parts of more than 4 rows.
+  /// them and the weights are packed. Forward results are the same bits whatever it is, for parts of more than 4 rows.
   void set_rows_at_once(size_t rows) { rows_at_once_ = rows; }
   /// For tests: spoil a constant and see that verification fails.
   std::vector<LayerPlan>& mutable_plans() { return plans_; }
@@ -166,11 +166,11 @@ class Transformer {
   Workspace& linear_workspace(size_t rows);
   OutputHead<W> output_head();
   size_t sequences_at_once(const Batch& batch) const;
-  size_t sequences_a_thread(const Batch& batch) const;
+  size_t pieces_for_threads(const Batch& batch) const;
   Workspace& thread_workspace(size_t thread, size_t rows);
   static BlockContext<W> part_of(const BlockContext<W>& context, size_t first, size_t sequences);
   void run_layer(S* out, const S* in, const ProgramStep<S>& step, const BlockContext<W>& context,
-                 const Observer<S>& observer, size_t at_once, size_t a_thread);
+                 const Observer<S>& observer, size_t at_once, size_t pieces);
   const S* run_part(S* out, const S* in, const ProgramStep<S>& step, const LayerWeights<W>& weights,
                     const BlockContext<W>& part, S* middle, Workspace& ws);
 

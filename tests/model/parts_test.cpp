@@ -63,13 +63,18 @@ TEST(Parts, OfThreadsGiveTheBitsOfOneGo) {
   packed.weights.keep_packed(Packing::kForward);
   set_num_threads(1);
   const auto expected = everything(whole, data.view(), 0);
+  const TinyBatch short_data(173, 3, config.vocab_size);
+  const auto of_short = everything(whole, short_data.view(), 0);
   for (const size_t threads : {2u, 3u}) {
     set_num_threads(threads);
     for (const size_t rows : {400u, 800u, 2000u}) {
       TinyModel<bf16> parts(config);
       EXPECT_EQ(everything(parts, data.view(), rows), expected) << rows << " rows, " << threads << " threads";
     }
-    EXPECT_EQ(everything(packed, data.view(), 1000), expected) << "packed, " << threads << " threads";
+    for (const size_t rows : {400u, 800u, 2000u})
+      EXPECT_EQ(everything(packed, data.view(), rows), expected) << "packed, " << rows << " rows";
+    // Sequences so short that the last piece, were it what is left, would hold a few rows.
+    EXPECT_EQ(everything(packed, short_data.view(), 1000), of_short) << "packed, " << threads << " threads";
   }
   set_num_threads(0);
 }
