@@ -15,6 +15,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention.cpp"
 #include "kernels/attention_backward-inl.h"
+#include "kernels/attention_decode-inl.h"
 
 #if FATHOM_SIMD_PASS
 HWY_BEFORE_NAMESPACE();
@@ -45,7 +46,7 @@ HWY_AFTER_NAMESPACE();
 namespace fathom {
 namespace {
 
-// Up to so many queries, each goes over the keys by itself: decoding. Above, packing keys pays.
+// Up to so many queries, each goes over the keys where they are: decoding. Above, packing keys pays.
 constexpr size_t kMostRows = 4;
 
 // This thread's scratch memory, kept from call to call: at T = 8192 and HS = 128 a backward's is 20 MiB, and
@@ -121,16 +122,40 @@ void tile_backward(const TileGradients& arrays, const AttentionShape& s, const R
   });
 }
 
+// Pieces of keys start at the first that a query sees, so that padding before it does not change the bits.
+template <class W>
+void decode_simd(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
+  const auto first_of = [&](size_t b, size_t t) {
+    return s.first_key == nullptr ? size_t{0} : static_cast<size_t>(s.first_key[b * s.Tq + t]);
+  };
+  const size_t queries = s.B * s.Tq;
+  size_t most = 0;
+  for (size_t i = 0; i < queries; ++i)
+    most = std::max(most, s.q_start + i % s.Tq + 1 - first_of(i / s.Tq, i % s.Tq));
+  const size_t pieces = (most + kDecodeKeys - 1) / kDecodeKeys;
+  const size_t step = s.NH * decode_partial_size(s.HS);  // of a piece
+  static thread_local Buffer<float> memory;
+  float* const partials = pieces == 1 ? nullptr : ensure(memory, queries * pieces * step);
+  const auto piece = FATHOM_SIMD(decode_piece<W>);
+  parallel_for(queries * pieces, [&](size_t i) {
+    const size_t b = i / pieces / s.Tq, t = i / pieces % s.Tq;
+    const size_t first = first_of(b, t) + i % pieces * kDecodeKeys, end = s.q_start + t + 1;
+    if (first >= end) return;
+    piece(out, lse, partials == nullptr ? nullptr : partials + i * step, q, k, v, s,
+          {b, t, first, std::min(kDecodeKeys, end - first)}, scratch_of(decode_scratch_size(s.NH, s.HS)));
+  });
+  if (partials == nullptr) return;
+  const auto finish = FATHOM_SIMD(finish_decoding<W>);
+  parallel_for(queries, [&](size_t i) {
+    const size_t b = i / s.Tq, t = i % s.Tq, first = first_of(b, t), keys = s.q_start + t + 1 - first;
+    finish(out, lse, partials + i * pieces * step, (keys + kDecodeKeys - 1) / kDecodeKeys, step, s,
+           {b, t, first, keys});
+  });
+}
+
 template <class W>
 void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s) {
-  if (s.Tq <= kMostRows && !s.in_blocks) {
-    const auto row = FATHOM_SIMD(forward_row<W>);
-    parallel_for(s.B * s.NH * s.Tq, [&](size_t i) {
-      const size_t t = i % s.Tq, h = i / s.Tq % s.NH, b = i / s.Tq / s.NH;
-      row(out, lse, q, k, v, s, b, h, t, scratch_of(row_scratch_size(s.Tk, s.HS)));
-    });
-    return;
-  }
+  if (s.Tq <= kMostRows && !s.in_blocks) return decode_simd(out, lse, q, k, v, s);
   auto run = FATHOM_SIMD(forward_blocks_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
     if (on_tiles(s.softcap != 0)) return tile_forward(out, lse, q, k, v, s);
@@ -176,9 +201,9 @@ double operand_bytes(const AttentionShape& s) {
 
 }  // namespace
 
-size_t attention_scratch_bytes(DType type, size_t T, size_t HS, bool softcap) {
+size_t attention_scratch_bytes(DType type, size_t T, size_t NH, size_t HS, bool softcap) {
   if (type == DType::kF64 || active_isa() < Isa::kAvx2) return 0;  // the references keep nothing
-  const size_t row = row_scratch_size(T, HS);
+  const size_t row = decode_scratch_size(NH, HS);
   if (type == DType::kBf16 && on_tiles(softcap))
     return sizeof(float) *
            std::max({row, tile_forward_scratch_size(T, HS), tile_backward_scratch_size(T, HS)});

@@ -1,6 +1,5 @@
 // Attention, forward: blocks of queries against blocks of keys, with the running maximum and sum of
-// Milakov & Gimelshein 2018 (arXiv:1805.02867); and one query row against all keys, for decoding. Compiled
-// once per target; see simd_dispatch.h.
+// Milakov & Gimelshein 2018 (arXiv:1805.02867). Compiled once per target; see simd_dispatch.h.
 
 #include "kernels/attention.h"
 #include "kernels/attention_panels-inl.h"
@@ -285,55 +284,6 @@ void forward_blocks(W* out, float* lse, const W* q, const W* k, const W* v, cons
       lse[(b * s.NH + h) * s.Tq + t] = block.highest[r] * kLn2 + __builtin_logf(block.sum[r]);
       write_row(out + (b * s.Tq + t) * s.NH * HS + h * HS, block.sum_v + r * HSp, 1.0f / block.sum[r], HS);
     }
-  }
-}
-
-/// sum of a b over HS numbers.
-template <class W>
-HWY_INLINE float dot_row(const float* a, const W* b, size_t HS) {
-  V32 sum = hn::Zero(F32());
-  for (size_t i = 0; i < HS; i += kLanes) sum = hn::MulAdd(load(a + i), load_n(b + i, HS - i), sum);
-  return sum_lanes(sum);
-}
-
-/// attention_forward for query t alone; scratch of row_scratch_size(Tk, HS). Reads keys and values where they
-/// are: for one query, packing them would cost more than it saves.
-template <class W>
-void forward_row(W* out, float* lse, const W* q, const W* k, const W* v, const AttentionShape& s, size_t b,
-                 size_t h, size_t t, float* scratch) {
-  const F32 d;
-  const size_t HS = s.HS, kv = b * s.kv_batch_stride + h / (s.NH / s.NKV) * HS;
-  const size_t first = s.first_key == nullptr ? 0 : static_cast<size_t>(s.first_key[b * s.Tq + t]);
-  const size_t keys = s.q_start + t + 1 - first;
-  const W* k_first = k + kv + first * s.kv_stride;
-  const W* v_first = v + kv + first * s.kv_stride;
-  Scratch memory{scratch};
-  float* p = memory.take(round_up(s.Tk, kKeyPad));
-  float* q_row = memory.take(round_up(HS, kHeadPad));
-  const ScoreScale scale(s);
-  pack_floats(q_row, q + (b * s.Tq + t) * s.q_stride + h * HS, s.q_stride, 1, 1, HS, round_up(HS, kHeadPad));
-  float highest = kLowest;
-  for (size_t j = 0; j < keys; ++j) p[j] = dot_row(q_row, k_first + j * s.kv_stride, HS);
-  if (scale.to_cap != 0) cap_scores(p, round_up(keys, kLanes), scale);
-  for (size_t j = 0; j < keys; ++j) {
-    p[j] *= scale.factor;
-    if (!(p[j] <= highest)) highest = p[j];
-  }
-  V32 total = hn::Zero(d);
-  for (size_t j = 0; j < keys; j += kLanes) {
-    const V32 e = exp2_nonpositive(hn::Sub(load(p + j), hn::Set(d, highest)));
-    const V32 kept = hn::IfThenElseZero(visible_lanes(j, 0, keys), e);
-    total = hn::Add(total, kept);
-    store(kept, p + j);
-  }
-  const float sum = sum_lanes(total);
-  lse[(b * s.NH + h) * s.Tq + t] = highest * kLn2 + __builtin_logf(sum);
-  W* out_row = out + (b * s.Tq + t) * s.NH * HS + h * HS;
-  for (size_t i = 0; i < HS; i += kLanes) {
-    V32 sum_v = hn::Zero(d);
-    for (size_t j = 0; j < keys; ++j)
-      sum_v = hn::MulAdd(hn::Set(d, p[j]), load_n(v_first + j * s.kv_stride + i, HS - i), sum_v);
-    store_n(hn::Div(sum_v, hn::Set(d, sum)), out_row + i, HS - i);
   }
 }
 

@@ -63,9 +63,22 @@ constexpr size_t forward_scratch_size(size_t HS) {
          kForwardBlocks * (2 * panel + 2 * kAttentionBlock);
 }
 
-/// Floats of scratch that a forward over one query row needs: its scores.
-constexpr size_t row_scratch_size(size_t Tk, size_t HS) {
-  return round_up(Tk, kKeyPad) + round_up(HS, kHeadPad);
+/// Decoding: the keys that a piece of work takes: few enough that a context of 2,048 has work for 16 threads,
+/// so many that what the pieces leave to be put together is little beside the keys.
+constexpr size_t kDecodeKeys = 128;
+
+/// A piece of decoding's work: query t of sequence b, `keys` keys from first_key on.
+struct DecodePart {
+  size_t b, t, first_key, keys;
+};
+
+/// Floats of what a query head has from a piece of the keys: sum of p v (HS, padded), the highest score, sum
+/// of p.
+constexpr size_t decode_partial_size(size_t HS) { return round_up(HS, kHeadPad) + kHeadPad; }
+
+/// Floats of scratch that decoding needs on a thread, whatever the number of keys.
+constexpr size_t decode_scratch_size(size_t NH, size_t HS) {
+  return NH * (kDecodeKeys + round_up(HS, kHeadPad) + decode_partial_size(HS));
 }
 
 /// Floats of scratch that a backward over one key/value head needs: five (T, HS) arrays (keys twice, values,

@@ -1,6 +1,6 @@
 // The product by cache blocks, after Goto & van de Geijn 2008 (Anatomy of High-Performance Matrix
-// Multiplication), with three departures: B is packed once by all threads before any of them multiplies; so is
-// an A whose lines run across K (of a weight gradient), in slices of whole lines; and an A whose rows are
+// Multiplication), with three departures: B is packed once by all threads before any of them multiplies; so
+// is an A whose lines run across K (of a weight gradient), in slices of whole lines; and an A whose rows are
 // already what the kernel reads is not packed at all. What is packed must be cheap beside the product: at
 // hidden size 192 each element of A takes part in only 192 multiplications.
 
@@ -146,12 +146,13 @@ class Product {
     };
     const auto pack_b_panel = [&](size_t i, size_t p) {
       pack_transposed_b(packed_b + of_b.offset(i, p), k0 + blocks.begin(i), blocks.size(i),
-                        part.column + p * kernels_.nr,
-                        std::min(kernels_.nr, part.columns - p * kernels_.nr));
+                        part.column + p * kernels_.nr, std::min(kernels_.nr, part.columns - p * kernels_.nr));
     };
     const size_t slices = ceil_div(blocks.size(0), kSliceLines) * blocks.count();
-    const size_t a_tasks = a_.transposed ? slices : 0,
-                 b_tasks = !packs_b ? 0 : b_.transposed ? blocks.count() * of_b.panels() : slices;
+    const size_t a_tasks = a_.transposed ? slices : 0, b_tasks = !packs_b ? 0
+                                                                 : b_.transposed
+                                                                     ? blocks.count() * of_b.panels()
+                                                                     : slices;
     parallel_for(a_tasks + b_tasks, [&](size_t task) {
       if (task >= a_tasks && b_.transposed) {
         const size_t panel = task - a_tasks;
@@ -170,13 +171,13 @@ class Product {
       const Tile tile{part.row + rows.begin(r), rows.size(r), part.column + cols.begin(s), cols.size(s)};
       for (size_t i = 0; i < blocks.count(); ++i) {
         const bool first = k0 + i == 0, last = k0 + blocks.begin(i) + blocks.size(i) == K_;
-        const PanelsOfA a =
-            a_.transposed ? PanelsOfA{reinterpret_cast<const std::byte*>(
-                                          packed_a + of_a.offset(i, rows.begin(r) / kernels_.mr)),
-                                      of_a.stride(i) * 4, 4, kernels_.mr * 4}
-                          : panels_of_a(tile, k0 + blocks.begin(i), blocks.size(i));
-        multiply_tile(tile, of_b.block_units(i), a,
-                      packed_b + of_b.offset(i, cols.begin(s) / kernels_.nr), of_b.stride(i), first, last);
+        const PanelsOfA a = a_.transposed
+                                ? PanelsOfA{reinterpret_cast<const std::byte*>(
+                                                packed_a + of_a.offset(i, rows.begin(r) / kernels_.mr)),
+                                            of_a.stride(i) * 4, 4, kernels_.mr * 4}
+                                : panels_of_a(tile, k0 + blocks.begin(i), blocks.size(i));
+        multiply_tile(tile, of_b.block_units(i), a, packed_b + of_b.offset(i, cols.begin(s) / kernels_.nr),
+                      of_b.stride(i), first, last);
       }
     });
   }

@@ -159,10 +159,10 @@ size_t Transformer<W>::sequences_at_once(const Batch& batch) const {
   return std::clamp<size_t>(rows_at_once_ / std::max<size_t>(1, batch.T), 1, batch.B);
 }
 
-// Into how many pieces the batch's sequences are cut, of which a thread takes one at a time through a layer by
-// itself: with products of its own it waits for nobody, and finds in its cache what it has just made. 0 where
-// these would have too few rows to be fast, and where each would pack the layer's weights for itself: on
-// AVX512_BF16 a causal score of 2,044 tokens took 4% longer that way than with the threads at one product.
+// Into how many pieces the batch's sequences are cut, of which a thread takes one at a time through a layer
+// by itself: with products of its own it waits for nobody, and finds in its cache what it has just made. 0
+// where these would have too few rows to be fast, and where each would pack the layer's weights for itself:
+// on AVX512_BF16 a causal score of 2,044 tokens took 4% longer that way than with the threads at one product.
 template <class W>
 size_t Transformer<W>::pieces_for_threads(const Batch& batch) const {
   constexpr size_t kFewestRows = 256;
@@ -224,8 +224,8 @@ auto Transformer<W>::run_part(S* out, const S* in, const ProgramStep<S>& step, c
   return saved.middle;
 }
 
-// One step of a program over all rows: in `pieces` of which each thread takes one at a time by itself, or, for
-// 0, `at_once` sequences at a time, on which all threads work. Observers see whole rows.
+// One step of a program over all rows: in `pieces` of which each thread takes one at a time by itself, or,
+// for 0, `at_once` sequences at a time, on which all threads work. Observers see whole rows.
 template <class W>
 void Transformer<W>::run_layer(S* out, const S* in, const ProgramStep<S>& step,
                                const BlockContext<W>& context, const Observer<S>& observer, size_t at_once,

@@ -99,7 +99,8 @@ class Transformer {
   /// Takes a batch through a layer, and back, whole sequences of about so many rows at a time (at least one
   /// sequence), so that the workspace is bounded whatever the batch; 0, the default: all at once. Forward,
   /// the threads share these rows: each takes its own sequences through the layer, where there are enough of
-  /// them and the weights are packed. Forward results are the same bits whatever it is, for parts of more than 4 rows.
+  /// them and the weights are packed. Forward results are the same bits whatever it is, for parts of more
+  /// than 4 rows.
   void set_rows_at_once(size_t rows) { rows_at_once_ = rows; }
   /// For tests: spoil a constant and see that verification fails.
   std::vector<LayerPlan>& mutable_plans() { return plans_; }

@@ -217,11 +217,17 @@ TEST(Attention, MatchesReferenceWithScaleAndSoftcap) {
   });
 }
 
+struct Heads {
+  size_t NH = 4, NKV = 2, HS = 40;
+};
+
 // Queries q_start.. against a cache with room for more positions than are filled.
 template <class W>
-void check_cache(size_t q_start, size_t Tq, bool windowed, double softcap) {
-  SCOPED_TRACE(::testing::Message() << "q_start " << q_start << " Tq " << Tq);
-  const size_t B = 2, NH = 4, NKV = 2, HS = 40, Tk = q_start + Tq, room = Tk + 3;
+void check_cache(size_t q_start, size_t Tq, bool windowed, double softcap, Heads heads = {}) {
+  const auto [NH, NKV, HS] = heads;
+  SCOPED_TRACE(::testing::Message() << "q_start " << q_start << " Tq " << Tq << " heads " << NH << ", " << NKV
+                                    << " of " << HS);
+  const size_t B = 2, Tk = q_start + Tq, room = Tk + 3;
   const auto q = random_values<W>(B * Tq * NH * HS, 1);
   auto k = random_values<W>(B * room * NKV * HS, 2), v = random_values<W>(B * room * NKV * HS, 3);
   const W nan(std::numeric_limits<Stream<W>>::quiet_NaN());  // in the unused room
@@ -255,6 +261,53 @@ TEST(Attention, DecodesFromACache) {
         }
       }
     }
+  });
+}
+
+// Groups of heads that are taken at once and in parts, vectors of a head in fours, singly and in part; keys
+// in one piece, in whole ones, and a last short one.
+TEST(Attention, DecodesFromALongCacheWithManyHeads) {
+  for_each_isa([] {
+    for (const Heads& heads :
+         {Heads{1, 1, 8}, Heads{3, 1, 64}, Heads{8, 1, 72}, Heads{5, 5, 128}, Heads{14, 2, 200}}) {
+      for (size_t q_start : {255u, 256u, 511u, 900u}) {
+        for (bool windowed : {false, true}) {
+          check_cache<float>(q_start, 1, windowed, 0.0, heads);
+          check_cache<bf16>(q_start, 2, windowed, 0.0, heads);
+        }
+      }
+    }
+  });
+}
+
+// A query's bits depend neither on the threads nor on what is decoded beside it, or stands before it.
+TEST(Attention, DecodesTheSameBitsWhateverTheThreadsAndThePadding) {
+  for_each_isa([] {
+    const size_t NH = 6, NKV = 2, HS = 40, T = 700, pad = 133;
+    const auto q = random_values<bf16>(NH * HS, 1);
+    const auto k = random_values<bf16>(T * NKV * HS, 2), v = random_values<bf16>(T * NKV * HS, 3);
+    std::vector<bf16> k_padded(pad * NKV * HS), v_padded(pad * NKV * HS);
+    k_padded.insert(k_padded.end(), k.begin(), k.end());
+    v_padded.insert(v_padded.end(), v.begin(), v.end());
+    const auto decode = [&](size_t positions, const std::vector<bf16>& keys, const std::vector<bf16>& values,
+                            int32_t first) {
+      AttentionShape s{
+          1, 1, positions, NH, NKV, HS, NH * HS, NKV * HS, positions * NKV * HS, positions - 1, &first};
+      std::vector<bf16> out(NH * HS);
+      std::vector<float> lse(NH);
+      attention_forward(out.data(), lse.data(), q.data(), keys.data(), values.data(), s);
+      std::vector<float> all(lse);
+      for (const bf16 x : out) all.push_back(static_cast<float>(x));
+      return all;
+    };
+    set_num_threads(1);
+    const std::vector<float> expected = decode(T, k, v, 0);
+    for (const size_t threads : {2u, 5u}) {
+      set_num_threads(threads);
+      EXPECT_EQ(decode(T, k, v, 0), expected);
+      EXPECT_EQ(decode(T + pad, k_padded, v_padded, pad), expected);
+    }
+    set_num_threads(0);
   });
 }
 
