@@ -30,10 +30,10 @@ void forward_blocks_floats(W* out, float* lse, const W* q, const W* k, const W* 
 }
 
 template <class W>
-void backward_head_floats(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q,
-                          const W* k, const W* v, const AttentionShape& s, size_t b, size_t g,
-                          float* scratch) {
-  backward_head<FloatPanel>(dq, dk, dv, dout, out, lse, q, k, v, s, b, g, scratch);
+void backward_heads_floats(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q,
+                           const W* k, const W* v, const AttentionShape& s, const BackwardPart& part,
+                           float* scratch) {
+  backward_heads<FloatPanel>(dq, dk, dv, dout, out, lse, q, k, v, s, part, scratch);
 }
 
 }  // namespace
@@ -175,15 +175,31 @@ void forward_simd(W* out, float* lse, const W* q, const W* k, const W* v, const 
 template <class W>
 void backward_simd(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q, const W* k,
                    const W* v, const AttentionShape& s, const RopeTable<float>* rotated_by) {
-  auto head = FATHOM_SIMD(backward_head_floats<W>);
+  auto run = FATHOM_SIMD(backward_heads_floats<W>);
   if constexpr (std::is_same_v<W, bf16>) {
     if (on_tiles(s.softcap != 0)) return tile_backward({dq, dk, dv, dout, out, lse, q, k, v}, s, rotated_by);
-    if (pairs_pay()) head = &attention_backward_head_dpbf16;
+    if (pairs_pay()) run = &attention_backward_heads_dpbf16;
   }
-  // One head of keys and values is one piece of work: its dk and dv then add up in one place, in one order.
+  const size_t group = s.NH / s.NKV, sums_size = backward_sums_size(s.Tq, s.HS);
+  const auto run_part = [&](const BackwardPart& part) {
+    run(dq, dk, dv, dout, out, lse, q, k, v, s, part, scratch_of(backward_scratch_size(s.Tq, s.HS)));
+  };
+  if (!splits_backward(s.B, s.Tq, s.NH, s.NKV, s.HS)) {
+    // A key/value head is one piece of work: its dk and dv add up in one place, in one order.
+    parallel_for(s.B * s.NKV, [&](size_t i) {
+      const size_t b = i / s.NKV, g = i % s.NKV;
+      run_part({b, g * group, group, nullptr});
+      turn_back(dq, dk, b, g, 1, s, rotated_by);
+    });
+    return;
+  }
+  static thread_local Buffer<float> memory;
+  float* const sums = ensure(memory, s.B * s.NH * sums_size);
+  parallel_for(s.B * s.NH, [&](size_t i) { run_part({i / s.NH, i % s.NH, 1, sums + i * sums_size}); });
+  const auto write = FATHOM_SIMD(write_key_gradients<W>);
   parallel_for(s.B * s.NKV, [&](size_t i) {
-    const size_t b = i / s.NKV, g = i % s.NKV;
-    head(dq, dk, dv, dout, out, lse, q, k, v, s, b, g, scratch_of(backward_scratch_size(s.Tq, s.HS)));
+    const size_t b = i / s.NKV, g = i % s.NKV, kv = b * s.kv_batch_stride + g * s.HS;
+    write(dk + kv, dv + kv, sums + i * group * sums_size, group, s);
     turn_back(dq, dk, b, g, 1, s, rotated_by);
   });
 }
@@ -208,6 +224,14 @@ size_t attention_scratch_bytes(DType type, size_t T, size_t NH, size_t HS, bool 
     return sizeof(float) *
            std::max({row, tile_forward_scratch_size(T, HS), tile_backward_scratch_size(T, HS)});
   return sizeof(float) * std::max({row, forward_scratch_size(HS), backward_scratch_size(T, HS)});
+}
+
+size_t attention_shared_bytes(DType type, size_t B, size_t T, size_t NH, size_t NKV, size_t HS,
+                              bool softcap) {
+  const bool vectors = type != DType::kF64 && active_isa() >= Isa::kAvx2;
+  if (!vectors || (type == DType::kBf16 && on_tiles(softcap)) || !splits_backward(B, T, NH, NKV, HS))
+    return 0;
+  return sizeof(float) * B * NH * backward_sums_size(T, HS);
 }
 
 template <class W>

@@ -59,6 +59,8 @@ void attention_backward_before_rope(W* dq, W* dk, W* dv, const W* dout, const W*
 /// Bytes that each thread keeps after both passes over T positions, with the instruction set in force; at
 /// most.
 size_t attention_scratch_bytes(DType type, size_t T, size_t NH, size_t HS, bool softcap);
+/// And those that the calling thread keeps for all.
+size_t attention_shared_bytes(DType type, size_t B, size_t T, size_t NH, size_t NKV, size_t HS, bool softcap);
 
 template <class W>
 void attention_forward_ref(W* out, Stream<W>* lse, const W* q, const W* k, const W* v,

@@ -1,4 +1,4 @@
-// Attention, backward: one key/value head, with the query heads that read it. Scores are made again block by
+// Attention, backward: one key/value head, with query heads that read it. Scores are made again block by
 // block from q, k and lse (Dao et al. 2022, arXiv:2205.14135, algorithm 4). Compiled once per target; see
 // simd_dispatch.h.
 
@@ -152,16 +152,36 @@ void load_queries(const QueryBlock& block, const W* q, const W* dout, const W* o
   }
 }
 
-/// attention_backward for key/value head g of sequence b; scratch of backward_scratch_size(T, HS).
+/// dk and dv (T, HS) of a key/value head = the sum of what `parts` pieces of its query heads gave, one after
+/// the other at `sums`.
+template <class W>
+void write_key_gradients(W* dk, W* dv, const float* sums, size_t parts, const AttentionShape& s) {
+  const size_t HS = s.HS, HSp = round_up(HS, kHeadPad), size = backward_sums_size(s.Tq, HS);
+  const ScoreScale scale(s);
+  const auto write = [&](W* to, const float* from, float factor) {
+    for (size_t i = 0; i < HS; i += kLanes) {
+      V32 sum = load(from + i);
+      for (size_t n = 1; n < parts; ++n) sum = hn::Add(sum, load(from + n * size + i));
+      store_n(hn::Mul(hn::Set(F32(), factor), sum), to + i, HS - i);
+    }
+  };
+  for (size_t j = 0; j < s.Tq; ++j) {
+    write(dk + j * s.kv_stride, sums + j * HSp, scale.scale);
+    write(dv + j * s.kv_stride, sums + size / 2 + j * HSp, 1.0f);
+  }
+}
+
+/// attention_backward for some query heads of a key/value head; scratch of backward_scratch_size(T, HS).
 template <class Panel, class W>
-void backward_head(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q, const W* k,
-                   const W* v, const AttentionShape& s, size_t b, size_t g, float* scratch) {
-  const size_t HS = s.HS, HSp = round_up(HS, kHeadPad), T = s.Tq, group = s.NH / s.NKV;
+void backward_heads(W* dq, W* dk, W* dv, const W* dout, const W* out, const float* lse, const W* q,
+                    const W* k, const W* v, const AttentionShape& s, const BackwardPart& part,
+                    float* scratch) {
+  const size_t HS = s.HS, HSp = round_up(HS, kHeadPad), T = s.Tq, b = part.b, g = part.h / (s.NH / s.NKV);
   const size_t whole = round_up(T, kAttentionBlock) * HSp, panel = kAttentionBlock * HSp;
   constexpr size_t kScores = kAttentionBlock * kAttentionBlock;
   Scratch memory{scratch};
-  const KeyValueHead head{memory.take(whole), memory.take(whole), memory.take(whole), memory.take(whole),
-                          memory.take(whole)};
+  float* const sums = part.sums != nullptr ? part.sums : memory.take(2 * whole);
+  const KeyValueHead head{memory.take(whole), memory.take(whole), memory.take(whole), sums, sums + whole};
   QueryBlock block{};
   block.q_along = memory.take(panel);
   block.dout_along = memory.take(panel);
@@ -178,10 +198,9 @@ void backward_head(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
 
   const size_t kv = b * s.kv_batch_stride + g * HS;
   pack_head<Panel>(head, memory.take(panel), k + kv, v + kv, s, HSp);
-  std::memset(head.dk, 0, whole * sizeof(float));
-  std::memset(head.dv, 0, whole * sizeof(float));
+  std::memset(sums, 0, 2 * whole * sizeof(float));
   const ScoreScale scale(s);
-  for (size_t h = g * group; h < (g + 1) * group; ++h) {
+  for (size_t h = part.h; h < part.h + part.heads; ++h) {
     for (size_t t0 = 0; t0 < T; t0 += kAttentionBlock) {
       const size_t rows = T - t0 < kAttentionBlock ? T - t0 : kAttentionBlock;
       const size_t padded = round_up(rows, kQueryPad);
@@ -200,10 +219,7 @@ void backward_head(W* dq, W* dk, W* dv, const W* dout, const W* out, const float
         write_row(dq + q_at + r * s.q_stride, block.dq + r * HSp, scale.scale, HS);
     }
   }
-  for (size_t j = 0; j < T; ++j) {
-    write_row(dk + kv + j * s.kv_stride, head.dk + j * HSp, scale.scale, HS);
-    write_row(dv + kv + j * s.kv_stride, head.dv + j * HSp, 1.0f, HS);
-  }
+  if (part.sums == nullptr) write_key_gradients(dk + kv, dv + kv, sums, 1, s);
 }
 
 }  // namespace

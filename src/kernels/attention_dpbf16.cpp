@@ -17,10 +17,10 @@ void attention_forward_blocks_dpbf16(bf16* out, float* lse, const bf16* q, const
   N_AVX3::forward_blocks<N_AVX3::Bf16Panel>(out, lse, q, k, v, shape, part, scratch);
 }
 
-void attention_backward_head_dpbf16(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out,
-                                    const float* lse, const bf16* q, const bf16* k, const bf16* v,
-                                    const AttentionShape& shape, size_t b, size_t g, float* scratch) {
-  N_AVX3::backward_head<N_AVX3::Bf16Panel>(dq, dk, dv, dout, out, lse, q, k, v, shape, b, g, scratch);
+void attention_backward_heads_dpbf16(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out,
+                                     const float* lse, const bf16* q, const bf16* k, const bf16* v,
+                                     const AttentionShape& shape, const BackwardPart& part, float* scratch) {
+  N_AVX3::backward_heads<N_AVX3::Bf16Panel>(dq, dk, dv, dout, out, lse, q, k, v, shape, part, scratch);
 }
 
 }  // namespace fathom

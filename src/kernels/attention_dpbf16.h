@@ -10,12 +10,12 @@
 
 namespace fathom {
 
-/// forward_blocks and backward_head of attention_forward-inl.h and attention_backward-inl.h for pairs of
+/// forward_blocks and backward_heads of attention_forward-inl.h and attention_backward-inl.h for pairs of
 /// bf16. To be called from Isa::kAvx512Bf16 up only.
 void attention_forward_blocks_dpbf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
                                      const AttentionShape& shape, const ForwardPart& part, float* scratch);
-void attention_backward_head_dpbf16(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out,
-                                    const float* lse, const bf16* q, const bf16* k, const bf16* v,
-                                    const AttentionShape& shape, size_t b, size_t g, float* scratch);
+void attention_backward_heads_dpbf16(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* out,
+                                     const float* lse, const bf16* q, const bf16* k, const bf16* v,
+                                     const AttentionShape& shape, const BackwardPart& part, float* scratch);
 
 }  // namespace fathom

@@ -81,6 +81,27 @@ constexpr size_t decode_scratch_size(size_t NH, size_t HS) {
   return NH * (kDecodeKeys + round_up(HS, kHeadPad) + decode_partial_size(HS));
 }
 
+/// A piece of a backward's work: `heads` query heads from h on of sequence b, which read one head of keys and
+/// values. `sums`: room for what they give to its dk and dv, backward_sums_size floats; null where they are
+/// all that read it, which then writes dk and dv.
+struct BackwardPart {
+  size_t b, h, heads;
+  float* sums;
+};
+
+/// Floats of the sums of dk and dv, (T, HS) each.
+constexpr size_t backward_sums_size(size_t T, size_t HS) {
+  return 2 * round_up(T, kAttentionBlock) * round_up(HS, kHeadPad);
+}
+
+/// Whether the query heads of a key/value head are pieces of their own: where there are few of these, as in
+/// fine-tuning at a batch of one, most threads would have nothing to do. By the sizes alone, since it changes
+/// the order of sums, and not where these sums would take much memory.
+constexpr bool splits_backward(size_t B, size_t T, size_t NH, size_t NKV, size_t HS) {
+  constexpr size_t kFewPieces = 16, kMostFloats = size_t{8} << 20;
+  return NH > NKV && B * NKV < kFewPieces && B * NH * backward_sums_size(T, HS) <= kMostFloats;
+}
+
 /// Floats of scratch that a backward over one key/value head needs: five (T, HS) arrays (keys twice, values,
 /// two gradients) and the blocks. Linear in T.
 constexpr size_t backward_scratch_size(size_t T, size_t HS) {

@@ -47,9 +47,12 @@ size_t kernel_scratch_bytes(const KernelSizes& s) {
   if (s.compute == DType::kF64) return 0;
   const gemm_detail::GemmScratch products = products_of(s);
   const size_t attention = attention_scratch_bytes(s.compute, s.T, s.q / s.HS, s.HS, s.caps_scores);
+  const size_t sequences = s.T == 0 ? 0 : s.rows / s.T;
+  const size_t shared =
+      products.shared + products.shared_a +
+      attention_shared_bytes(s.compute, sequences, s.T, s.q / s.HS, s.kv / s.HS, s.HS, s.caps_scores);
   const size_t capped = s.caps_logits ? s.V * sizeof(float) : 0;  // a row of logits before its gradient
-  return products.shared + products.shared_a +
-         num_threads() * (products.packed + products.sums + attention + capped);
+  return shared + num_threads() * (products.packed + products.sums + attention + capped);
 }
 
 }  // namespace fathom

@@ -169,6 +169,11 @@ TEST(Attention, MatchesReferenceWithGroupedHeads) {
       check(Problem<float>(2, 67, NH, NKV, 32));
       check(Problem<bf16>(2, 67, NH, NKV, 32));
     }
+    // So many heads of keys that each is one piece of a backward's work; above, heads of queries are.
+    EXPECT_FALSE(splits_backward(9, 67, 4, 2, 40));
+    EXPECT_TRUE(splits_backward(2, 67, 6, 2, 32));
+    check(Problem<float>(9, 67, 4, 2, 40));
+    check(Problem<bf16>(9, 67, 4, 2, 40));
   });
 }
 
@@ -379,6 +384,7 @@ TEST(Attention, SameBitsForAnyNumberOfThreads) {
   check_threads(masked_problem<float>(0));
   // On tiles one thread takes four heads of queries together, and two of keys; three threads one each.
   check_threads(Problem<bf16>(1, 70, 16, 8, 24));
+  check_threads(Problem<bf16>(9, 67, 4, 2, 24));  // heads of keys are pieces; above, heads of queries are
 }
 
 // A query's result with others before and behind it, and alone.
