@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/cgroup.h"
 #include "core/threads.h"
 #include "kernels/peak.h"
 
@@ -20,15 +21,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::optional<uint64_t> number_in(const char* path) {
-  std::ifstream file(path);
-  uint64_t n = 0;
-  if (!(file >> n)) return {};  // "max": no limit
-  return n;
-}
-
 // The number behind `key` in a file of lines "key number ...".
-std::optional<uint64_t> number_behind(const char* path, const std::string& key) {
+std::optional<uint64_t> number_behind(const std::filesystem::path& path, const std::string& key) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);
@@ -39,23 +33,13 @@ std::optional<uint64_t> number_behind(const char* path, const std::string& key) 
   return {};
 }
 
-// What the control group's limit leaves; file cache counts as free, since the kernel takes it back.
-std::optional<uint64_t> left_in_group() {
-  const auto limit = number_in("/sys/fs/cgroup/memory.max");
-  const auto used = number_in("/sys/fs/cgroup/memory.current");
-  if (!limit || !used) return {};
-  const uint64_t cache = number_behind("/sys/fs/cgroup/memory.stat", "file").value_or(0);
-  const uint64_t taken = *used > cache ? *used - cache : 0;
-  return *limit > taken ? *limit - taken : 0;
-}
-
 }  // namespace
 
-std::optional<uint64_t> available_memory() {
-  const auto kib = number_behind("/proc/meminfo", "MemAvailable:");
-  const auto group = left_in_group();
-  if (!kib) return group;
-  return group ? std::min(*kib << 10, *group) : *kib << 10;
+std::optional<uint64_t> available_memory(const std::filesystem::path& proc) {
+  const auto kib = number_behind(proc / "meminfo", "MemAvailable:");
+  const auto groups = memory_left_in_groups(proc);
+  if (!kib) return groups;
+  return groups ? std::min(*kib << 10, *groups) : *kib << 10;
 }
 
 uint64_t resident_memory() { return number_behind("/proc/self/status", "VmRSS:").value_or(0) << 10; }

@@ -2,6 +2,7 @@
 // What the machine at hand has: memory left, its processor's name, its measured speed in matrix products.
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -9,9 +10,9 @@
 
 namespace fathom {
 
-/// Bytes that a process can still take: MemAvailable of /proc/meminfo, or what is left under the control
-/// group's limit where that is less. Nothing where neither is readable.
-std::optional<uint64_t> available_memory();
+/// Bytes that a process can still take: MemAvailable of meminfo, or what is left under the tightest limit of
+/// its control groups (core/cgroup.h) where that is less. Nothing where neither is readable.
+std::optional<uint64_t> available_memory(const std::filesystem::path& proc = "/proc");
 
 /// Bytes of memory that this process holds now, and the most that it has held (VmRSS, VmHWM of
 /// /proc/self/status; pages of mapped files count). 0 where that is not readable.

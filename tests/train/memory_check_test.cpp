@@ -2,6 +2,7 @@
 
 #include "core/format.h"
 #include "run_fixture.h"
+#include "support/fake_proc.h"
 #include "train/machine.h"
 
 namespace fathom {
@@ -40,6 +41,20 @@ TEST_F(MemoryCheck, LetsThroughWhatFits) {
   EXPECT_ERROR(check_memory(p, total(p) - 1), kFailed, "a training step takes", "activations", "evaluation",
                "scratch", "are available");
   EXPECT_GT(available_memory().value_or(0), uint64_t{1} << 20);
+}
+
+// A group's limit is in the folder of the process's group, of which the mount's root has none.
+TEST_F(MemoryCheck, SeesTheLimitOfItsControlGroup) {
+  test::FakeProc fake;
+  fake.write("proc/meminfo", "MemTotal:  16 kB\nMemAvailable:  8 kB\n");
+  EXPECT_EQ(available_memory(fake.proc()), 8192u);
+  fake.set_groups("0::/system.slice/run.service\n");
+  fake.add_mount("/", "cgroup", "cgroup2", "rw");
+  fake.write("cgroup/system.slice/run.service/memory.max", "5000\n");
+  fake.write("cgroup/system.slice/run.service/memory.current", "1000\n");
+  EXPECT_EQ(available_memory(fake.proc()), 4000u);
+  fake.write("cgroup/system.slice/run.service/memory.max", "50000\n");
+  EXPECT_EQ(available_memory(fake.proc()), 8192u);
 }
 
 TEST_F(MemoryCheck, CountsEvaluationAndTheStateOfTheOptimizer) {
