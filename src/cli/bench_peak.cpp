@@ -4,6 +4,7 @@
 
 #include "cli/bench.h"
 #include "cli/bench_memory.h"
+#include "core/cores.h"
 #include "core/threads.h"
 #include "kernels/isa.h"
 
@@ -47,7 +48,7 @@ void run(const Common& common) {
   const size_t all = num_threads();
   const double peak = peak_flops(DType::kBf16, all);
   json result = bench_result(peak);
-  fmt::print("instruction set {}, {} threads\n", isa_name(active_isa()), all);
+  fmt::print("instruction set {}, {} threads on {}\n", isa_name(active_isa()), all, usable_cores().text());
   json& results = result["results"];
   for (size_t threads : {size_t{1}, all}) {
     const std::string suffix = fmt::format(", {} thread{}", threads, threads == 1 ? "" : "s");

@@ -18,7 +18,7 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
                       const std::string& example, const std::shared_ptr<Common>& common) {
   CLI::App* command = app.add_subcommand(name, description);
   command->footer("Example:\n  " + example);
-  command->add_option("--threads", common->threads, "Threads to use (0: one a core)")
+  command->add_option("--threads", common->threads, "Threads to use (0: one a core, within the CPU quota)")
       ->check(CLI::Range(0, 4096));
   command->add_option("--json", common->json_path, "Write the result to this file as JSON");
   return command;

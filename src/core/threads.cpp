@@ -10,8 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include <sched.h>
-
+#include "core/cores.h"
 #include "core/error.h"
 
 #if defined(__x86_64__)
@@ -20,12 +19,6 @@
 
 namespace fathom {
 namespace {
-
-size_t usable_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
-}
 
 void relax() {
 #if defined(__x86_64__)
@@ -171,7 +164,7 @@ class LazyPool {
   }
 
  private:
-  std::atomic<size_t> size_{usable_cores()};
+  std::atomic<size_t> size_{usable_cores().threads()};
   std::mutex mutex_;
   std::unique_ptr<Pool> pool_;
   std::atomic<Pool*> made_{nullptr};
@@ -184,7 +177,7 @@ LazyPool& pool() {
 
 }  // namespace
 
-void set_num_threads(size_t n) { pool().resize(n == 0 ? usable_cores() : n); }
+void set_num_threads(size_t n) { pool().resize(n == 0 ? usable_cores().threads() : n); }
 
 size_t num_threads() { return inside_parallel ? 1 : pool().size(); }
 

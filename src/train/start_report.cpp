@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/cores.h"
 #include "core/error.h"
 #include "core/format.h"
 #include "core/log.h"
@@ -74,8 +75,9 @@ void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t availabl
                       static_cast<double>(plan.data->windows_per_epoch())));
   log_info(fmt::format("optimizer      AdamW, moments in {}",
                        s.optimizer_state == "bf16" ? "bf16 with stochastic rounding" : "fp32"));
-  log_info(fmt::format("machine        {}, {}, {} threads, {}; {:.3g} TFLOP/s at most", plan.facts.cpu,
-                       plan.facts.isa, plan.facts.threads, s.dtype, s.mfu_peak_tflops));
+  log_info(fmt::format("machine        {}, {}, {} threads on {}, {}; {:.3g} TFLOP/s at most", plan.facts.cpu,
+                       plan.facts.isa, plan.facts.threads, usable_cores().text(), s.dtype,
+                       s.mfu_peak_tflops));
   log_info(fmt::format("memory         {} of {} available: {}", bytes_text(memory.total()),
                        bytes_text(available), memory_parts(memory)));
   if (c.norm.type == NormType::kLns && s.init == "scaled") {
