@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/fnv.h"
 #include "core/rng.h"
 #include "core/threads.h"
 
@@ -100,12 +101,6 @@ void ListBuilder::layer(int l, const StepPlan& plan) {
     vector(ParamRole::kMlpGain, l, hf + "mlp.layer_scale", gg + "ffn_scale.weight", C,
            c.norm.layerscale_init);
   }
-}
-
-uint64_t fnv1a(const std::string& text) {
-  uint64_t hash = 0xcbf29ce484222325ull;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-  return hash;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/log.h"
 
 namespace fathom {
@@ -52,12 +53,7 @@ DiagnosisPlace place_of(const json& file) {
           .item = at.at(3).get<uint64_t>()};
 }
 
-// 64 bits of a text, as 16 hexadecimal digits (FNV-1a): tells texts apart, no more.
-std::string digest(const std::string& text) {
-  uint64_t hash = 0xcbf29ce484222325ull;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-  return fmt::format("{:016x}", hash);
-}
+std::string digest(const std::string& text) { return fmt::format("{:016x}", fnv1a(text)); }
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/fnv.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "io/checkpoint.h"
@@ -178,12 +179,6 @@ void check_resumed_data(const RunPlan& plan, const RunFacts& before) {
         .hint = "give the --data of the run"});
 }
 
-uint64_t hash_text(const std::string& text) {
-  uint64_t hash = 0xcbf29ce484222325ull;  // FNV-1a
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-  return mix64(hash);
-}
-
 std::string fingerprint_settings(const RunPlan& plan) {
   std::string text = config_to_json(plan.config, DType::kF32).dump() + plan.facts.data_fingerprint;
   for (const Setting& row : settings_table()) {
@@ -191,7 +186,7 @@ std::string fingerprint_settings(const RunPlan& plan) {
     if (row.young && text_of(plan.settings, row) == text_of(TrainSettings{}, row)) continue;
     if (row.fixed) text += fmt::format("\n{}={}", row.name, text_of(plan.settings, row));
   }
-  return fingerprint_text(hash_text(text));
+  return fingerprint_text(mix64(fnv1a(text)));
 }
 
 ModelConfig config_of_run(TrainSettings& s) {

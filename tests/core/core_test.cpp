@@ -19,6 +19,7 @@
 #include "core/buffer.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "core/types.h"
@@ -50,6 +51,14 @@ TEST(Error, SuggestsTheNearestName) {
   EXPECT_EQ(nearest("lsn", {"pre", "lns", "post"}), "lns");
   EXPECT_EQ(nearest("sandwhich", {"pre", "sandwich"}), "sandwich");
   EXPECT_EQ(nearest("zzzzzz", {"pre", "lns"}), "");
+}
+
+// Fingerprints of runs and the streams of initial weights hang on it. The values are those of its authors.
+TEST(Fnv1a, IsTheFunctionOfItsAuthors) {
+  EXPECT_EQ(fnv1a(""), 0xcbf29ce484222325ull);
+  EXPECT_EQ(fnv1a("a"), 0xaf63dc4c8601ec8cull);
+  EXPECT_EQ(fnv1a("foobar"), 0x85944171f73967e8ull);
+  EXPECT_EQ(fnv1a("\xff"), 0xaf64724c8602eb6eull) << "bytes count as unsigned";
 }
 
 TEST(Threads, EveryChunkRunsOnceAndExceptionsArrive) {
