@@ -267,6 +267,7 @@ namespace {
 
 // Into the run, so that it goes on, and its checkpoints open, without the model that it began with.
 void keep_tokenizer(const ExampleInput& input, const std::filesystem::path& folder) {
+  std::filesystem::remove_all(folder);  // of a start that was killed, perhaps another model's
   TemporaryPath unfinished(folder, folder.string() + ".partial");
   std::filesystem::create_directories(unfinished.path());
   input.tokenizer.save(unfinished.path());
@@ -294,7 +295,7 @@ TrainResult train_in(RunPlan& plan, Progress& progress, const std::atomic<bool>*
   check_memory(plan, available);
   RunFolder folder(s.out, s.resume);
   require_same_settings(plan, folder);
-  if (examples != nullptr && !std::filesystem::exists(folder.tokenizer()))
+  if (examples != nullptr && (!s.resume || !std::filesystem::exists(folder.tokenizer())))
     keep_tokenizer(*examples, folder.tokenizer());
   if (s.mfu_peak_tflops == 0) s.mfu_peak_tflops = measure_peak_tflops(dtype_of<W>(), kPeakSeconds);
   write_text_file(folder.run_toml(), format_run_toml(s, plan.facts));

@@ -125,6 +125,35 @@ TEST_F(Finetune, LossIsTheMeanOverTheScoredTokensOfAStep) {
   }
 }
 
+// A start that was killed before its run.toml stood may have kept the tokenizer of another model.
+TEST_F(Finetune, AStartAnewTakesItsOwnTokenizer) {
+  nlohmann::json model = test::tiny_model_json();
+  model["vocab_size"] = test::kTinyVocab + 1;
+  write_model(model);
+  ResidentWeights<float> weights(read_config(at("model.json")));
+  initialize(weights.values(), weights.list(), 1);
+  fs::create_directories(at("larger"));
+  save_model(at("larger"), weights.config(), weights.list(), static_cast<const float*>(weights.values()),
+             DType::kF32);
+  const ExampleInput first{Tokenizer(std::vector<std::string>{}), nullptr};
+  const ExampleInput second{Tokenizer(std::vector<std::string>{"ab"}), nullptr};
+  fs::create_directories(at("expected"));
+  second.tokenizer.save(at("expected"));
+  TrainSettings s = examples("run");
+  s.from = at("larger").string();
+  NoProgress progress;
+  train(s, progress, nullptr, &first);
+  ASSERT_NE(bytes_of(at("run/tokenizer/tokenizer.json")), bytes_of(at("expected/tokenizer.json")));
+  std::vector<fs::path> later;
+  for (const auto& entry : fs::directory_iterator(at("run"))) {
+    if (entry.path().filename() != "tokenizer") later.push_back(entry.path());
+  }
+  for (const fs::path& path : later) fs::remove_all(path);
+  train(s, progress, nullptr, &second);
+  EXPECT_EQ(bytes_of(at("run/tokenizer/tokenizer.json")), bytes_of(at("expected/tokenizer.json")));
+  EXPECT_EQ(bytes_of(resolve_model(s.out) / "tokenizer.json"), bytes_of(at("expected/tokenizer.json")));
+}
+
 TEST_F(Finetune, SaysWhatDoesNotFit) {
   const auto with = [&](auto change) {
     TrainSettings s = examples("refused");
