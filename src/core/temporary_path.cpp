@@ -39,7 +39,9 @@ TemporaryPath::TemporaryPath(const fs::path& target)
 
 TemporaryPath::TemporaryPath(fs::path target, fs::path path)
     : target_(std::move(target)), path_(std::move(path)), unfinished_(path_) {
-  fs::remove_all(path_);
+  std::error_code error;
+  fs::remove_all(path_, error);
+  if (error) refuse_taken(path_, "stands in the way and can't be deleted: " + error.message(), "delete it");
 }
 
 TemporaryPath::~TemporaryPath() {

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "core/temporary_path.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
@@ -77,17 +78,35 @@ void Checkpoints::remove_leftovers() {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(kTemporary) || name.starts_with(kOld)) stale.push_back(entry.path());
   }
-  for (const fs::path& path : stale) fs::remove_all(path);
+  for (const fs::path& path : stale) remove(path);
 }
 
 void Checkpoints::remove_old() {
+  remove_leftovers();  // of the saves before
   if (keep_ == 0) return;
   const std::vector<uint64_t> steps = saved_steps(folder_);
   for (size_t i = 0; i + keep_ < steps.size(); ++i) {
+    const fs::path path = folder_ / checkpoint_name(steps[i]);
     const fs::path old = folder_ / (std::string(kOld) + checkpoint_name(steps[i]));
-    fs::rename(folder_ / checkpoint_name(steps[i]), old);
-    fs::remove_all(old);
+    std::error_code error;
+    fs::rename(path, old, error);
+    if (error)
+      warn_once(path, error);
+    else
+      remove(old);
   }
+}
+
+void Checkpoints::remove(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) warn_once(path, error);
+}
+
+void Checkpoints::warn_once(const fs::path& path, const std::error_code& error) {
+  if (!warned_of_.insert(path).second) return;
+  log_warning(
+      fmt::format("{}: can't be deleted: {}; tried again at each save", path.string(), error.message()));
 }
 
 template <class W>

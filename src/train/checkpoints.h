@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "io/run_checkpoints.h"
@@ -28,7 +29,8 @@ struct TrainState {
 class Checkpoints {
  public:
   /// `folder`: the run's checkpoints/, made where missing; what unfinished saves and deletions left in it is
-  /// removed. `tokenizer`: a folder whose tokenizer files go into each checkpoint.
+  /// removed. What can't be deleted (by NFS, where another program has it open) is warned of once, and tried
+  /// again at each save. `tokenizer`: a folder whose tokenizer files go into each checkpoint.
   Checkpoints(std::filesystem::path folder, std::filesystem::path tokenizer, DType stored, uint64_t keep);
 
   std::optional<std::filesystem::path> last() const { return last_checkpoint(folder_); }
@@ -42,10 +44,13 @@ class Checkpoints {
  private:
   void remove_leftovers();
   void remove_old();
+  void remove(const std::filesystem::path& path);
+  void warn_once(const std::filesystem::path& path, const std::error_code& error);
 
   std::filesystem::path folder_, tokenizer_;
   DType stored_;
   uint64_t keep_;
+  std::set<std::filesystem::path> warned_of_;
 };
 
 /// Errors: Error where the file is missing or damaged.

@@ -1,5 +1,8 @@
 #include "train/checkpoints.h"
 
+#include <sys/fsuid.h>
+
+#include "core/log.h"
 #include "run_fixture.h"
 #include "support/file_size_limit.h"
 
@@ -75,6 +78,70 @@ TEST_F(CheckpointsTest, AStateOfAnotherShapeIsRefused) {
                 fs::copy_options::overwrite_existing);
   write_model(test::tiny_model_json());
   EXPECT_ERROR(run(resumed(s)), ErrorCode::kFailed, "state.safetensors", "of another shape");
+}
+
+// Root could delete whatever it wants to.
+class Unprivileged {
+ public:
+  Unprivileged() : before_(::setfsuid(kNobody)) {}
+  ~Unprivileged() { ::setfsuid(static_cast<uid_t>(before_)); }
+  Unprivileged(const Unprivileged&) = delete;
+  Unprivileged& operator=(const Unprivileged&) = delete;
+
+ private:
+  static constexpr uid_t kNobody = 65534;
+  int before_;
+};
+
+class UndeletableCheckpoint : public Unprivileged, public CheckpointsTest {
+ protected:
+  void SetUp() override {
+    CheckpointsTest::SetUp();
+    before_ = set_log_sink([this](LogLevel level, const std::string& text) {
+      if (level == LogLevel::kWarning) warnings_.push_back(text);
+    });
+  }
+  void TearDown() override {
+    set_log_sink(before_);
+    for (const auto& entry : fs::directory_iterator(at("run/checkpoints"))) set_deletable(entry.path(), true);
+  }
+  static void set_deletable(const fs::path& folder, bool deletable) {
+    fs::permissions(folder, fs::perms::owner_write,
+                    deletable ? fs::perm_options::add : fs::perm_options::remove);
+  }
+
+  std::vector<std::string> warnings_;
+  LogSink before_;
+};
+
+// As where another program has a file open on NFS.
+TEST_F(UndeletableCheckpoint, DoesNotStopTheRun) {
+  TrainSettings s = settings("run");
+  s.save_every = 2;
+  s.keep = 1;
+  run_until(s, 2);
+  set_deletable(at("run/checkpoints/step-2"), false);
+  run_until(resumed(s), 6);
+  EXPECT_EQ(names(), (std::vector<std::string>{".old-step-2", "step-6"}));
+  ASSERT_EQ(warnings_.size(), 1u) << "told once, not at each save";
+  EXPECT_NE(warnings_[0].find(".old-step-2: can't be deleted"), std::string::npos) << warnings_[0];
+  set_deletable(at("run/checkpoints/.old-step-2"), true);
+  run(resumed(s));
+  EXPECT_EQ(names(), (std::vector<std::string>{"step-8"}));
+}
+
+TEST_F(UndeletableCheckpoint, OfAnUnfinishedSaveIsAnErrorWhereItsNameIsNeeded) {
+  TrainSettings s = settings("run");
+  s.save_every = 2;
+  run_until(s, 2);
+  fs::create_directories(at("run/checkpoints/.tmp-step-6"));
+  write_text_file(at("run/checkpoints/.tmp-step-6/model.safetensors"), "half");
+  set_deletable(at("run/checkpoints/.tmp-step-6"), false);
+  EXPECT_ERROR(run(resumed(s)), ErrorCode::kFailed, ".tmp-step-6", "can't be deleted");
+  EXPECT_EQ(names(), (std::vector<std::string>{".tmp-step-6", "step-2", "step-4"}));
+  set_deletable(at("run/checkpoints/.tmp-step-6"), true);
+  run(resumed(s));
+  EXPECT_EQ(names(), (std::vector<std::string>{"step-6", "step-8"}));
 }
 
 }  // namespace
