@@ -1,16 +1,22 @@
 #include "train/start_report.h"
 
+#include <filesystem>
+
 #include <fmt/format.h>
 
 #include "core/cores.h"
 #include "core/error.h"
 #include "core/format.h"
 #include "core/log.h"
+#include "io/run_checkpoints.h"
 #include "train/memory_check.h"
+#include "train/recipe.h"
 #include "train/trained_part.h"
 
 namespace fathom {
 namespace {
+
+namespace fs = std::filesystem;
 
 // One step's constants: only those that its plan has.
 std::string step_text(const StepPlan& plan, const MeasuredStep& m) {
@@ -51,6 +57,30 @@ std::string trained_text(const RunPlan& plan) {
                      100 * static_cast<double>(own) / static_cast<double>(plan.facts.parameters));
 }
 
+// Whether the run that `checkpoint` belongs to may delete it: not where it is the run's last step, or where
+// it keeps all.
+bool may_be_deleted(const fs::path& checkpoint) {
+  const fs::path run_toml = checkpoint.parent_path().parent_path() / "run.toml";
+  if (checkpoint.parent_path().filename() != "checkpoints" || !fs::exists(run_toml)) return false;
+  try {
+    TrainSettings owner;
+    read_recipe(owner, run_toml);
+    return owner.keep != 0 && checkpoint.filename() != checkpoint_name(owner.steps);
+  } catch (const Error&) {
+    return true;  // of another version, perhaps
+  }
+}
+
+// Adapters ask for their base at each save, and whenever they are opened.
+void warn_of_passing_base(const RunPlan& plan) {
+  const std::string& base = plan.settings.from;
+  if (plan.config.lora.rank == 0 || !may_be_deleted(base)) return;
+  log_warning(base +
+              ": the adapters' base is a checkpoint of a run that has not ended; when that run goes on it "
+              "deletes it, and the adapters are lost: copy the folder and give the copy with --from, or let "
+              "that run end first");
+}
+
 }  // namespace
 
 void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t available) {
@@ -85,6 +115,7 @@ void report_run(const RunPlan& plan, const MemoryPlan& memory, uint64_t availabl
         "--norm lns with --init scaled: the paper finds that scaled initial weights take LNS's gain "
         "away; use --init normal");
   }
+  warn_of_passing_base(plan);
   if (plan.eval_sequences == 0) log_warning(s.data + ": has no validation tokens; the run is not evaluated");
 }
 

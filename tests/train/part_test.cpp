@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/log.h"
 #include "io/adapter.h"
 #include "io/safetensors.h"
 #include "model/logit_deviation.h"
@@ -173,6 +174,41 @@ TEST_F(PartRun, AnAdapterIsHeldToItsBase) {
   json["base_model_name_or_path"] = s.from;
   write_text_file(config, json.dump());
   EXPECT_ERROR(read_adapted_config(last), kFailed, "use_dora", "not computed");
+}
+
+// The run that the base belongs to deletes it once it has saved newer ones.
+TEST_F(PartRun, WarnsOfABaseThatItsRunMayDelete) {
+  std::string warnings;
+  const LogSink before = set_log_sink([&](LogLevel level, const std::string& text) {
+    if (level == LogLevel::kWarning) warnings += text;
+  });
+  int runs = 0;
+  const auto warnings_beside = [&](const TrainSettings& base, bool adapted) {
+    TrainSettings s = adapters("beside-" + std::to_string(runs++));
+    if (!adapted) s.lora_rank = kUnset;
+    s.from = base.out;
+    s.steps = 1;
+    warnings.clear();
+    run(s);
+    return warnings;
+  };
+  TrainSettings going = settings("going");
+  going.norm = "pre";
+  going.steps = 4;
+  run_until(going, 2);
+  const std::string told = warnings_beside(going, true);
+  EXPECT_NE(told.find(at("going/checkpoints/step-2").string()), std::string::npos) << told;
+  EXPECT_NE(told.find("--from"), std::string::npos) << told;
+  EXPECT_EQ(warnings_beside(going, false), "") << "a run of the whole model keeps all weights itself";
+  run(resumed(going));
+  EXPECT_EQ(warnings_beside(going, true), "") << "a run that has ended deletes nothing";
+  TrainSettings keeping = settings("keeping");
+  keeping.norm = "pre";
+  keeping.steps = 4;
+  keeping.keep = 0;
+  run_until(keeping, 2);
+  EXPECT_EQ(warnings_beside(keeping, true), "");
+  set_log_sink(before);
 }
 
 TEST_F(PartRun, RefusesSettingsThatDoNotFit) {
