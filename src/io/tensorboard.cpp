@@ -129,6 +129,11 @@ void EventWriter::add(uint64_t step, std::span<const Scalar> scalars) {
   write_record(event);
 }
 
+void EventWriter::sync() {
+  // A file system that can't flush says EINVAL or EROFS; whoever chose it knows.
+  if (::fdatasync(fd_) != 0 && errno != EINVAL && errno != EROFS) fail_errno("flush", path_, errno);
+}
+
 void EventWriter::write_record(const std::string& event) {
   std::string record;
   put_little_endian(record, static_cast<uint64_t>(event.size()));

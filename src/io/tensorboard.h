@@ -42,6 +42,8 @@ class EventWriter {
   /// Writes the scalars of one step as one record, handed to the kernel before the call returns: a killed
   /// process loses none. Errors: Error (a full disk is named as such).
   void add(uint64_t step, std::span<const Scalar> scalars);
+  /// What was added reaches the disk before the call returns. Errors: Error.
+  void sync();
 
   const std::filesystem::path& path() const { return path_; }
 

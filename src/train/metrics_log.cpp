@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <string_view>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -11,33 +12,63 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/log.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail_errno(const fs::path& path, int error) {
-  fail({.what = "cannot append: " + std::string(std::strerror(error)),
+[[noreturn]] void fail_errno(const std::string& doing, const fs::path& path, int error) {
+  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+  fail({.what = "cannot " + doing + ": " + std::strerror(error),
         .path = path.string(),
-        .hint = error == ENOSPC || error == EFBIG ? "free some space, then train again with --resume" : ""});
+        .hint = full ? "free some space, then train again with --resume" : ""});
+}
+
+struct Line {
+  uint64_t step = 0;
+  std::string_view text;  // with its end
+  nlohmann::json json;
+};
+
+// Calls fn for each whole line of `text` that is one of a step.
+template <class Fn>
+void for_each_line(const std::string& text, const Fn& fn) {
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    if (end == std::string::npos) break;
+    Line line;
+    line.text = std::string_view(text).substr(begin, end + 1 - begin);
+    line.json = nlohmann::json::parse(line.text, nullptr, /*allow_exceptions=*/false);
+    if (line.json.is_object() && line.json.contains("step") && line.json["step"].is_number_unsigned()) {
+      line.step = line.json["step"].get<uint64_t>();
+      fn(line);
+    }
+    begin = end + 1;
+  }
+}
+
+std::string text_of_lines(const fs::path& path) {
+  return fs::exists(path) ? read_text_file(path, size_t{1} << 34) : std::string();
 }
 
 // Keeps the lines of steps up to `step`.
 void truncate_lines(const fs::path& path, uint64_t step) {
-  if (!fs::exists(path)) return;
-  const std::string text = read_text_file(path, size_t{1} << 34);
+  const std::string text = text_of_lines(path);
   std::string kept;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = text.find('\n', begin);
-    if (end == std::string::npos) break;
-    const std::string_view line(text.data() + begin, end + 1 - begin);
-    const nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const bool has_step = json.is_object() && json.contains("step") && json["step"].is_number_unsigned();
-    if (has_step && json["step"].get<uint64_t>() <= step) kept += line;
-    begin = end + 1;
-  }
+  uint64_t last = 0;
+  for_each_line(text, [&](const Line& line) {
+    if (line.step > step) return;
+    kept += line.text;
+    last = line.step;
+  });
   if (kept != text) write_text_file(path, kept);
+  if (last < step) {
+    log_warning(
+        fmt::format("{}: ends with step {}, the run goes on after step {}: the lines between are lost",
+                    path.string(), last, step));
+  }
 }
 
 void remove_evaluations(const fs::path& folder, uint64_t step) {
@@ -58,7 +89,8 @@ MetricsLog::MetricsLog(const fs::path& run, std::optional<uint64_t> resumed_at)
   truncate_lines(path_, resumed_at.value_or(0));
   remove_evaluations(evals_, resumed_at.value_or(0));
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_errno(path_, errno);
+  if (fd_ < 0) fail_errno("append", path_, errno);
+  sync_folder(run);  // where the file is new
 }
 
 MetricsLog::~MetricsLog() {
@@ -92,8 +124,14 @@ void MetricsLog::add(const StepMetrics& m) {
   }
   const std::string text = line.dump() + "\n";
   const ssize_t n = ::write(fd_, text.data(), text.size());
-  if (n != static_cast<ssize_t>(text.size())) fail_errno(path_, n < 0 ? errno : ENOSPC);
+  if (n != static_cast<ssize_t>(text.size())) fail_errno("append", path_, n < 0 ? errno : ENOSPC);
   events_.add(m.step, scalars);
+}
+
+void MetricsLog::sync() {
+  // A file system that can't flush says EINVAL or EROFS; whoever chose it knows.
+  if (::fdatasync(fd_) != 0 && errno != EINVAL && errno != EROFS) fail_errno("flush", path_, errno);
+  events_.sync();
 }
 
 void MetricsLog::add_evaluation(const StepMetrics& m, uint64_t seq, const std::string& data_fingerprint) {

@@ -24,7 +24,7 @@ struct StepMetrics {
 class MetricsLog {
  public:
   /// Starts, or continues after step `resumed_at`: lines and evaluations beyond it, which were trained but
-  /// not saved, and a line cut short are dropped. Errors: Error.
+  /// not saved, and a line cut short are dropped; lines that are missing are warned of. Errors: Error.
   MetricsLog(const std::filesystem::path& run, std::optional<uint64_t> resumed_at);
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
@@ -32,6 +32,8 @@ class MetricsLog {
 
   /// Appends one line, handed to the kernel before the call returns. Errors: Error (a full disk is named).
   void add(const StepMetrics& metrics);
+  /// What was added reaches the disk before the call returns. Errors: Error.
+  void sync();
   /// Writes evals/step-<N>.json. Errors: Error.
   void add_evaluation(const StepMetrics& metrics, uint64_t seq, const std::string& data_fingerprint);
 

@@ -229,6 +229,7 @@ std::filesystem::path Trainer<W>::save(uint64_t step) {
   const ParameterStore<W>& store = trainee_->store();
   if (first_non_finite(store.values(), store.count()) < store.count())
     stop_non_finite(step, "the update made weights that are not finite");
+  metrics_->sync();  // a checkpoint that survives a power cut stands on lines that do
   const uint64_t sequences = settings_.batch * settings_.grad_accum;
   const TrainState state{.step = step,
                          .tokens = step * settings_.tokens_per_step(),

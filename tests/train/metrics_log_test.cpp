@@ -1,11 +1,37 @@
 #include "train/metrics_log.h"
 
+#include <algorithm>
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/log.h"
 #include "run_fixture.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
+
+// What was flushed to the disk, in the order of the calls: the name of the file, and its size then.
+std::vector<std::pair<std::string, uintmax_t>>& flushed() {
+  static std::vector<std::pair<std::string, uintmax_t>> files;
+  return files;
+}
+
+}  // namespace
+}  // namespace fathom
+
+// In place of the C library's.
+extern "C" int fdatasync(int fd) {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), error);
+  fathom::flushed().emplace_back(path.filename().string(), std::filesystem::file_size(path, error));
+  return static_cast<int>(::syscall(SYS_fdatasync, fd));
+}
+
+namespace fathom {
+namespace {
 
 class MetricsLogTest : public ::testing::Test {
  protected:
@@ -68,6 +94,44 @@ TEST_F(MetricsLogTest, WritesWhatAnEvaluationFound) {
   log.add_evaluation(m, 2, "f");
   EXPECT_TRUE(
       nlohmann::json::parse(read_text_file(folder_ / "evals/step-4.json"))["val_loss_stderr"].is_null());
+}
+
+// A checkpoint that outlives a power cut would be of no use to the curves whose last lines do not.
+class MetricsLogRun : public test::RunTest {};
+
+TEST_F(MetricsLogRun, ReachesTheDiskBeforeACheckpoint) {
+  TrainSettings s = settings("run");
+  s.save_every = 4;
+  flushed().clear();
+  run(s);
+  std::vector<uintmax_t> sizes;
+  bool events = false;
+  for (const auto& [name, size] : flushed()) {
+    if (name == "metrics.jsonl") sizes.push_back(size);
+    events = events || name.starts_with("events.out.tfevents");
+  }
+  const std::string text = read_text_file(at("run/metrics.jsonl"));
+  ASSERT_EQ(sizes.size(), 2u);
+  EXPECT_EQ(std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(sizes[0]), '\n'), 4);
+  EXPECT_GE(std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(sizes[1]), '\n'), 7);
+  EXPECT_TRUE(events);
+}
+
+TEST_F(MetricsLogTest, TellsOfLinesThatAreLost) {
+  std::string warnings;
+  const LogSink before = set_log_sink([&](LogLevel level, const std::string& text) {
+    if (level == LogLevel::kWarning) warnings += text;
+  });
+  {
+    MetricsLog log(folder_.path(), {});
+    for (uint64_t n = 1; n <= 3; ++n) log.add(step(n));
+  }
+  { const MetricsLog log(folder_.path(), 3); }
+  EXPECT_EQ(warnings, "");
+  { const MetricsLog log(folder_.path(), 5); }
+  set_log_sink(before);
+  EXPECT_NE(warnings.find("metrics.jsonl: ends with step 3, the run goes on after step 5"), std::string::npos)
+      << warnings;
 }
 
 }  // namespace
