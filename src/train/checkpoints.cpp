@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Of state.json. Version 1 had what follows from step and settings (tokens, the loader's next window) beside.
+constexpr int kVersion = 2;
 constexpr std::string_view kTemporary = ".tmp-", kOld = ".old-";
 
 template <class T>
@@ -27,15 +29,17 @@ void add_tensors(std::vector<TensorToWrite>& tensors, const char* prefix, const 
 }
 
 nlohmann::ordered_json state_json(const TrainState& s) {
-  return {{"format", "fathom-train-state"},
-          {"version", 1},
-          {"step", s.step},
-          {"tokens", s.tokens},
-          {"next_window", s.next_window},
-          {"seed", s.seed},
-          {"data_seed", s.data_seed},
-          {"data_fingerprint", s.data_fingerprint},
-          {"settings_fingerprint", s.settings_fingerprint}};
+  nlohmann::ordered_json json = {{"format", "fathom-train-state"}, {"version", kVersion}, {"step", s.step}};
+  if (s.seed) json["seed"] = *s.seed;
+  if (s.data_seed) json["data_seed"] = *s.data_seed;
+  json["data_fingerprint"] = s.data_fingerprint;
+  json["settings_fingerprint"] = s.settings_fingerprint;
+  return json;
+}
+
+std::optional<uint64_t> optional_number(const nlohmann::json& json, const char* key) {
+  if (!json.contains(key)) return {};
+  return json.at(key).get<uint64_t>();
 }
 
 // Only in the type in which it was kept: a conversion would not continue the run's bits.
@@ -137,18 +141,17 @@ TrainState read_train_state(const fs::path& checkpoint) {
   const fs::path path = checkpoint / "state.json";
   try {
     const nlohmann::json json = nlohmann::json::parse(read_text_file(path));
-    if (json.at("format") != "fathom-train-state" || json.at("version") != 1) {
+    const nlohmann::json& version = json.at("version");
+    if (json.at("format") != "fathom-train-state" || (version != 1 && version != kVersion)) {
       fail({.what = "is of another version of Fathom",
             .path = path.string(),
             .hint = "resume with the version that wrote it"});
     }
     return {.step = json.at("step").get<uint64_t>(),
-            .tokens = json.at("tokens").get<uint64_t>(),
-            .next_window = json.at("next_window").get<uint64_t>(),
-            .seed = json.at("seed").get<uint64_t>(),
-            .data_seed = json.at("data_seed").get<uint64_t>(),
-            .data_fingerprint = json.at("data_fingerprint").get<std::string>(),
-            .settings_fingerprint = json.at("settings_fingerprint").get<std::string>()};
+            .settings_fingerprint = json.at("settings_fingerprint").get<std::string>(),
+            .seed = optional_number(json, "seed"),
+            .data_seed = optional_number(json, "data_seed"),
+            .data_fingerprint = json.value("data_fingerprint", std::string())};
   } catch (const nlohmann::json::exception& e) {
     fail({.what = "is damaged: " + std::string(e.what()).substr(0, 120),
           .path = path.string(),

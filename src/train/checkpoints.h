@@ -18,12 +18,11 @@ namespace fathom {
 
 /// state.json: where the run stands.
 struct TrainState {
-  uint64_t step = 0;         ///< updates done
-  uint64_t tokens = 0;       ///< trained on
-  uint64_t next_window = 0;  ///< of the loader
-  uint64_t seed = 0, data_seed = 0;
-  std::string data_fingerprint;
-  std::string settings_fingerprint;  ///< of the settings that a resumed run may not change
+  uint64_t step = 0;                 ///< updates done
+  std::string settings_fingerprint;  ///< of the settings that a resumed run may not change, data included
+  /// Part of these, to say which of them differ; perhaps absent.
+  std::optional<uint64_t> seed{}, data_seed{};
+  std::string data_fingerprint{};
 };
 
 class Checkpoints {

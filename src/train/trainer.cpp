@@ -230,14 +230,11 @@ std::filesystem::path Trainer<W>::save(uint64_t step) {
   if (first_non_finite(store.values(), store.count()) < store.count())
     stop_non_finite(step, "the update made weights that are not finite");
   metrics_->sync();  // a checkpoint that survives a power cut stands on lines that do
-  const uint64_t sequences = settings_.batch * settings_.grad_accum;
   const TrainState state{.step = step,
-                         .tokens = step * settings_.tokens_per_step(),
-                         .next_window = step * sequences,
+                         .settings_fingerprint = plan_.settings_fingerprint,
                          .seed = settings_.seed,
                          .data_seed = settings_.data_seed,
-                         .data_fingerprint = plan_.facts.data_fingerprint,
-                         .settings_fingerprint = plan_.settings_fingerprint};
+                         .data_fingerprint = plan_.facts.data_fingerprint};
   const std::filesystem::path path = checkpoints_.save(state, *trainee_, optimizer_);
   folder_.log("saved " + path.string());
   return path;
@@ -280,8 +277,20 @@ void keep_tokenizer(const ExampleInput& input, const std::filesystem::path& fold
 // Before anything is written into the run's folder.
 void require_same_settings(const RunPlan& plan, const RunFolder& folder) {
   const auto last = last_checkpoint(folder.checkpoints());
-  if (!last || read_train_state(*last).settings_fingerprint == plan.settings_fingerprint) return;
-  fail({.what = "was saved under other settings than run.toml and config.json say now",
+  if (!last) return;
+  const TrainState saved = read_train_state(*last);
+  if (saved.settings_fingerprint == plan.settings_fingerprint) return;
+  const TrainSettings& s = plan.settings;
+  std::string what = "was saved under other settings than run.toml and config.json say now";
+  if (saved.data_seed.value_or(s.data_seed) != s.data_seed)
+    what = fmt::format("was saved with data_seed {}, run.toml says {}", *saved.data_seed, s.data_seed);
+  if (saved.seed.value_or(s.seed) != s.seed)
+    what = fmt::format("was saved with seed {}, run.toml says {}", *saved.seed, s.seed);
+  if (!saved.data_fingerprint.empty() && saved.data_fingerprint != plan.facts.data_fingerprint) {
+    what = fmt::format("was saved on other data (fingerprint {}) than run.toml names ({})",
+                       saved.data_fingerprint, plan.facts.data_fingerprint);
+  }
+  fail({.what = what,
         .path = last->string(),
         .hint = "undo the change in the run folder, or start a new run with --from"});
 }

@@ -26,11 +26,18 @@ class Resume : public RunTest {
     ASSERT_EQ(stopped.step, 2u) << name;
     ASSERT_FALSE(run(resumed(halves)).stopped) << name;
     EXPECT_EQ(final_state(straight), final_state(halves)) << name;
-    const auto a = metrics(straight), b = metrics(halves);
+    expect_same_metrics(straight, halves);
+  }
+  static void expect_same_metrics(const TrainSettings& one, const TrainSettings& other) {
+    const auto a = metrics(one), b = metrics(other);
     ASSERT_EQ(a.size(), b.size());
     for (size_t i = 0; i < a.size(); ++i) {
-      for (const char* key : {"step", "loss", "lr", "grad_norm", "layer_variance", "layer_grad_norm"})
-        EXPECT_EQ(a[i][key], b[i][key]) << name << " step " << i + 1 << " " << key;
+      for (const char* key : {"step", "tokens", "loss", "lr", "grad_norm", "val_loss", "val_ppl",
+                              "val_loss_stderr", "layer_variance", "layer_grad_norm"}) {
+        ASSERT_EQ(a[i].contains(key), b[i].contains(key)) << other.out << " step " << i + 1 << " " << key;
+        if (!a[i].contains(key)) continue;
+        EXPECT_EQ(a[i][key], b[i][key]) << other.out << " step " << i + 1 << " " << key;
+      }
     }
   }
 };
@@ -187,18 +194,49 @@ TEST_F(Resume, RefusesAFolderThatWasTamperedWith) {
   write_text_file(state, "{\"format\": ");
   EXPECT_ERROR(run(resumed(s)), kFailed, "state.json", "is damaged");
   auto json = nlohmann::json::parse(good);
-  json["version"] = 2;
+  json["version"] = 3;
   write_text_file(state, json.dump());
   EXPECT_ERROR(run(resumed(s)), kFailed, "another version");
-  json["version"] = 1;
+  json["version"] = 2;
   json["settings_fingerprint"] = "0";
   write_text_file(state, json.dump());
   const auto written = fs::last_write_time(at("run/run.toml"));
+  json["data_seed"] = 9;
+  write_text_file(state, json.dump());
+  EXPECT_ERROR(run(resumed(s)), kFailed, "was saved with data_seed 9, run.toml says 1");
+  json["seed"] = 8;
+  write_text_file(state, json.dump());
+  EXPECT_ERROR(run(resumed(s)), kFailed, "was saved with seed 8, run.toml says 1");
+  json["data_fingerprint"] = "17";
+  write_text_file(state, json.dump());
+  EXPECT_ERROR(run(resumed(s)), kFailed, "was saved on other data (fingerprint 17)");
+  for (const char* key : {"seed", "data_seed", "data_fingerprint"}) json.erase(key);
+  write_text_file(state, json.dump());
   EXPECT_ERROR(run(resumed(s)), kFailed, "was saved under other settings");
   EXPECT_EQ(fs::last_write_time(at("run/run.toml")), written);  // a refusal changes nothing
   write_text_file(state, good);
   fs::remove(last / "state.safetensors");
   EXPECT_ERROR(run(resumed(s)), kFailed, "state.safetensors");
+}
+
+TEST_F(Resume, TakesCheckpointsOfBeforeAndAsksForWhatItNeedsAlone) {
+  TrainSettings s = settings("run"), straight = settings("straight");
+  run(straight);
+  run_until(s, 4);
+  const fs::path state = resolve_model(s.out) / "state.json";
+  const auto now = nlohmann::json::parse(read_text_file(state));
+  nlohmann::json before = {
+      {"format", "fathom-train-state"}, {"version", 1}, {"step", 4}, {"tokens", 256}, {"next_window", 16}};
+  for (const char* key : {"seed", "data_seed", "data_fingerprint", "settings_fingerprint"})
+    before[key] = now.at(key);
+  write_text_file(state, before.dump());
+  EXPECT_EQ(read_train_state(resolve_model(s.out)).step, 4u);
+  for (const char* key : {"tokens", "next_window", "seed", "data_seed", "data_fingerprint"})
+    before.erase(key);
+  write_text_file(state, before.dump());
+  run(resumed(s));
+  EXPECT_EQ(final_state(s), final_state(straight));
+  expect_same_metrics(straight, s);
 }
 
 TEST_F(Resume, RefusesAFolderWithoutARun) {
