@@ -29,10 +29,11 @@ uint64_t BatchBuffer::scored() const {
 }
 
 template <class W>
-SequenceLoss evaluate(Transformer<W>& model, const DataSource& data, BatchBuffer& buffer, size_t B,
-                      uint64_t sequences) {
+std::optional<SequenceLoss> evaluate(Transformer<W>& model, const DataSource& data, BatchBuffer& buffer,
+                                     size_t B, uint64_t sequences, const std::atomic<bool>* stop) {
   SequenceLoss loss;
   for (uint64_t begin = 0; begin < sequences; begin += B) {
+    if (stop != nullptr && stop->load()) return {};
     const auto n = static_cast<size_t>(std::min<uint64_t>(B, sequences - begin));
     for (size_t b = 0; b < n; ++b) buffer.read_validation_window(data, b, begin + b);
     append_losses(loss, model, buffer.view(0, n));
@@ -40,7 +41,11 @@ SequenceLoss evaluate(Transformer<W>& model, const DataSource& data, BatchBuffer
   return loss;
 }
 
-template SequenceLoss evaluate(Transformer<float>&, const DataSource&, BatchBuffer&, size_t, uint64_t);
-template SequenceLoss evaluate(Transformer<bf16>&, const DataSource&, BatchBuffer&, size_t, uint64_t);
+#define FATHOM_INSTANTIATE(W)                                                                             \
+  template std::optional<SequenceLoss> evaluate(Transformer<W>&, const DataSource&, BatchBuffer&, size_t, \
+                                                uint64_t, const std::atomic<bool>*);
+FATHOM_INSTANTIATE(float)
+FATHOM_INSTANTIATE(bf16)
+#undef FATHOM_INSTANTIATE
 
 }  // namespace fathom

@@ -1,7 +1,9 @@
 #pragma once
 // The sequences of a training step and of an evaluation, read from a source of windows.
 
+#include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "model/sequence_loss.h"
@@ -27,9 +29,10 @@ class BatchBuffer {
   std::vector<int32_t> tokens_, targets_, first_key_;
 };
 
-/// Loss on the first `sequences` validation windows, `B` at a time.
+/// Loss on the first `sequences` validation windows, `B` at a time; nothing where `*stop` became true before
+/// the last of them.
 template <class W>
-SequenceLoss evaluate(Transformer<W>& model, const DataSource& data, BatchBuffer& buffer, size_t B,
-                      uint64_t sequences);
+std::optional<SequenceLoss> evaluate(Transformer<W>& model, const DataSource& data, BatchBuffer& buffer,
+                                     size_t B, uint64_t sequences, const std::atomic<bool>* stop = nullptr);
 
 }  // namespace fathom

@@ -34,6 +34,7 @@ nlohmann::ordered_json state_json(const TrainState& s) {
   if (s.data_seed) json["data_seed"] = *s.data_seed;
   json["data_fingerprint"] = s.data_fingerprint;
   json["settings_fingerprint"] = s.settings_fingerprint;
+  if (s.metrics) json["metrics"] = metrics_to_json(*s.metrics);
   return json;
 }
 
@@ -147,11 +148,13 @@ TrainState read_train_state(const fs::path& checkpoint) {
             .path = path.string(),
             .hint = "resume with the version that wrote it"});
     }
-    return {.step = json.at("step").get<uint64_t>(),
-            .settings_fingerprint = json.at("settings_fingerprint").get<std::string>(),
-            .seed = optional_number(json, "seed"),
-            .data_seed = optional_number(json, "data_seed"),
-            .data_fingerprint = json.value("data_fingerprint", std::string())};
+    TrainState state{.step = json.at("step").get<uint64_t>(),
+                     .settings_fingerprint = json.at("settings_fingerprint").get<std::string>(),
+                     .seed = optional_number(json, "seed"),
+                     .data_seed = optional_number(json, "data_seed"),
+                     .data_fingerprint = json.value("data_fingerprint", std::string())};
+    if (json.contains("metrics")) state.metrics = metrics_from_json(json.at("metrics"));
+    return state;
   } catch (const nlohmann::json::exception& e) {
     fail({.what = "is damaged: " + std::string(e.what()).substr(0, 120),
           .path = path.string(),

@@ -11,6 +11,7 @@
 
 #include "io/run_checkpoints.h"
 #include "model/transformer.h"
+#include "train/metrics_log.h"
 #include "train/optimizer.h"
 #include "train/trainee.h"
 
@@ -23,6 +24,9 @@ struct TrainState {
   /// Part of these, to say which of them differ; perhaps absent.
   std::optional<uint64_t> seed{}, data_seed{};
   std::string data_fingerprint{};
+  /// Of the step, without an evaluation: its line of metrics.jsonl may still have to be written. Absent in
+  /// older checkpoints.
+  std::optional<StepMetrics> metrics{};
 };
 
 class Checkpoints {

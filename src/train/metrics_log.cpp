@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <limits>
 #include <string_view>
 
 #include <fcntl.h>
@@ -97,32 +98,65 @@ MetricsLog::~MetricsLog() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-void MetricsLog::add(const StepMetrics& m) {
+nlohmann::ordered_json metrics_to_json(const StepMetrics& m) {
   nlohmann::ordered_json line = {
       {"step", m.step}, {"tokens", m.tokens},       {"loss", m.loss},
       {"lr", m.lr},     {"grad_norm", m.grad_norm}, {"tokens_per_second", m.tokens_per_second},
       {"mfu", m.mfu}};
+  if (m.validation) {
+    line["val_loss"] = m.validation->mean();
+    line["val_ppl"] = m.validation->perplexity();
+    line["val_loss_stderr"] = m.validation->standard_error();
+  }
+  if (!m.layer_variance.empty()) {
+    line["layer_variance"] = m.layer_variance;
+    line["layer_grad_norm"] = m.layer_grad_norm;
+  }
+  return line;
+}
+
+StepMetrics metrics_from_json(const nlohmann::json& line) {
+  const auto number = [](const nlohmann::json& value) {
+    return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+  };
+  StepMetrics m;
+  m.step = line.at("step").get<uint64_t>();
+  m.tokens = line.at("tokens").get<uint64_t>();
+  m.loss = number(line.at("loss"));
+  m.lr = number(line.at("lr"));
+  m.grad_norm = number(line.at("grad_norm"));
+  m.tokens_per_second = number(line.at("tokens_per_second"));
+  m.mfu = number(line.at("mfu"));
+  if (line.contains("layer_variance")) {
+    for (const auto& value : line.at("layer_variance")) m.layer_variance.push_back(number(value));
+    for (const auto& value : line.at("layer_grad_norm")) m.layer_grad_norm.push_back(number(value));
+  }
+  return m;
+}
+
+nlohmann::json metrics_line(const fs::path& run, uint64_t step) {
+  nlohmann::json found;
+  for_each_line(text_of_lines(run / "metrics.jsonl"), [&](const Line& line) {
+    if (line.step == step) found = line.json;
+  });
+  return found;
+}
+
+void MetricsLog::add(const StepMetrics& m) {
   std::vector<EventWriter::Scalar> scalars = {{"train/loss", m.loss},
                                               {"train/lr", m.lr},
                                               {"train/grad_norm", m.grad_norm},
                                               {"train/tokens_per_second", m.tokens_per_second},
                                               {"train/mfu", m.mfu}};
   if (m.validation) {
-    line["val_loss"] = m.validation->mean();
-    line["val_ppl"] = m.validation->perplexity();
-    line["val_loss_stderr"] = m.validation->standard_error();
     scalars.emplace_back("val/loss", m.validation->mean());
     scalars.emplace_back("val/ppl", m.validation->perplexity());
   }
-  if (!m.layer_variance.empty()) {
-    line["layer_variance"] = m.layer_variance;
-    line["layer_grad_norm"] = m.layer_grad_norm;
-    for (size_t l = 0; l < m.layer_variance.size(); ++l) {
-      scalars.emplace_back(fmt::format("layer_variance/{:03}", l + 1), m.layer_variance[l]);
-      scalars.emplace_back(fmt::format("layer_grad_norm/{:03}", l + 1), m.layer_grad_norm[l]);
-    }
+  for (size_t l = 0; l < m.layer_variance.size(); ++l) {
+    scalars.emplace_back(fmt::format("layer_variance/{:03}", l + 1), m.layer_variance[l]);
+    scalars.emplace_back(fmt::format("layer_grad_norm/{:03}", l + 1), m.layer_grad_norm.at(l));
   }
-  const std::string text = line.dump() + "\n";
+  const std::string text = metrics_to_json(m).dump() + "\n";
   const ssize_t n = ::write(fd_, text.data(), text.size());
   if (n != static_cast<ssize_t>(text.size())) fail_errno("append", path_, n < 0 ? errno : ENOSPC);
   events_.add(m.step, scalars);

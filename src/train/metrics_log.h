@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "io/tensorboard.h"
 #include "model/sequence_loss.h"
 
@@ -20,6 +22,14 @@ struct StepMetrics {
   std::optional<SequenceLoss> validation;               ///< after the update
   std::vector<double> layer_variance, layer_grad_norm;  ///< (L) on a probe step, else empty
 };
+
+/// A step's line of metrics.jsonl, and the step again but for its validation; null, which stands for what is
+/// no finite number, becomes NaN. Errors of the second: nlohmann::json::exception where a key is missing.
+nlohmann::ordered_json metrics_to_json(const StepMetrics& metrics);
+StepMetrics metrics_from_json(const nlohmann::json& line);
+
+/// The line of `step` in the metrics.jsonl of the folder `run`; null where there is none.
+nlohmann::json metrics_line(const std::filesystem::path& run, uint64_t step);
 
 class MetricsLog {
  public:

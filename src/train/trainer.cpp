@@ -79,8 +79,9 @@ Trainer<W>::Trainer(RunPlan& plan, RunFolder& folder, bool keeps_packed)
   set_weights();
   if (keeps_packed) trainee_->keep_packed();
   check_constants(measure_constants(model_, trainee_->source()));
+  const uint64_t kept = unfinished_ ? done_ - 1 : done_;
   metrics_ = std::make_unique<MetricsLog>(folder_.path(),
-                                          settings_.resume ? std::optional<uint64_t>(done_) : std::nullopt);
+                                          settings_.resume ? std::optional<uint64_t>(kept) : std::nullopt);
 }
 
 template <class W>
@@ -119,7 +120,10 @@ void Trainer<W>::set_weights() {
     return;
   }
   load_training_state(*last, *trainee_, optimizer_);
-  done_ = read_train_state(*last).step;
+  const TrainState state = read_train_state(*last);
+  done_ = saved_ = state.step;
+  const nlohmann::json line = metrics_line(folder_.path(), done_);
+  if (line.is_null() || (evaluates_after(done_) && !line.contains("val_loss"))) unfinished_ = state.metrics;
   log_info(
       fmt::format("resumed        after step {} of {}, from {}", done_, settings_.steps, last->string()));
 }
@@ -130,6 +134,11 @@ bool Trainer<W>::is_due(uint64_t step, uint64_t every) const {
 }
 
 template <class W>
+bool Trainer<W>::evaluates_after(uint64_t step) const {
+  return plan_.eval_sequences > 0 && is_due(step, settings_.eval_every);
+}
+
+template <class W>
 TrainResult Trainer<W>::run(Progress& progress, const std::atomic<bool>* stop) {
   TrainResult result{.step = done_,
                      .steps = settings_.steps,
@@ -137,21 +146,16 @@ TrainResult Trainer<W>::run(Progress& progress, const std::atomic<bool>* stop) {
                      .parameters = plan_.facts.parameters,
                      .trained_parameters = parameter_count(trainee_->trained()),
                      .stopped = false,
-                     .checkpoint = checkpoints_.last().value_or(std::filesystem::path()),
+                     .checkpoint = {},
                      .validation = {}};
   progress.begin("train", settings_.steps, "steps");
-  std::string val_note;
+  if (unfinished_) finish_step(*unfinished_, stop, result);
   while (done_ < settings_.steps && !result.stopped) {
     StepMetrics metrics = train_step(done_ + 1);
     done_ = metrics.step;
-    if (plan_.eval_sequences > 0 && is_due(done_, settings_.eval_every)) {
-      evaluate_into(metrics);
-      result.validation = metrics.validation;
-      val_note = fmt::format("  val ppl {:.2f}", metrics.validation->perplexity());
-    }
-    metrics_->add(metrics);
-    result.stopped = stop != nullptr && stop->load() && done_ < settings_.steps;
-    if (is_due(done_, settings_.save_every) || result.stopped) result.checkpoint = save(done_);
+    finish_step(metrics, stop, result);
+    const std::string val_note =
+        result.validation ? fmt::format("  val ppl {:.2f}", result.validation->perplexity()) : "";
     progress.update(done_, fmt::format("loss {:.4f}{}  {} tok/s", metrics.loss, val_note,
                                        tokens_rate(metrics.tokens_per_second)));
   }
@@ -160,7 +164,25 @@ TrainResult Trainer<W>::run(Progress& progress, const std::atomic<bool>* stop) {
       fmt::format("{} after step {} of {}", result.stopped ? "stopped" : "done", done_, settings_.steps));
   result.step = done_;
   result.tokens = done_ * settings_.tokens_per_step();
+  result.checkpoint = checkpoints_.last().value_or(std::filesystem::path());
   return result;
+}
+
+// What follows a step's update. An evaluation may take as long as many steps: a checkpoint that is due comes
+// first, holds what the step's line will need, and whoever asks to stop does not wait.
+template <class W>
+void Trainer<W>::finish_step(StepMetrics& metrics, const std::atomic<bool>* stop, TrainResult& result) {
+  const auto asked = [&] { return stop != nullptr && stop->load(); };
+  const bool evaluates = evaluates_after(metrics.step);
+  if (!evaluates) metrics_->add(metrics);
+  if (is_due(metrics.step, settings_.save_every) || asked()) save(metrics);
+  if (evaluates) {
+    evaluate_into(metrics, stop);
+    metrics_->add(metrics);
+  }
+  if (metrics.validation) result.validation = metrics.validation;
+  result.stopped = asked() && (metrics.step < settings_.steps || (evaluates && !metrics.validation));
+  if (result.stopped) save(metrics);
 }
 
 // One update: every micro-batch adds its gradients, scaled so that their sum is the gradient of the mean over
@@ -213,8 +235,9 @@ void Trainer<W>::backward(StepMetrics& m, bool probe) {
 }
 
 template <class W>
-void Trainer<W>::evaluate_into(StepMetrics& m) {
-  m.validation = evaluate(model_, *plan_.data, eval_batch_, settings_.batch, plan_.eval_sequences);
+void Trainer<W>::evaluate_into(StepMetrics& m, const std::atomic<bool>* stop) {
+  m.validation = evaluate(model_, *plan_.data, eval_batch_, settings_.batch, plan_.eval_sequences, stop);
+  if (!m.validation) return;
   metrics_->add_evaluation(m, settings_.seq, plan_.facts.data_fingerprint);
   const double error = m.validation->standard_error();  // NaN of a single sequence
   folder_.log(fmt::format("step {}: loss {:.4f}, validation loss {:.4f} +- {}, perplexity {:.3f}", m.step,
@@ -225,7 +248,9 @@ void Trainer<W>::evaluate_into(StepMetrics& m) {
 
 // Weights that are no longer finite are not worth a checkpoint, and must not push out one that is.
 template <class W>
-std::filesystem::path Trainer<W>::save(uint64_t step) {
+void Trainer<W>::save(const StepMetrics& metrics) {
+  const uint64_t step = metrics.step;
+  if (saved_ == step) return;
   const ParameterStore<W>& store = trainee_->store();
   if (first_non_finite(store.values(), store.count()) < store.count())
     stop_non_finite(step, "the update made weights that are not finite");
@@ -234,10 +259,11 @@ std::filesystem::path Trainer<W>::save(uint64_t step) {
                          .settings_fingerprint = plan_.settings_fingerprint,
                          .seed = settings_.seed,
                          .data_seed = settings_.data_seed,
-                         .data_fingerprint = plan_.facts.data_fingerprint};
+                         .data_fingerprint = plan_.facts.data_fingerprint,
+                         .metrics = metrics};
   const std::filesystem::path path = checkpoints_.save(state, *trainee_, optimizer_);
+  saved_ = step;
   folder_.log("saved " + path.string());
-  return path;
 }
 
 template <class W>

@@ -35,10 +35,12 @@ class Trainer {
   void load_source();
   StepMetrics train_step(uint64_t step);
   void backward(StepMetrics& metrics, bool probe);
-  void evaluate_into(StepMetrics& metrics);
-  std::filesystem::path save(uint64_t step);
+  void finish_step(StepMetrics& metrics, const std::atomic<bool>* stop, TrainResult& result);
+  void evaluate_into(StepMetrics& metrics, const std::atomic<bool>* stop);
+  void save(const StepMetrics& metrics);
   [[noreturn]] void stop_non_finite(uint64_t step, const std::string& what);
   bool is_due(uint64_t step, uint64_t every) const;
+  bool evaluates_after(uint64_t step) const;
 
   RunPlan& plan_;
   const TrainSettings& settings_;
@@ -52,7 +54,8 @@ class Trainer {
   BatchBuffer step_batch_, eval_batch_;
   std::unique_ptr<MetricsLog> metrics_;
   double flops_per_token_;
-  uint64_t done_ = 0;  // steps
+  uint64_t done_ = 0, saved_ = 0;          // steps
+  std::optional<StepMetrics> unfinished_;  // of the step resumed at, where the process ended after its save
 };
 
 }  // namespace fathom

@@ -154,6 +154,51 @@ TEST_F(Resume, DropsWhatWasNotSaved) {
   EXPECT_FALSE(fs::exists(at("run/checkpoints/.old-step-1")));
 }
 
+// An evaluation that is due may take longer than whoever stops the run waits.
+TEST_F(Resume, MakesUpForAnEvaluationThatAStopCutShort) {
+  for (const uint64_t last : {uint64_t{4}, uint64_t{8}}) {
+    TrainSettings straight = settings("straight" + std::to_string(last)),
+                  halves = settings("halves" + std::to_string(last));
+    straight.eval_every = halves.eval_every = straight.probe_every = halves.probe_every = 2;
+    run(straight);
+    const TrainResult stopped = run_until(halves, last);
+    EXPECT_TRUE(stopped.stopped);
+    EXPECT_EQ(stopped.step, last);
+    EXPECT_EQ(resolve_model(halves.out).filename(), "step-" + std::to_string(last));
+    const fs::path evaluation = fs::path(halves.out) / "evals" / ("step-" + std::to_string(last) + ".json");
+    EXPECT_FALSE(fs::exists(evaluation));
+    ASSERT_EQ(metrics(halves).size(), last);
+    EXPECT_FALSE(metrics(halves).back().contains("val_loss"));
+    const TrainResult ended = run(resumed(halves));
+    EXPECT_FALSE(ended.stopped);
+    EXPECT_TRUE(ended.validation.has_value());
+    EXPECT_EQ(final_state(straight), final_state(halves));
+    expect_same_metrics(straight, halves);
+    EXPECT_EQ(bytes_of(evaluation),
+              bytes_of(fs::path(straight.out) / "evals" / ("step-" + std::to_string(last) + ".json")));
+  }
+}
+
+TEST_F(Resume, MakesUpForAnEvaluationInWhichItWasKilled) {
+  TrainSettings straight = settings("straight"), s = settings("run");
+  straight.eval_every = s.eval_every = straight.save_every = s.save_every = 2;
+  straight.probe_every = s.probe_every = 3;
+  run(straight);
+  run(s);
+  const std::string log = read_text_file(at("run/log.txt"));
+  EXPECT_LT(log.find("saved " + at("run/checkpoints/step-6").string()), log.find("step 6: loss"));
+  // As it stands once the checkpoint of step 6 does.
+  fs::remove_all(at("run/checkpoints/step-8"));
+  fs::remove(at("run/evals/step-6.json"));
+  fs::remove(at("run/evals/step-8.json"));
+  const std::string lines = read_text_file(at("run/metrics.jsonl"));
+  write_text_file(at("run/metrics.jsonl"), lines.substr(0, lines.find("{\"step\":6,")));
+  run(resumed(s));
+  EXPECT_EQ(final_state(straight), final_state(s));
+  expect_same_metrics(straight, s);
+  EXPECT_EQ(bytes_of(at("run/evals/step-6.json")), bytes_of(at("straight/evals/step-6.json")));
+}
+
 TEST_F(Resume, RefusesOtherSettings) {
   TrainSettings s = settings("run");
   s.steps = 4;
