@@ -23,7 +23,7 @@ endif()
 
 # fathom_runs_once(<target> [<headers>]): code in which no time is spent, such as commands and tests, is compiled at -O1,
 # and with cmake/precompiled/<headers>.h parsed once: together they save g++ a fifth to two fifths of its time on these
-# (CLI11, nlohmann-json, GoogleTest; single files). Libraries are not: they gained a tenth, and g++ 12 rejects valid code of theirs (std::visit)
+# (nlohmann-json, GoogleTest; single files). Libraries are not: they gained a tenth, and g++ 12 rejects valid code of theirs (std::visit)
 # and warns falsely (-Warray-bounds) where headers are precompiled.
 option(FATHOM_PRECOMPILE "Precompile the headers of commands and of tests." ON)
 if(FATHOM_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")

@@ -98,16 +98,15 @@ nlohmann::json bench_result(double peak) {
           {"results", nlohmann::json::array()}};
 }
 
-void add_bench(CLI::App& app) {
-  CLI::App* bench = app.add_subcommand("bench", "Measure this machine, and our code against it");
-  bench->require_subcommand(1);
-  bench->footer("Example:\n  fathom bench gemm --shapes 130m");
-  add_bench_peak(*bench);
-  add_bench_gemm(*bench);
-  add_bench_attention(*bench);
-  add_bench_elementwise(*bench);
-  add_bench_train(*bench);
-  add_bench_forward(*bench);
+void add_bench(Command app) {
+  const Command bench = app.add_group("bench", "Measure this machine, and our code against it",
+                                      "fathom bench gemm --shapes 130m");
+  add_bench_peak(bench);
+  add_bench_gemm(bench);
+  add_bench_attention(bench);
+  add_bench_elementwise(bench);
+  add_bench_train(bench);
+  add_bench_forward(bench);
 }
 
 }  // namespace fathom::cli

@@ -13,12 +13,12 @@
 namespace fathom::cli {
 
 /// Each adds one subcommand below `bench`.
-void add_bench_peak(CLI::App& bench);
-void add_bench_gemm(CLI::App& bench);
-void add_bench_attention(CLI::App& bench);
-void add_bench_elementwise(CLI::App& bench);
-void add_bench_train(CLI::App& bench);
-void add_bench_forward(CLI::App& bench);
+void add_bench_peak(Command bench);
+void add_bench_gemm(Command bench);
+void add_bench_attention(Command bench);
+void add_bench_elementwise(Command bench);
+void add_bench_train(Command bench);
+void add_bench_forward(Command bench);
 
 /// Seconds that one call takes: median, least and largest of the samples.
 struct Timing {

@@ -186,27 +186,22 @@ void run(const Common& common, Settings s) {
 
 }  // namespace
 
-void add_bench_attention(CLI::App& bench) {
+void add_bench_attention(Command bench) {
   auto common = std::make_shared<Common>();
   auto s = std::make_shared<Settings>();
-  CLI::App* c =
+  Command c =
       add_command(bench, "attention", "Causal attention, forward and backward (recomputing the scores)",
                   "fathom bench attention --head-sizes 64 --seq 1024", common);
-  c->add_option("--head-sizes", s->head_sizes, "Head sizes, multiples of 8")
-      ->delimiter(',')
-      ->check(CLI::Range(8, 256))
-      ->capture_default_str();
-  c->add_option("--seq", s->seqs, "Tokens a sequence")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 1 << 17))
-      ->capture_default_str();
-  c->add_option("--heads", s->heads, "Query heads")->check(CLI::Range(1, 256))->capture_default_str();
-  c->add_option("--kv-heads", s->kv_heads, "Key/value heads (default: as many)")->check(CLI::Range(1, 256));
-  c->add_option("--rows", s->rows, "Tokens in all; at least one sequence runs")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  c->add_option("--dtype", s->dtype, "bf16 or fp32")->capture_default_str();
-  c->callback([common, s] { run(*common, *s); });
+  c.option("--head-sizes", s->head_sizes, "Head sizes, multiples of 8")
+      .comma_list()
+      .range(8, 256)
+      .shows_default();
+  c.option("--seq", s->seqs, "Tokens a sequence").comma_list().range(1, 1 << 17).shows_default();
+  c.option("--heads", s->heads, "Query heads").range(1, 256).shows_default();
+  c.option("--kv-heads", s->kv_heads, "Key/value heads (default: as many)").range(1, 256);
+  c.option("--rows", s->rows, "Tokens in all; at least one sequence runs").range(1, 1 << 20).shows_default();
+  c.option("--dtype", s->dtype, "bf16 or fp32").shows_default();
+  c.runs([common, s] { run(*common, *s); });
 }
 
 }  // namespace fathom::cli

@@ -198,26 +198,19 @@ void run(const Common& common, const Settings& s) {
 
 }  // namespace
 
-void add_bench_elementwise(CLI::App& bench) {
+void add_bench_elementwise(Command bench) {
   auto common = std::make_shared<Common>();
   auto s = std::make_shared<Settings>();
-  CLI::App* c =
-      add_command(bench, "elementwise", "Passes over memory, alone, on arrays larger than the caches",
-                  "fathom bench elementwise", common);
-  c->add_option("--rows", s->rows, "Rows: batch times sequence length")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  c->add_option("--hidden", s->hidden, "Columns of the stream")
-      ->check(CLI::Range(1, 1 << 14))
-      ->capture_default_str();
-  c->add_option("--ffn", s->ffn, "Columns of the MLP")->check(CLI::Range(1, 1 << 16))->capture_default_str();
-  c->add_option("--vocab", s->vocab, "Rows of the embedding")
-      ->check(CLI::Range(1, 1 << 18))
-      ->capture_default_str();
-  c->add_option("--samples", s->samples, "Samples of each, alternating with plain traffic")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  c->callback([common, s] { run(*common, *s); });
+  Command c = add_command(bench, "elementwise", "Passes over memory, alone, on arrays larger than the caches",
+                          "fathom bench elementwise", common);
+  c.option("--rows", s->rows, "Rows: batch times sequence length").range(1, 1 << 20).shows_default();
+  c.option("--hidden", s->hidden, "Columns of the stream").range(1, 1 << 14).shows_default();
+  c.option("--ffn", s->ffn, "Columns of the MLP").range(1, 1 << 16).shows_default();
+  c.option("--vocab", s->vocab, "Rows of the embedding").range(1, 1 << 18).shows_default();
+  c.option("--samples", s->samples, "Samples of each, alternating with plain traffic")
+      .range(1, 1000)
+      .shows_default();
+  c.runs([common, s] { run(*common, *s); });
 }
 
 }  // namespace fathom::cli

@@ -212,25 +212,25 @@ void run(const Common& common, const Settings& settings) {
 
 }  // namespace
 
-void add_bench_gemm(CLI::App& bench) {
+void add_bench_gemm(Command bench) {
   auto common = std::make_shared<Common>();
   auto settings = std::make_shared<Settings>();
-  CLI::App* command =
+  Command command =
       add_command(bench, "gemm", "The matrix products of training: forward, dgrad and wgrad of each layer",
                   "fathom bench gemm --shapes deep-10m,130m --dtype bf16", common);
   std::vector<std::string> names;
   for (const auto& [name, sizes] : models()) names.push_back(name);
-  command->add_option("--shapes", settings->shapes, "Models whose layers to measure")
-      ->delimiter(',')
-      ->check(CLI::IsMember(names))
-      ->capture_default_str();
-  command->add_option("--dtype", settings->dtype, "Precision of the products")
-      ->check(CLI::IsMember({"bf16", "fp32"}))
-      ->capture_default_str();
-  command->add_option("--rows", settings->rows, "Rows of x: batch times sequence length")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  command->callback([common, settings] { run(*common, *settings); });
+  command.option("--shapes", settings->shapes, "Models whose layers to measure")
+      .comma_list()
+      .one_of(names)
+      .shows_default();
+  command.option("--dtype", settings->dtype, "Precision of the products")
+      .one_of({"bf16", "fp32"})
+      .shows_default();
+  command.option("--rows", settings->rows, "Rows of x: batch times sequence length")
+      .range(1, 1 << 20)
+      .shows_default();
+  command.runs([common, settings] { run(*common, *settings); });
 }
 
 }  // namespace fathom::cli

@@ -65,12 +65,12 @@ void run(const Common& common) {
 
 }  // namespace
 
-void add_bench_peak(CLI::App& bench) {
+void add_bench_peak(Command bench) {
   auto common = std::make_shared<Common>();
-  CLI::App* command =
+  Command command =
       add_command(bench, "peak", "Peak of fp32 and bf16 products and of memory, on one thread and on all",
                   "fathom bench peak --json peak.json", common);
-  command->callback([common] { run(*common); });
+  command.runs([common] { run(*common); });
 }
 
 }  // namespace fathom::cli

@@ -153,43 +153,38 @@ void bench_forward(const Settings& s) {
           train_flops_per_token(config, s.seq) / 3, [&] { model.forward(nll.data(), random.batch); });
 }
 
-CLI::App* add_model_bench(CLI::App& bench, const std::string& name, const std::string& description,
-                          const std::shared_ptr<Settings>& s) {
-  CLI::App* c = add_command(bench, name, description,
-                            "fathom bench " + name + " --model configs/llama-130m.json", s->common);
-  c->add_option("--model", s->model, "config.json of the shape")->capture_default_str();
-  c->add_option("--norm", s->norm, "Normalization scheme (default: the config's)");
-  c->add_option("--dtype", s->dtype, "bf16 or fp32")->capture_default_str();
-  c->add_option("--batch", s->batch, "Sequences a micro-batch")
-      ->check(CLI::Range(1, 1 << 16))
-      ->capture_default_str();
-  c->add_option("--seq", s->seq, "Tokens a sequence")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  c->add_option("--steps", s->steps, "Timed steps")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  c->add_flag("--breakdown", s->breakdown, "Where the time goes, by kind of operation, against the roofline");
+Command add_model_bench(Command bench, const std::string& name, const std::string& description,
+                        const std::shared_ptr<Settings>& s) {
+  Command c = add_command(bench, name, description,
+                          "fathom bench " + name + " --model configs/llama-130m.json", s->common);
+  c.option("--model", s->model, "config.json of the shape").shows_default();
+  c.option("--norm", s->norm, "Normalization scheme (default: the config's)");
+  c.option("--dtype", s->dtype, "bf16 or fp32").shows_default();
+  c.option("--batch", s->batch, "Sequences a micro-batch").range(1, 1 << 16).shows_default();
+  c.option("--seq", s->seq, "Tokens a sequence").range(1, 1 << 20).shows_default();
+  c.option("--steps", s->steps, "Timed steps").range(1, 1 << 20).shows_default();
+  c.flag("--breakdown", s->breakdown, "Where the time goes, by kind of operation, against the roofline");
   return c;
 }
 
 }  // namespace
 
-void add_bench_train(CLI::App& bench) {
+void add_bench_train(Command bench) {
   auto s = std::make_shared<Settings>();
-  CLI::App* c = add_model_bench(bench, "train", "Training steps: forward, backward, clipping, AdamW", s);
-  c->add_option("--grad-accum", s->grad_accum, "Micro-batches a step")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  c->add_option("--optimizer-state", s->optimizer_state, "Type of AdamW's moments: fp32 or bf16")
-      ->capture_default_str();
-  c->add_flag("--recompute", s->recompute, "Recompute activations in the backward pass");
-  c->callback([s] {
+  Command c = add_model_bench(bench, "train", "Training steps: forward, backward, clipping, AdamW", s);
+  c.option("--grad-accum", s->grad_accum, "Micro-batches a step").range(1, 1 << 20).shows_default();
+  c.option("--optimizer-state", s->optimizer_state, "Type of AdamW's moments: fp32 or bf16").shows_default();
+  c.flag("--recompute", s->recompute, "Recompute activations in the backward pass");
+  c.runs([s] {
     apply(*s->common);
     with_dtype(parse_dtype(s->dtype), [&]<class W>() { bench_train<W>(*s); });
   });
 }
 
-void add_bench_forward(CLI::App& bench) {
+void add_bench_forward(Command bench) {
   auto s = std::make_shared<Settings>();
-  CLI::App* c = add_model_bench(bench, "forward", "The forward pass with its loss (perplexity)", s);
-  c->callback([s] {
+  Command c = add_model_bench(bench, "forward", "The forward pass with its loss (perplexity)", s);
+  c.runs([s] {
     apply(*s->common);
     with_dtype(parse_dtype(s->dtype), [&]<class W>() { bench_forward<W>(*s); });
   });

@@ -14,13 +14,11 @@
 
 namespace fathom::cli {
 
-CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
-                      const std::string& example, const std::shared_ptr<Common>& common) {
-  CLI::App* command = app.add_subcommand(name, description);
-  command->footer("Example:\n  " + example);
-  command->add_option("--threads", common->threads, "Threads to use (0: one a core, within the CPU quota)")
-      ->check(CLI::Range(0, 4096));
-  command->add_option("--json", common->json_path, "Write the result to this file as JSON");
+Command add_command(Command app, const std::string& name, const std::string& description,
+                    const std::string& example, const std::shared_ptr<Common>& common) {
+  Command command = app.add_command(name, description, example);
+  command.option("--threads", common->threads, "Threads to use (0: one a core, within the CPU quota)").range(0, 4096);
+  command.option("--json", common->json_path, "Write the result to this file as JSON");
   return command;
 }
 

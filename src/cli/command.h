@@ -5,10 +5,11 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
 
+#include "cli/command_line.h"
 #include "core/format.h"
 #include "core/progress.h"
 
@@ -20,9 +21,10 @@ struct Common {
   std::string json_path;
 };
 
-/// Adds a subcommand with --threads, --json and an example in its help. `options` outlives the parse.
-CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
-                      const std::string& example, const std::shared_ptr<Common>& common);
+/// Adds a command with --threads, --json and an example in its help. The callbacks of a command share its
+/// options, `common` among them, which so live as long as the command line.
+Command add_command(Command app, const std::string& name, const std::string& description,
+                    const std::string& example, const std::shared_ptr<Common>& common);
 
 /// Applies --threads and the like; call first in a command's callback. Errors: Error where --json's file
 /// can't be written, or FATHOM_ISA is none: before the work, not after.
@@ -38,26 +40,26 @@ void write_result(const Common& common, const nlohmann::json& result);
 /// stderr.
 std::unique_ptr<Progress> make_progress();
 
-/// Registers every command, in the order of --help.
-void add_commands(CLI::App& app);
+/// Runs `fathom <arguments>`. Errors: those of CommandLine::run.
+void run_command_line(const std::vector<std::string>& arguments, const std::string& version);
 
 // Each is defined in src/cli/<name>.cpp and registers its subcommand.
-void add_data(CLI::App& app);
-void add_tokenizer(CLI::App& app);
-void add_train(CLI::App& app);
-void add_finetune(CLI::App& app);
-void add_merge(CLI::App& app);
-void add_compare(CLI::App& app);
-void add_inspect(CLI::App& app);
-void add_verify(CLI::App& app);
-void add_generate(CLI::App& app);
-void add_probe(CLI::App& app);
-void add_prune(CLI::App& app);
-void add_eval(CLI::App& app);
-void add_export(CLI::App& app);
-void add_dump(CLI::App& app);
-void add_selftest(CLI::App& app);
-void add_bench(CLI::App& app);
-void add_logits(CLI::App& app);
+void add_data(Command app);
+void add_tokenizer(Command app);
+void add_train(Command app);
+void add_finetune(Command app);
+void add_merge(Command app);
+void add_compare(Command app);
+void add_inspect(Command app);
+void add_verify(Command app);
+void add_generate(Command app);
+void add_probe(Command app);
+void add_prune(Command app);
+void add_eval(Command app);
+void add_export(Command app);
+void add_dump(Command app);
+void add_selftest(Command app);
+void add_bench(Command app);
+void add_logits(Command app);
 
 }  // namespace fathom::cli

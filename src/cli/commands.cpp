@@ -1,28 +1,31 @@
 #include "cli/command.h"
-#include "cli/command_line.h"
 
 namespace fathom::cli {
 
-void add_commands(CLI::App& app) {
+void run_command_line(const std::vector<std::string>& arguments, const std::string& version) {
+  CommandLine line(
+      "Fathom sounds the depth of language models: train under any normalization scheme, and see which "
+      "layers carry weight.",
+      version, "fathom probe MODEL --text book.txt --tokens 16384 --html page.html");
   // One line a command, in the order of --help.
-  add_data(app);
-  add_tokenizer(app);
-  add_train(app);
-  add_finetune(app);
-  add_merge(app);
-  add_compare(app);
-  add_inspect(app);
-  add_verify(app);
-  add_generate(app);
-  add_probe(app);
-  add_prune(app);
-  add_eval(app);
-  add_export(app);
-  add_dump(app);
-  add_selftest(app);
-  add_bench(app);
-  add_logits(app);
-  refuse_unclear_values(app);
+  add_data(line.root());
+  add_tokenizer(line.root());
+  add_train(line.root());
+  add_finetune(line.root());
+  add_merge(line.root());
+  add_compare(line.root());
+  add_inspect(line.root());
+  add_verify(line.root());
+  add_generate(line.root());
+  add_probe(line.root());
+  add_prune(line.root());
+  add_eval(line.root());
+  add_export(line.root());
+  add_dump(line.root());
+  add_selftest(line.root());
+  add_bench(line.root());
+  add_logits(line.root());
+  line.run(arguments);
 }
 
 }  // namespace fathom::cli

@@ -38,24 +38,24 @@ void run_compare(const CompareOptions& options, const Common& common) {
 
 }  // namespace
 
-void add_compare(CLI::App& app) {
+void add_compare(Command app) {
   const auto common = std::make_shared<Common>();
   const auto options = std::make_shared<CompareOptions>();
-  CLI::App* command = add_command(
+  Command command = add_command(
       app, "compare", "Set runs and diagnoses side by side: tables, paired differences, and a page of curves",
       "fathom compare runs/pre runs/lns --html compare.html\n"
       "  fathom compare a-probe.json a-sweep.json b-probe.json --html compare.html",
       common);
   command
-      ->add_option("runs", options->runs,
-                   "Run directories (the first is what the others are compared with), and files of fathom "
-                   "probe --json "
-                   "and fathom prune --sweep --json")
-      ->required()
-      ->type_name("RUN|FILE");
-  command->add_option("--html", options->html_path, "Write one self-contained page to this file")
-      ->type_name("FILE");
-  command->callback([common, options] { run_compare(*options, *common); });
+      .option("runs", options->runs,
+              "Run directories (the first is what the others are compared with), and files of fathom "
+              "probe --json "
+              "and fathom prune --sweep --json")
+      .required()
+      .type_name("RUN|FILE");
+  command.option("--html", options->html_path, "Write one self-contained page to this file")
+      .type_name("FILE");
+  command.runs([common, options] { run_compare(*options, *common); });
 }
 
 }  // namespace fathom::cli

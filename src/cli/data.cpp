@@ -58,39 +58,38 @@ void run(const Options& options, const Common& common) {
 
 }  // namespace
 
-void add_data(CLI::App& app) {
+void add_data(Command app) {
   const auto options = std::make_shared<Options>();
   const auto common = std::make_shared<Common>();
-  CLI::App* command =
+  Command command =
       add_command(app, "data", "Turn text into token shards for training",
                   "fathom data --input books/ more.jsonl.zst --tokenizer tokenizer/ --out data/", common);
   command
-      ->add_option("--input", options->build.inputs,
-                   "Files or folders of text: .txt (a document each), .jsonl (a document a line, field "
-                   "\"text\"), and .gz or "
-                   ".zst of either")
-      ->required()
-      ->type_name("PATH...");
+      .option("--input", options->build.inputs,
+              "Files or folders of text: .txt (a document each), .jsonl (a document a line, field "
+              "\"text\"), and .gz or "
+              ".zst of either")
+      .required()
+      .type_name("PATH...");
   command
-      ->add_option("--tokenizer", options->tokenizer,
-                   "A folder with a tokenizer, a tokenizer.model or a tokenizer.json; or a model: its "
-                   "folder, .gguf file "
-                   "or run folder")
-      ->required()
-      ->type_name("PATH");
-  command->add_option("--out", options->build.out, "The data folder to make")->required()->type_name("DIR");
+      .option("--tokenizer", options->tokenizer,
+              "A folder with a tokenizer, a tokenizer.model or a tokenizer.json; or a model: its "
+              "folder, .gguf file "
+              "or run folder")
+      .required()
+      .type_name("PATH");
+  command.option("--out", options->build.out, "The data folder to make").required().type_name("DIR");
   command
-      ->add_option("--valid-fraction", options->build.valid_fraction,
-                   "Share of the documents kept for validation")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
+      .option("--valid-fraction", options->build.valid_fraction, "Share of the documents kept for validation")
+      .shows_default()
+      .range(0.0, 1.0);
   command
-      ->add_option("--valid-input", options->build.valid_inputs,
-                   "Files or folders that are the validation split, instead of a share of --input")
-      ->type_name("PATH...");
-  command->add_option("--seed", options->build.seed, "Decides which documents are kept for validation")
-      ->capture_default_str();
-  command->callback([options, common] { run(*options, *common); });
+      .option("--valid-input", options->build.valid_inputs,
+              "Files or folders that are the validation split, instead of a share of --input")
+      .type_name("PATH...");
+  command.option("--seed", options->build.seed, "Decides which documents are kept for validation")
+      .shows_default();
+  command.runs([options, common] { run(*options, *common); });
 }
 
 }  // namespace fathom::cli

@@ -62,36 +62,32 @@ void dump(const Options& o) {
 
 }  // namespace
 
-void add_dump(CLI::App& app) {
+void add_dump(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c =
+  Command c =
       add_command(app, "dump", "Write the residual stream of chosen layers and tokens to a file",
                   "fathom dump model.gguf --text book.txt --tokens 4096 --layers 1,15-30 --out stream.npy\n"
                   "  fathom dump runs/lns --token-ids ids.json --layers embedding,12 --positions last "
                   "--points attn,layer --out last.safetensors",
                   o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  add_text_options(*c, o->input);
-  c->add_option("--layers", o->layers, "all (with the embedding), or such as embedding,1,5-8")
-      ->capture_default_str();
-  c->add_option("--points", o->points,
-                "layer (the stream after it), attn (after its attention step), mlp (as layer), attn_update, "
-                "mlp_update (what a step adds)")
-      ->delimiter(',')
-      ->capture_default_str();
-  c->add_option("--positions", o->positions, "all, first, last, or 0-based such as 0,5-8, of each sequence")
-      ->capture_default_str();
-  c->add_option("--out", o->out, "A .npy or .safetensors file (see docs/formats.md)")->required();
-  c->add_option("--batch", o->batch, "Sequences at a time")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
-  c->add_option("--memory", o->memory,
-                "What the weights may take, such as 4GB: layers that do not fit are read for each batch "
-                "(default: 0.8 of what is free)")
-      ->transform(CLI::AsSizeValue(false));
-  c->add_option("--dtype", o->dtype, "fp32 or bf16, of the products; the stream is fp32")
-      ->capture_default_str();
-  c->callback([o] {
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
+  add_text_options(c, o->input);
+  c.option("--layers", o->layers, "all (with the embedding), or such as embedding,1,5-8").shows_default();
+  c.option("--points", o->points,
+           "layer (the stream after it), attn (after its attention step), mlp (as layer), attn_update, "
+           "mlp_update (what a step adds)")
+      .comma_list()
+      .shows_default();
+  c.option("--positions", o->positions, "all, first, last, or 0-based such as 0,5-8, of each sequence")
+      .shows_default();
+  c.option("--out", o->out, "A .npy or .safetensors file (see docs/formats.md)").required();
+  c.option("--batch", o->batch, "Sequences at a time").shows_default().range(1, 4096);
+  c.option("--memory", o->memory,
+           "What the weights may take, such as 4GB: layers that do not fit are read for each batch "
+           "(default: 0.8 of what is free)")
+      .byte_size();
+  c.option("--dtype", o->dtype, "fp32 or bf16, of the products; the stream is fp32").shows_default();
+  c.runs([o] {
     apply(*o->common);
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { dump<W>(*o); });
   });

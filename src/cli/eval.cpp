@@ -161,31 +161,28 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_eval(CLI::App& app) {
+void add_eval(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c =
-      add_command(app, "eval", "Score a model on multiple-choice tasks, or measure its perplexity",
-                  "fathom eval model.gguf --tasks arc_easy,piqa --data eval-data --json scores.json\n"
-                  "  fathom eval model.gguf --tasks perplexity --text book.txt --stride 512",
-                  o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  c->add_option("--tasks", o->names, fmt::format("Comma-separated: {}; perplexity (of --text)", kTaskNames))
-      ->required()
-      ->delimiter(',');
-  c->add_option("--data", o->tasks.data, "Folder of <task>.<split>.jsonl");
-  add_item_options(*c, o->tasks);
-  c->add_option("--text", o->text, "Text for perplexity: what `fathom data` reads");
-  c->add_option("--tokens", o->tokens, "Stop reading --text after about this many tokens (0: all)")
-      ->capture_default_str();
-  c->add_option("--convention", o->convention, "Of perplexity: hf (strided windows) or llama.cpp")
-      ->capture_default_str();
-  c->add_option(
-      "--seq", o->perplexity.window,
-      "Tokens of a window of perplexity (default: the model's context, at most 1024; llama.cpp: 512)");
-  c->add_option("--stride", o->perplexity.stride,
-                "Tokens between the starts of two windows (default: half a window)");
-  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
-  c->callback([o] {
+  Command c = add_command(app, "eval", "Score a model on multiple-choice tasks, or measure its perplexity",
+                          "fathom eval model.gguf --tasks arc_easy,piqa --data eval-data --json scores.json\n"
+                          "  fathom eval model.gguf --tasks perplexity --text book.txt --stride 512",
+                          o->common);
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
+  c.option("--tasks", o->names, fmt::format("Comma-separated: {}; perplexity (of --text)", kTaskNames))
+      .required()
+      .comma_list();
+  c.option("--data", o->tasks.data, "Folder of <task>.<split>.jsonl");
+  add_item_options(c, o->tasks);
+  c.option("--text", o->text, "Text for perplexity: what `fathom data` reads");
+  c.option("--tokens", o->tokens, "Stop reading --text after about this many tokens (0: all)")
+      .shows_default();
+  c.option("--convention", o->convention, "Of perplexity: hf (strided windows) or llama.cpp").shows_default();
+  c.option("--seq", o->perplexity.window,
+           "Tokens of a window of perplexity (default: the model's context, at most 1024; llama.cpp: 512)");
+  c.option("--stride", o->perplexity.stride,
+           "Tokens between the starts of two windows (default: half a window)");
+  c.option("--dtype", o->dtype, "fp32 or bf16").shows_default();
+  c.runs([o] {
     apply(*o->common);
     o->perplexity.convention = parse_convention(o->convention);
     o->tasks.names = o->names;

@@ -187,26 +187,26 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_export(CLI::App& app) {
+void add_export(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = add_command(
+  Command c = add_command(
       app, "export", "Write a model as a Hugging Face folder or a GGUF file, and hold it to its source",
       "fathom export runs/lns --out lns-llama --fold-norm-scale       # any Llama runtime computes it\n"
       "  fathom export runs/lns --out lns.gguf --fold-norm-scale --type f16   # llama.cpp\n"
       "  fathom export model.gguf --out folder --type bf16                    # transformers",
       o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  c->add_option("--out", o->out, "New folder (hf), or new file or folder (gguf)")->required();
-  c->add_option("--format", o->format, "hf or gguf (default: gguf where --out ends in .gguf)")
-      ->check(CLI::IsMember({"hf", "gguf"}));
-  c->add_option(
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
+  c.option("--out", o->out, "New folder (hf), or new file or folder (gguf)").required();
+  c.option("--format", o->format, "hf or gguf (default: gguf where --out ends in .gguf)")
+      .one_of({"hf", "gguf"});
+  c.option(
        "--type", o->type,
        "Of the matrices: f32, f16, bf16, q8_0 (gguf) (default: the source's where nothing is lost, else f32)")
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}));
-  c->add_flag("--fold-norm-scale", o->fold,
-              "Multiply the constants of lns (or the gains of layerscale) into the weights: a plain Llama");
-  c->add_flag("--no-tokenizer", o->no_tokenizer, "Leave the tokenizer out");
-  c->callback([o] {
+      .one_of({"f32", "f16", "bf16", "q8_0"});
+  c.flag("--fold-norm-scale", o->fold,
+         "Multiply the constants of lns (or the gains of layerscale) into the weights: a plain Llama");
+  c.flag("--no-tokenizer", o->no_tokenizer, "Leave the tokenizer out");
+  c.runs([o] {
     apply(*o->common);
     run(*o);
   });

@@ -60,17 +60,17 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_finetune(CLI::App& app) {
+void add_finetune(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = add_command(
+  Command c = add_command(
       app, "finetune", "Fine-tune a model on examples: everything, some layers, or adapters (LoRA)",
       "fathom finetune model.gguf --data examples.jsonl --out runs/tuned --lora-rank 8\n"
       "  fathom finetune runs/lns --data arc_easy.train.jsonl --epochs 3 --lr 1e-5 --out runs/arc\n"
       "  fathom finetune --resume --out runs/tuned",
       o->training->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder");
-  add_training_options(*c, o->training, SettingScope::kFinetune, finetune_defaults());
-  c->callback([o] {
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder");
+  add_training_options(c, o->training, SettingScope::kFinetune, finetune_defaults());
+  c.runs([o] {
     apply(*o->training->common);
     run(*o);
   });

@@ -84,31 +84,28 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_generate(CLI::App& app) {
+void add_generate(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = add_command(
+  Command c = add_command(
       app, "generate", "Continue a prompt",
       "fathom generate runs/lns --prompt \"The reason is\" --temperature 0.8 --top-p 0.95 --seed 1",
       o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  CLI::Option* const prompt = c->add_option("--prompt", o->prompt, "Text to continue");
-  CLI::Option* const chat =
-      c->add_option("--chat", o->chat, "Message to answer, through the model's chat template")
-          ->excludes(prompt);
-  c->add_option("--system", o->system, "With --chat: the system message")->needs(chat);
-  c->add_option("--max-tokens", o->max_tokens, "Tokens to generate at most")->capture_default_str();
-  c->add_option("--temperature", o->sampling.temperature, "Divides the logits; 0 takes the likeliest token")
-      ->capture_default_str();
-  c->add_option("--top-k", o->sampling.top_k, "Sample among the k likeliest tokens; 0: all")
-      ->capture_default_str();
-  c->add_option("--top-p", o->sampling.top_p, "Sample among the likeliest tokens that sum to this")
-      ->capture_default_str();
-  c->add_option("--seed", o->sampling.seed, "Same seed, same text")->capture_default_str();
-  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
-  c->callback([o, prompt, chat] {
-    o->is_chat = chat->count() > 0;
-    if (!o->is_chat && prompt->count() == 0)
-      usage_error("nothing to generate from", "give --prompt or --chat");
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
+  const Option prompt = c.option("--prompt", o->prompt, "Text to continue");
+  const Option chat =
+      c.option("--chat", o->chat, "Message to answer, through the model's chat template").excludes(prompt);
+  c.option("--system", o->system, "With --chat: the system message").needs(chat);
+  c.option("--max-tokens", o->max_tokens, "Tokens to generate at most").shows_default();
+  c.option("--temperature", o->sampling.temperature, "Divides the logits; 0 takes the likeliest token")
+      .shows_default();
+  c.option("--top-k", o->sampling.top_k, "Sample among the k likeliest tokens; 0: all").shows_default();
+  c.option("--top-p", o->sampling.top_p, "Sample among the likeliest tokens that sum to this")
+      .shows_default();
+  c.option("--seed", o->sampling.seed, "Same seed, same text").shows_default();
+  c.option("--dtype", o->dtype, "fp32 or bf16").shows_default();
+  c.runs([o, prompt, chat] {
+    o->is_chat = chat.given();
+    if (!o->is_chat && !prompt.given()) usage_error("nothing to generate from", "give --prompt or --chat");
     apply(*o->common);
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
   });

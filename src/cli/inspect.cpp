@@ -135,13 +135,13 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_inspect(CLI::App& app) {
+void add_inspect(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c =
+  Command c =
       add_command(app, "inspect", "Show a model's architecture, sizes, scheme and the constants in force",
                   "fathom inspect runs/lns", o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, run folder, or a config.json alone")->required();
-  c->callback([o] {
+  c.option("MODEL", o->model, "Hugging Face folder, run folder, or a config.json alone").required();
+  c.runs([o] {
     apply(*o->common);
     run(*o);
   });

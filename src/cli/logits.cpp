@@ -42,16 +42,16 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_logits(CLI::App& app) {
+void add_logits(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = add_command(app, "logits",
-                            "Print the logits of given token ids as JSON, to compare with other programs",
-                            "fathom logits runs/lns --token-ids ids.json --out logits.json", o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  c->add_option("--token-ids", o->token_ids, "JSON array of sequences of ids")->required();
-  c->add_option("--out", o->out, "Write the logits to this file");
-  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
-  c->callback([o] {
+  Command c = add_command(app, "logits",
+                          "Print the logits of given token ids as JSON, to compare with other programs",
+                          "fathom logits runs/lns --token-ids ids.json --out logits.json", o->common);
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
+  c.option("--token-ids", o->token_ids, "JSON array of sequences of ids").required();
+  c.option("--out", o->out, "Write the logits to this file");
+  c.option("--dtype", o->dtype, "fp32 or bf16").shows_default();
+  c.runs([o] {
     apply(*o->common);
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
   });

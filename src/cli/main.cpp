@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
-#include "cli/command_line.h"
 #include "cli/stop_signals.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -22,22 +21,9 @@ namespace {
 void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
 
 int run(int argc, char** argv) {
-  CLI::App app{
-      "Fathom sounds the depth of language models: train under any normalization scheme, and see which "
-      "layers carry weight."};
-  app.name("fathom");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", FATHOM_VERSION);
-  app.footer("Example:\n  fathom probe MODEL --text book.txt --tokens 16384 --html page.html");
   try {
-    fathom::cli::add_commands(app);
-    fathom::cli::require_known_command(app, argc, argv);
-    app.parse(argc, argv);
+    fathom::cli::run_command_line({argv + 1, argv + argc}, FATHOM_VERSION);
     return 0;
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    say(fmt::format("fathom: {}; see {} --help", e.what(), fathom::cli::command_path(app, argc, argv)));
-    return 2;
   } catch (const fathom::Error& e) {
     say(fmt::format("fathom: {}", e.what()));
     return e.code() == fathom::ErrorCode::kUsage ? 2 : 1;

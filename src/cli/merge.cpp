@@ -45,15 +45,14 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_merge(CLI::App& app) {
+void add_merge(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = add_command(app, "merge", "Fold an adapter (LoRA) into its base: a Hugging Face folder",
-                            "fathom merge runs/tuned --out tuned", o->common);
-  c->add_option("MODEL", o->model,
-                "A run of `fathom finetune --lora-rank`, or an adapter's folder (PEFT's too)")
-      ->required();
-  c->add_option("--out", o->out, "The folder to make")->required();
-  c->callback([o] {
+  Command c = add_command(app, "merge", "Fold an adapter (LoRA) into its base: a Hugging Face folder",
+                          "fathom merge runs/tuned --out tuned", o->common);
+  c.option("MODEL", o->model, "A run of `fathom finetune --lora-rank`, or an adapter's folder (PEFT's too)")
+      .required();
+  c.option("--out", o->out, "The folder to make").required();
+  c.runs([o] {
     apply(*o->common);
     run(*o);
   });

@@ -269,56 +269,54 @@ void probe(const Options& given) {
 
 }  // namespace
 
-void add_probe(CLI::App& app) {
+void add_probe(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = add_command(app, "probe", "Diagnose which layers of a model carry weight",
-                            "fathom probe runs/lns --data data --tokens 16384 --html probe.html\n"
-                            "  fathom probe model.gguf --text book.txt --level quick --json probe.json",
-                            o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  add_text_options(*c, o->input);
-  c->add_option("--level", o->level, "quick: what one forward pass gives; full: everything")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"quick", "full"}));
-  c->add_option("--metrics", o->metrics, "These alone, by their JSON keys (see docs/metrics.md)")
-      ->delimiter(',');
-  c->add_option("--batch", o->diagnosis.batch_size,
-                "Sequences in a layer at a time (default: about 2048 tokens of them)")
-      ->check(CLI::Range(1, 4096));
-  c->add_option(
-       "--memory", o->memory,
-       "What it may take, such as 4GiB (default: 80% of what is available). Layers that find no room "
-       "are read from the files when they are needed")
-      ->transform(CLI::AsSizeValue(false));
-  c->add_option("--spill", o->diagnosis.spill, "A folder for the recorded streams, instead of memory")
-      ->check(CLI::ExistingDirectory);
-  c->add_option("--resume-dir", o->resume_dir,
-                "Where to keep how far it has come (default: beside --json's file); the same command goes on "
-                "from there");
-  auto* probes =
-      c->add_option("--probes", o->diagnosis.probes, "Sign vectors a sequence for the identity deviation")
-          ->capture_default_str()
-          ->check(CLI::Range(1, 1024));
-  c->add_flag("--exact-identity", o->exact_identity,
-              "The identity deviation exactly, not estimated: for short windows of small models")
-      ->excludes(probes);
-  c->add_option("--seed", o->diagnosis.seed, "Of the sign vectors")->capture_default_str();
-  c->add_option("--permutation-tokens", o->diagnosis.permutation_tokens,
-                "Tokens for the permutation score, which takes about L^2 / 3 passes")
-      ->capture_default_str();
-  c->add_option("--lens-tokens", o->diagnosis.lens_tokens,
-                "Tokens for the logit lens, which takes L + 1 heads (0: all)");
-  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
-  c->add_option("--html", o->html, "Write one self-contained page to this file")->type_name("FILE");
-  c->add_option(
+  Command c = add_command(app, "probe", "Diagnose which layers of a model carry weight",
+                          "fathom probe runs/lns --data data --tokens 16384 --html probe.html\n"
+                          "  fathom probe model.gguf --text book.txt --level quick --json probe.json",
+                          o->common);
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
+  add_text_options(c, o->input);
+  c.option("--level", o->level, "quick: what one forward pass gives; full: everything")
+      .shows_default()
+      .one_of({"quick", "full"});
+  c.option("--metrics", o->metrics, "These alone, by their JSON keys (see docs/metrics.md)").comma_list();
+  c.option("--batch", o->diagnosis.batch_size,
+           "Sequences in a layer at a time (default: about 2048 tokens of them)")
+      .range(1, 4096);
+  c.option("--memory", o->memory,
+           "What it may take, such as 4GiB (default: 80% of what is available). Layers that find no room "
+           "are read from the files when they are needed")
+      .byte_size();
+  c.option("--spill", o->diagnosis.spill, "A folder for the recorded streams, instead of memory")
+      .existing_folder();
+  c.option("--resume-dir", o->resume_dir,
+           "Where to keep how far it has come (default: beside --json's file); the same command goes on "
+           "from there");
+  const Option probes =
+      c.option("--probes", o->diagnosis.probes, "Sign vectors a sequence for the identity deviation")
+          .shows_default()
+          .range(1, 1024);
+  c.flag("--exact-identity", o->exact_identity,
+         "The identity deviation exactly, not estimated: for short windows of small models")
+      .excludes(probes);
+  c.option("--seed", o->diagnosis.seed, "Of the sign vectors").shows_default();
+  c.option("--permutation-tokens", o->diagnosis.permutation_tokens,
+           "Tokens for the permutation score, which takes about L^2 / 3 passes")
+      .shows_default();
+  c.option("--lens-tokens", o->diagnosis.lens_tokens,
+           "Tokens for the logit lens, which takes L + 1 heads (0: all)");
+  c.option("--dtype", o->dtype, "fp32 or bf16").shows_default();
+  c.option("--html", o->html, "Write one self-contained page to this file").type_name("FILE");
+  c.option(
        "--sweep", o->sweep,
        "What `fathom prune --sweep --json` wrote of the same model, for the page (default: the run's own)")
-      ->type_name("FILE");
-  c->add_option("--write-sweep", o->write_sweep,
-                "Write what `fathom prune --sweep --json` would of the same text: a full diagnosis has made "
-                "these removals")
-      ->type_name("FILE");
-  c->callback([o] {
+      .type_name("FILE");
+  c.option("--write-sweep", o->write_sweep,
+           "Write what `fathom prune --sweep --json` would of the same text: a full diagnosis has made "
+           "these removals")
+      .type_name("FILE");
+  c.runs([o] {
     apply(*o->common);
     if (!o->sweep.empty() && o->html.empty()) usage_error("--sweep goes with --html");
     o->diagnosis.metrics = parse_metrics(!o->metrics.empty()   ? o->metrics

@@ -175,20 +175,20 @@ void choose_and_drop(const PruneOptions& o) {
 }
 
 // Each flag goes with a mode; one that would do nothing is refused.
-void check_flags(const PruneOptions& o, const CLI::App& command) {
-  const int modes = (o.sweep ? 1 : 0) + (o.drop.empty() ? 0 : 1) + (command.count("--auto") > 0 ? 1 : 0);
+void check_flags(const PruneOptions& o, const Command& command) {
+  const int modes = (o.sweep ? 1 : 0) + (o.drop.empty() ? 0 : 1) + (command.given("--auto") ? 1 : 0);
   if (modes != 1)
     usage_error("give one of --sweep, --drop and --auto",
                 "fathom prune MODEL --sweep --text FILE, --drop 21-24 --out DIR, or --auto 4 --text FILE");
   const auto only_with = [&](const char* flag, bool there, const char* mode) {
-    if (command.count(flag) > 0 && !there) usage_error(std::string(flag) + " goes with " + mode);
+    if (command.given(flag) && !there) usage_error(std::string(flag) + " goes with " + mode);
   };
-  const bool automatic = command.count("--auto") > 0;
+  const bool automatic = command.given("--auto");
   only_with("--block", o.sweep, "--sweep");
   only_with("--what", o.sweep, "--sweep");
   only_with("--tasks", o.sweep, "--sweep");
   for (const char* flag : {"--eval-data", "--split", "--limit", "--num-fewshot", "--batch-tokens"})
-    only_with(flag, command.count("--tasks") > 0, "--tasks");
+    only_with(flag, command.given("--tasks"), "--tasks");
   only_with("--by", automatic, "--auto");
   only_with("--protect", automatic, "--auto");
   only_with("--angular-tokens", automatic && o.by == "angular", "--auto K --by angular");
@@ -201,7 +201,7 @@ void check_flags(const PruneOptions& o, const CLI::App& command) {
   }
 }
 
-void run(const PruneOptions& o, const CLI::App& command) {
+void run(const PruneOptions& o, const Command& command) {
   check_flags(o, command);
   if (o.sweep) {
     run_sweep(o);
@@ -214,62 +214,59 @@ void run(const PruneOptions& o, const CLI::App& command) {
 
 }  // namespace
 
-void add_prune(CLI::App& app) {
+void add_prune(Command app) {
   auto o = std::make_shared<PruneOptions>();
-  CLI::App* c = add_command(
+  Command c = add_command(
       app, "prune", "Measure what each layer is worth, choose layers to cut, write a checkpoint without them",
       "fathom prune runs/lns --sweep --data data\n"
       "  fathom prune model.gguf --sweep --tasks arc_easy,piqa --eval-data eval-data --json sweep.json\n"
       "  fathom prune model.gguf --auto 4 --text book.txt --out pruned\n"
       "  fathom prune runs/lns --drop 21-24,27 --out pruned",
       o->common);
-  c->add_option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder")->required();
-  c->add_flag("--sweep", o->sweep,
-              "Loss with each layer removed, and the effective depth; or accuracy on --tasks; or both");
-  c->add_option("--block", o->block, "Sweep: remove each run of this many consecutive layers")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
-  c->add_option("--what", o->what,
-                "Sweep: leave out the whole layer, or the contribution of attn or mlp alone")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"layer", "attn", "mlp"}));
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
+  c.flag("--sweep", o->sweep,
+         "Loss with each layer removed, and the effective depth; or accuracy on --tasks; or both");
+  c.option("--block", o->block, "Sweep: remove each run of this many consecutive layers")
+      .shows_default()
+      .range(1, 4096);
+  c.option("--what", o->what, "Sweep: leave out the whole layer, or the contribution of attn or mlp alone")
+      .shows_default()
+      .one_of({"layer", "attn", "mlp"});
   // A pass runs under many programs: shorter ones take less memory, are saved more often, and are as fast.
   o->tasks.batch_tokens = 512;
-  c->add_option("--tasks", o->tasks.names,
-                fmt::format("Sweep: accuracy on these, comma-separated: {}", kTaskNames))
-      ->delimiter(',');
-  c->add_option("--eval-data", o->tasks.data, "Folder of <task>.<split>.jsonl, as of `fathom eval --data`");
-  add_item_options(*c, o->tasks);
-  c->add_option("--auto", o->choose,
-                "Choose this many layers, on the first half of the text; price them on the other")
-      ->check(CLI::Range(1, 4096));
-  c->add_option("--by", o->by,
-                "Choose greedily by loss, by block influence, or a run of layers by angular distance")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"loss", "influence", "angular"}));
-  c->add_option("--angular-tokens", o->angular_tokens,
-                "Angular distance over all tokens, or the last of each sequence")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"all", "last"}));
-  c->add_option("--protect", o->protect, "Layers that are never chosen, such as 1,2,30");
-  add_text_options(*c, o->input);
-  c->add_option("--batch", o->batch, "Sequences at a time")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
-  c->add_option("--memory", o->memory,
-                "What the weights may take, such as 4GiB: layers that find no room are read for each batch "
-                "(default: 80% of what is available)")
-      ->transform(CLI::AsSizeValue(false));
-  c->add_option("--dtype", o->dtype, "fp32 or bf16, of the losses")->capture_default_str();
-  c->add_option("--drop", o->drop, "Layers to leave out, 1-based, such as 21-24,27");
-  c->add_option("--out", o->out, "New folder for the pruned checkpoint");
-  c->add_option("--store", o->store,
-                "How its weights are stored: as the source's (of a .gguf file: f32), f32, or bf16")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"source", "f32", "bf16"}));
-  c->callback([o, c] {
+  c.option("--tasks", o->tasks.names,
+           fmt::format("Sweep: accuracy on these, comma-separated: {}", kTaskNames))
+      .comma_list();
+  c.option("--eval-data", o->tasks.data, "Folder of <task>.<split>.jsonl, as of `fathom eval --data`");
+  add_item_options(c, o->tasks);
+  c.option("--auto", o->choose,
+           "Choose this many layers, on the first half of the text; price them on the other")
+      .range(1, 4096);
+  c.option("--by", o->by,
+           "Choose greedily by loss, by block influence, or a run of layers by angular distance")
+      .shows_default()
+      .one_of({"loss", "influence", "angular"});
+  c.option("--angular-tokens", o->angular_tokens,
+           "Angular distance over all tokens, or the last of each sequence")
+      .shows_default()
+      .one_of({"all", "last"});
+  c.option("--protect", o->protect, "Layers that are never chosen, such as 1,2,30");
+  add_text_options(c, o->input);
+  c.option("--batch", o->batch, "Sequences at a time").shows_default().range(1, 4096);
+  c.option("--memory", o->memory,
+           "What the weights may take, such as 4GiB: layers that find no room are read for each batch "
+           "(default: 80% of what is available)")
+      .byte_size();
+  c.option("--dtype", o->dtype, "fp32 or bf16, of the losses").shows_default();
+  c.option("--drop", o->drop, "Layers to leave out, 1-based, such as 21-24,27");
+  c.option("--out", o->out, "New folder for the pruned checkpoint");
+  c.option("--store", o->store,
+           "How its weights are stored: as the source's (of a .gguf file: f32), f32, or bf16")
+      .shows_default()
+      .one_of({"source", "f32", "bf16"});
+  c.runs([o, c] {
     apply(*o->common);
-    run(*o, *c);
+    run(*o, c);
   });
 }
 

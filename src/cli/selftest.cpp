@@ -41,12 +41,11 @@ void run(const Common& common) {
 
 }  // namespace
 
-void add_selftest(CLI::App& app) {
+void add_selftest(Command app) {
   auto common = std::make_shared<Common>();
-  CLI::App* c =
-      add_command(app, "selftest", "Prove on this machine that the math is right, in under a minute",
-                  "fathom selftest", common);
-  c->callback([common] {
+  Command c = add_command(app, "selftest", "Prove on this machine that the math is right, in under a minute",
+                          "fathom selftest", common);
+  c.runs([common] {
     apply(*common);
     run(*common);
   });

@@ -37,20 +37,18 @@ uint64_t fingerprint_of_model(const fs::path& model, const std::string& dtype, u
 
 }  // namespace
 
-void add_item_options(CLI::App& command, TaskOptions& options) {
-  command.add_option("--split", options.settings.split, "Score this split instead of each task's own");
+void add_item_options(Command command, TaskOptions& options) {
+  command.option("--split", options.settings.split, "Score this split instead of each task's own");
   command
-      .add_option("--limit", options.settings.limit,
-                  "Score the first N items of each task (mmlu: of each subject); 0: all")
-      ->capture_default_str();
+      .option("--limit", options.settings.limit,
+              "Score the first N items of each task (mmlu: of each subject); 0: all")
+      .shows_default();
+  command.option("--num-fewshot", options.settings.num_fewshot, "Answered examples in front of each question")
+      .shows_default();
   command
-      .add_option("--num-fewshot", options.settings.num_fewshot,
-                  "Answered examples in front of each question")
-      ->capture_default_str();
-  command
-      .add_option("--batch-tokens", options.batch_tokens,
-                  "Tokens of tasks computed at a time; the result does not depend on it")
-      ->capture_default_str();
+      .option("--batch-tokens", options.batch_tokens,
+              "Tokens of tasks computed at a time; the result does not depend on it")
+      .shows_default();
 }
 
 std::vector<const Task*> named_tasks(const std::vector<std::string>& names) {

@@ -26,7 +26,7 @@ struct TaskOptions {
 };
 
 /// Adds --split, --limit, --num-fewshot and --batch-tokens; --tasks and the folder's flag are the commands'.
-void add_item_options(CLI::App& command, TaskOptions& options);
+void add_item_options(Command command, TaskOptions& options);
 
 /// The tasks by their names. Errors: Error (usage) for an unknown one, or one that is named twice.
 std::vector<const Task*> named_tasks(const std::vector<std::string>& names);

@@ -47,16 +47,14 @@ void keep_tokens(TokenSequences& sequences, uint64_t max_tokens) {
 
 }  // namespace
 
-void add_text_options(CLI::App& command, TextInput& input) {
-  command.add_option("--text", input.text,
-                     "Text to read: what `fathom data` reads (.txt, .jsonl, .gz, .zst, folders)");
-  command.add_option("--token-ids", input.token_ids,
-                     "A JSON array of sequences of token ids, instead of --text");
-  command.add_option("--data", input.data,
-                     "A folder made by `fathom data`: its validation split, instead of --text");
-  command.add_option("--tokens", input.tokens, "Stop after about this many tokens (0: all)")
-      ->capture_default_str();
-  command.add_option("--seq", input.seq, "Tokens of a window (default: the model's context, at most 1024)");
+void add_text_options(Command command, TextInput& input) {
+  command.option("--text", input.text,
+                 "Text to read: what `fathom data` reads (.txt, .jsonl, .gz, .zst, folders)");
+  command.option("--token-ids", input.token_ids, "A JSON array of sequences of token ids, instead of --text");
+  command.option("--data", input.data,
+                 "A folder made by `fathom data`: its validation split, instead of --text");
+  command.option("--tokens", input.tokens, "Stop after about this many tokens (0: all)").shows_default();
+  command.option("--seq", input.seq, "Tokens of a window (default: the model's context, at most 1024)");
 }
 
 TokenSequences read_sequences(const TextInput& input, const std::filesystem::path& folder,

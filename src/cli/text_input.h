@@ -21,7 +21,7 @@ struct TextInput {
 };
 
 /// Adds --text, --token-ids, --data, --tokens and --seq.
-void add_text_options(CLI::App& command, TextInput& input);
+void add_text_options(Command command, TextInput& input);
 
 /// Reads what was given, exactly one of the three. `folder` holds the model and its tokenizer. Errors: Error
 /// (usage) where none or several are given, --seq goes with --token-ids or is longer than the model's

@@ -72,39 +72,37 @@ void run_train(Options& options, const Common& common) {
 
 }  // namespace
 
-void add_tokenizer(CLI::App& app) {
+void add_tokenizer(Command app) {
   const auto options = std::make_shared<Options>();
   const auto common = std::make_shared<Common>();
-  CLI::App* group = app.add_subcommand("tokenizer", "Make a tokenizer");
-  group->require_subcommand(1);
-  CLI::App* train =
-      add_command(*group, "train", "Learn a vocabulary from text (byte-pair encoding with byte fallback)",
-                  "fathom tokenizer train --input books/ --vocab 32000 --out tokenizer/", common);
-  train->add_option("--input", options->inputs, "Files or folders of text, as `fathom data` reads them")
-      ->required()
-      ->type_name("PATH...");
+  const std::string example = "fathom tokenizer train --input books/ --vocab 32000 --out tokenizer/";
+  const Command group = app.add_group("tokenizer", "Make a tokenizer", example);
+  Command train =
+      add_command(group, "train", "Learn a vocabulary from text (byte-pair encoding with byte fallback)",
+                  example, common);
+  train.option("--input", options->inputs, "Files or folders of text, as `fathom data` reads them")
+      .required()
+      .type_name("PATH...");
   train
-      ->add_option("--vocab", options->train.vocab_size,
-                   "Number of ids, with the 259 for bytes and special tokens")
-      ->required()
-      ->check(CLI::Range(size_t{260}, size_t{1} << 20));
+      .option("--vocab", options->train.vocab_size,
+              "Number of ids, with the 259 for bytes and special tokens")
+      .required()
+      .range(size_t{260}, size_t{1} << 20);
+  train.option("--out", options->out, "A folder for all tokenizer files, or a file name that ends in .model")
+      .required()
+      .type_name("FILE|DIR");
   train
-      ->add_option("--out", options->out,
-                   "A folder for all tokenizer files, or a file name that ends in .model")
-      ->required()
-      ->type_name("FILE|DIR");
+      .option("--sample-mib", options->sample_mib,
+              "Learn from a random sample of lines of at most this many MiB")
+      .shows_default()
+      .range(uint64_t{1}, uint64_t{1024});
+  train.option("--seed", options->train.seed, "Decides the sample").shows_default();
   train
-      ->add_option("--sample-mib", options->sample_mib,
-                   "Learn from a random sample of lines of at most this many MiB")
-      ->capture_default_str()
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1024}));
-  train->add_option("--seed", options->train.seed, "Decides the sample")->capture_default_str();
-  train
-      ->add_option("--character-coverage", options->train.character_coverage,
-                   "Share of the characters of the text that get an id; the rare rest is written as bytes")
-      ->capture_default_str()
-      ->check(CLI::Range(0.9, 1.0));
-  train->callback([options, common] { run_train(*options, *common); });
+      .option("--character-coverage", options->train.character_coverage,
+              "Share of the characters of the text that get an id; the rare rest is written as bytes")
+      .shows_default()
+      .range(0.9, 1.0);
+  train.runs([options, common] { run_train(*options, *common); });
 }
 
 }  // namespace fathom::cli

@@ -34,11 +34,11 @@ std::string default_text(const Setting& row, const TrainSettings& defaults) {
   return row.is_switch() || text == "0" ? "" : text;
 }
 
-void add_setting(CLI::App& command, const Setting& row, const std::shared_ptr<TrainingOptions>& o,
+void add_setting(Command command, const Setting& row, const std::shared_ptr<TrainingOptions>& o,
                  const TrainSettings& defaults) {
   const std::string name(row.name), help(row.help);
   if (row.is_switch()) {
-    command.add_flag_callback(
+    command.flag(
         row.flag(), [o, name] { o->given[name] = "true"; }, help);
     return;
   }
@@ -50,20 +50,19 @@ void add_setting(CLI::App& command, const Setting& row, const std::shared_ptr<Tr
       usage_error(flag + " is 0", "give a number above 0, or leave it out");
     o->given[name] = text;
   };
-  CLI::Option* option = command.add_option_function<std::string>(row.flag(), give, help);
+  Option option = command.option(row.flag(), give, help);
   const bool is_text = std::holds_alternative<std::string TrainSettings::*>(row.member);
-  option->type_name(is_text ? "TEXT" : "N")->default_str(default_text(row, defaults));
+  option.type_name(is_text ? "TEXT" : "N").shows_default(default_text(row, defaults));
 }
 
 }  // namespace
 
-void add_training_options(CLI::App& command, const std::shared_ptr<TrainingOptions>& options,
+void add_training_options(Command command, const std::shared_ptr<TrainingOptions>& options,
                           SettingScope scope, const TrainSettings& defaults) {
   command
-      .add_option("--config", options->recipe,
-                  "A recipe: lines `flag_without_dashes = value`; flags override it")
-      ->type_name("FILE");
-  command.add_flag("--resume", options->resume, "Continue the run in --out from its last checkpoint");
+      .option("--config", options->recipe, "A recipe: lines `flag_without_dashes = value`; flags override it")
+      .type_name("FILE");
+  command.flag("--resume", options->resume, "Continue the run in --out from its last checkpoint");
   for (const Setting& row : settings_table()) {
     if (row.scope == SettingScope::kBoth || row.scope == scope) add_setting(command, row, options, defaults);
   }

@@ -19,7 +19,7 @@ struct TrainingOptions {
 
 /// Adds --config, --resume, and a flag for every setting that is `scope`'s or both commands'; defaults are
 /// shown as they stand in `defaults`.
-void add_training_options(CLI::App& command, const std::shared_ptr<TrainingOptions>& options,
+void add_training_options(Command command, const std::shared_ptr<TrainingOptions>& options,
                           SettingScope scope, const TrainSettings& defaults);
 
 /// Calls `run`, which hands its arguments on to train(), until it is done or a signal comes; writes --json's

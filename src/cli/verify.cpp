@@ -60,10 +60,10 @@ nlohmann::json keys_json(const std::vector<KeyDeviation>& keys) {
 }
 
 // A golden directory brings its tokens, and a tolerance for each key: what would change nothing is refused.
-void check_golden_flags(const CLI::App& command) {
+void check_golden_flags(const Command& command) {
   for (const char* flag :
        {"--text", "--token-ids", "--data", "--tokens", "--seq", "--batch", "--tolerance"}) {
-    if (command.count(flag) > 0)
+    if (command.given(flag))
       usage_error(
           std::string(flag) + " is for two models: a golden directory has tokens and tolerances of its own",
           "leave it out, or compare with: fathom verify A B --text FILE");
@@ -149,24 +149,22 @@ void verify_pair(const Options& o) {
 
 }  // namespace
 
-void add_verify(CLI::App& app) {
+void add_verify(Command app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = add_command(
+  Command c = add_command(
       app, "verify",
       "Hold the live model to a golden directory, or find where two checkpoints of one model part",
       "fathom verify golden/lns --dtype bf16\n  fathom verify runs/lns exported --text book.txt", o->common);
-  c->add_option("MODEL", o->model, "A directory in the golden format; with OTHER, a model")->required();
-  c->add_option("OTHER", o->other, "A second checkpoint of the same model");
-  c->add_option("--dtype", o->dtype, "fp32 or bf16")->capture_default_str();
-  add_text_options(*c, o->input);
-  c->add_option("--batch", o->batch, "Sequences at a time")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
-  c->add_option("--tolerance", o->tolerance,
-                "Of two models' streams, relative (default: 1e-4, bf16 2e-2); not for goldens")
-      ->check(CLI::PositiveNumber);
-  c->callback([o, c] {
-    if (o->other.empty()) check_golden_flags(*c);
+  c.option("MODEL", o->model, "A directory in the golden format; with OTHER, a model").required();
+  c.option("OTHER", o->other, "A second checkpoint of the same model");
+  c.option("--dtype", o->dtype, "fp32 or bf16").shows_default();
+  add_text_options(c, o->input);
+  c.option("--batch", o->batch, "Sequences at a time").shows_default().range(1, 4096);
+  c.option("--tolerance", o->tolerance,
+           "Of two models' streams, relative (default: 1e-4, bf16 2e-2); not for goldens")
+      .positive();
+  c.runs([o, c] {
+    if (o->other.empty()) check_golden_flags(c);
     apply(*o->common);
     with_dtype(parse_dtype(o->dtype),
                [&]<class W>() { o->other.empty() ? verify_golden<W>(*o) : verify_pair<W>(*o); });

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/bench.h"
+#include "cli/call.h"
 #include "cli/process.h"
 #include "core/file.h"
 #include "io/checkpoint.h"
@@ -29,11 +30,7 @@ namespace {
 nlohmann::json result_of(std::string arguments) {
   const auto path =
       std::filesystem::temp_directory_path() / ("fathom-bench-test-" + std::to_string(getpid()) + ".json");
-  CLI::App app;
-  add_bench(app);
-  ::testing::internal::CaptureStdout();
-  app.parse(arguments + " --json " + path.string());
-  EXPECT_FALSE(::testing::internal::GetCapturedStdout().empty());
+  EXPECT_FALSE(call_line(arguments + " --json " + path.string()).empty());
   const auto result = nlohmann::json::parse(read_text_file(path));
   std::filesystem::remove(path);
   return result;
@@ -161,13 +158,9 @@ TEST(Bench, AttentionChecksAndReportsBothPassesAtEachSize) {
 }
 
 TEST(Bench, AttentionRefusesHeadsThatDoNotFit) {
-  CLI::App app;
-  add_bench(app);
-  EXPECT_ERROR(app.parse("bench attention --heads 6 --kv-heads 4"), ErrorCode::kUsage, "--heads 6",
+  EXPECT_ERROR(call_line("bench attention --heads 6 --kv-heads 4"), ErrorCode::kUsage, "--heads 6",
                "--kv-heads 4");
-  CLI::App again;
-  add_bench(again);
-  EXPECT_ERROR(again.parse("bench attention --head-sizes 12"), ErrorCode::kUsage, "--head-sizes 12",
+  EXPECT_ERROR(call_line("bench attention --head-sizes 12"), ErrorCode::kUsage, "--head-sizes 12",
                "multiple of 8");
 }
 
@@ -224,10 +217,8 @@ TEST(Bench, BreakdownAccountsForAllTimeAndAllProducts) {
 }
 
 TEST(Bench, RefusesAnUnknownShapeAndNoSubcommand) {
-  CLI::App app;
-  add_bench(app);
-  EXPECT_THROW(app.parse("bench gemm --shapes 13b"), CLI::ParseError);
-  EXPECT_THROW(app.parse("bench"), CLI::ParseError);
+  EXPECT_ERROR(call_line("bench gemm --shapes 13b"), ErrorCode::kUsage, "--shapes: 13b not in");
+  EXPECT_ERROR(call_line("bench"), ErrorCode::kUsage, "see fathom bench --help");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "cli/call.h"
 
-#include <algorithm>
+#include <iterator>
+#include <sstream>
 
 #include <gtest/gtest.h>
 
@@ -8,14 +9,11 @@
 
 namespace fathom::cli {
 
-std::string call(std::vector<std::string> arguments) {
-  CLI::App app;
-  add_commands(app);
-  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+std::string call(const std::vector<std::string>& arguments) {
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   try {
-    app.parse(arguments);
+    run_command_line(arguments, "test");
   } catch (...) {
     testing::internal::GetCapturedStderr();
     testing::internal::GetCapturedStdout();
@@ -23,6 +21,11 @@ std::string call(std::vector<std::string> arguments) {
   }
   testing::internal::GetCapturedStderr();
   return testing::internal::GetCapturedStdout();
+}
+
+std::string call_line(const std::string& arguments) {
+  std::istringstream words(arguments);
+  return call({std::istream_iterator<std::string>(words), {}});
 }
 
 }  // namespace fathom::cli

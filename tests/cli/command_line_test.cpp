@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -53,6 +55,25 @@ TEST_F(CommandLine, NamesACommandThatDoesNotExist) {
   expect_usage({}, "see fathom --help");
   expect_usage({"inspect"}, "see fathom inspect --help");
   expect_usage({"bench"}, "see fathom bench --help");
+}
+
+// Examples are inherited from the command above where a command has none.
+TEST_F(CommandLine, HelpEndsWithAnExampleOfTheCommand) {
+  for (const std::string command : {"data",        "tokenizer",       "tokenizer train",
+                                    "train",       "finetune",        "merge",
+                                    "compare",     "inspect",         "verify",
+                                    "generate",    "probe",           "prune",
+                                    "eval",        "export",          "dump",
+                                    "selftest",    "bench",           "bench peak",
+                                    "bench gemm",  "bench attention", "bench elementwise",
+                                    "bench train", "bench forward",   "logits"}) {
+    std::istringstream words(command + " --help");
+    EXPECT_EQ(exit_code({std::istream_iterator<std::string>(words), {}}, at("out")), 0) << command;
+    const std::string help = read_text_file(at("out"));
+    EXPECT_NE(help.find("\nExample:\n  fathom " + command), std::string::npos) << help;
+  }
+  EXPECT_EQ(exit_code({"--version"}, at("out")), 0);
+  EXPECT_NE(read_text_file(at("out")).find('.'), std::string::npos);
 }
 
 TEST_F(CommandLine, RefusesValuesThatNobodyMeans) {

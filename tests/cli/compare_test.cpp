@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "report/run_folder.h"
 
 namespace fathom::cli {
@@ -11,18 +11,7 @@ using testing::HasSubstr;
 class CompareCommand : public RunFolderTest {
  protected:
   /// What `fathom compare ARGUMENTS` prints.
-  static std::string run(const std::string& arguments) {
-    CLI::App app;
-    add_compare(app);
-    testing::internal::CaptureStdout();
-    try {
-      app.parse("compare " + arguments);
-    } catch (...) {
-      testing::internal::GetCapturedStdout();
-      throw;
-    }
-    return testing::internal::GetCapturedStdout();
-  }
+  static std::string run(const std::string& arguments) { return call_line("compare " + arguments); }
 };
 
 TEST_F(CompareCommand, PrintsTheTableAndWritesPageAndJson) {
@@ -37,7 +26,7 @@ TEST_F(CompareCommand, PrintsTheTableAndWritesPageAndJson) {
 }
 
 TEST_F(CompareCommand, NeedsARunAndRefusesWhatIsNone) {
-  EXPECT_THROW(run(""), CLI::RequiredError);
+  EXPECT_THAT(error_of([&] { run(""); }), HasSubstr("runs is required; see fathom compare --help"));
   EXPECT_THAT(error_of([&] { run((folder_ / "none").string()); }),
               HasSubstr("none: no such folder or file; give the --out folder"));
   const std::string a = make_run("pre", "pre", {30});

@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "text/helpers.h"
@@ -24,8 +23,6 @@ namespace fs = std::filesystem;
 std::pair<int, std::string> failure_of(const std::vector<std::string>& arguments) {
   try {
     call(arguments);
-  } catch (const CLI::ParseError& e) {
-    return {2, e.what()};
   } catch (const Error& e) {
     EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos);
     return {e.code() == ErrorCode::kUsage ? 2 : 1, e.what()};

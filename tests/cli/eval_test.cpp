@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/threads.h"

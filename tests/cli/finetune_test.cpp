@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "train/run_fixture.h"
 
 namespace fathom::cli {

@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "io/checkpoint.h"
@@ -68,8 +67,10 @@ TEST_F(ModelCommands, GenerateAnswersAMessageThroughTheChatTemplate) {
                   "add_generation_prompt %}[answer]{% endif %}");
   EXPECT_EQ(prompt_of({"--system", "be terse"}), "[system] be terse [user] the river [answer]");
   EXPECT_ERROR(call({"generate", at("model")}), ErrorCode::kUsage, "--prompt or --chat");
-  EXPECT_THROW(call({"generate", at("model"), "--prompt", "a", "--chat", "b"}), CLI::ParseError);
-  EXPECT_THROW(call({"generate", at("model"), "--prompt", "a", "--system", "b"}), CLI::ParseError);
+  EXPECT_ERROR(call({"generate", at("model"), "--prompt", "a", "--chat", "b"}), ErrorCode::kUsage,
+               "--prompt excludes --chat");
+  EXPECT_ERROR(call({"generate", at("model"), "--prompt", "a", "--system", "b"}), ErrorCode::kUsage,
+               "--system requires --chat");
   write_text_file(folder_ / "model" / "chat_template.jinja", "{{ raise_exception('no') }}");
   EXPECT_ERROR(prompt_of({}), ErrorCode::kFailed, "chat_template.jinja:1", "refuses the conversation: no");
 }
@@ -152,8 +153,8 @@ TEST_F(ModelCommands, BenchReportsARateAndAFraction) {
     const json result = read("b.json");
     EXPECT_GT(result["results"][0]["tokens_per_second"].get<double>(), 0.0);
     EXPECT_GT(result["peak_tflops"].get<double>(), 0.0);
-    EXPECT_THROW(call({"bench", what, "--model", at("model/config.json"), "--batch", "0"}),
-                 CLI::ValidationError);
+    EXPECT_ERROR(call({"bench", what, "--model", at("model/config.json"), "--batch", "0"}), ErrorCode::kUsage,
+                 "--batch");
   }
 }
 

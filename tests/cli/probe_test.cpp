@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "cli/probe_results.h"
 #include "core/file.h"
 #include "io/checkpoint.h"

@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "core/file.h"
 #include "core/rng.h"
 #include "io/checkpoint.h"

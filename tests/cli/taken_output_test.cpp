@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "train/run_fixture.h"
 
 namespace fathom::cli {

@@ -11,7 +11,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "cli/task_sweep.h"
 #include "core/file.h"
 #include "core/rng.h"

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "cli/call.h"
-#include "cli/command.h"
 #include "cli/process.h"
 #include "train/run_fixture.h"
 
