@@ -202,6 +202,11 @@ Option Command::flag(const std::string& name, std::function<void()> take, const 
 void Command::runs(std::function<void()> work) { app_->callback(std::move(work)); }
 
 bool Command::given(const std::string& name) const { return app_->count(name) > 0; }
+void Command::only_with(std::initializer_list<const char*> flags, bool there, const std::string& what) const {
+  for (const char* flag : flags) {
+    if (!there && given(flag)) usage_error(std::string(flag) + " goes with " + what);
+  }
+}
 
 CommandLine::CommandLine(const std::string& description, const std::string& version,
                          const std::string& example)

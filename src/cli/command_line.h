@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -88,6 +89,9 @@ class Command {
 
   /// Whether the flag `name`, which the command has, stands on the command line.
   bool given(const std::string& name) const;
+  /// Refuses a flag that would do nothing. Errors: Error (usage), "--x goes with `what`", where one of
+  /// `flags` stands on the command line and what it goes with is not `there`.
+  void only_with(std::initializer_list<const char*> flags, bool there, const std::string& what) const;
 
  private:
   CLI::App* app_;

@@ -34,11 +34,13 @@ struct Options {
   uint64_t tokens = 0;
 };
 
-void check(const Options& o) {
+void check(const Options& o, const Command& command) {
+  command.only_with({"--text", "--tokens", "--convention", "--seq", "--stride"}, o.wants_perplexity,
+                    "the task perplexity alone; add it to --tasks");
+  command.only_with({"--data", "--split", "--limit", "--num-fewshot"}, !o.tasks.names.empty(),
+                    "tasks of items, such as arc_easy; add one to --tasks");
   check_tasks(o.tasks, "--data");
   if (o.wants_perplexity && o.text.empty()) usage_error("perplexity needs --text");
-  if (!o.wants_perplexity && !o.text.empty())
-    usage_error("--text is read by the task perplexity alone", "add it to --tasks");
 }
 
 void add_rows(Table& table, const TaskResult& r) {
@@ -182,12 +184,12 @@ void add_eval(Command app) {
   c.option("--stride", o->perplexity.stride,
            "Tokens between the starts of two windows (default: half a window)");
   c.option("--dtype", o->dtype, "fp32 or bf16").shows_default();
-  c.runs([o] {
+  c.runs([o, c] {
     apply(*o->common);
-    o->perplexity.convention = parse_convention(o->convention);
     o->tasks.names = o->names;
     o->wants_perplexity = std::erase(o->tasks.names, kPerplexity) > 0;
-    check(*o);
+    check(*o, c);
+    o->perplexity.convention = parse_convention(o->convention);
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { run<W>(*o); });
   });
 }

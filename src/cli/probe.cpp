@@ -208,6 +208,23 @@ void check_exact(const ModelConfig& config, const TokenSequences& sequences) {
                   : "leave the flag out: the estimate states its error");
 }
 
+// Each flag goes with what reads it; one that would do nothing is refused.
+void check_flags(const Options& o, const Command& command) {
+  const auto computes = [&](const char* metric) { return o.diagnosis.metrics.contains(metric); };
+  command.only_with({"--sweep"}, !o.html.empty(), "--html");
+  command.only_with({"--level"}, o.metrics.empty(), "no --metrics, which name those to compute");
+  command.only_with({"--probes", "--exact-identity"}, computes("identity_deviation"),
+                    "identity_deviation; leave --level and --metrics out, or add it to --metrics");
+  command.only_with({"--permutation-tokens"}, computes("permutation_score"),
+                    "permutation_score; leave --level and --metrics out, or add it to --metrics");
+  command.only_with({"--lens-tokens"}, computes("lens_loss") || computes("lens_kl") || computes("lens_top5"),
+                    "lens_loss, lens_kl and lens_top5; leave --metrics out, or add one of them");
+  command.only_with(
+      {"--write-sweep"}, computes("effective_depth"),
+      "effective_depth, which removes each layer; leave --level and --metrics out, or add it to "
+      "--metrics");
+}
+
 template <class W>
 void probe(const Options& given) {
   Options o = given;
@@ -316,15 +333,12 @@ void add_probe(Command app) {
            "Write what `fathom prune --sweep --json` would of the same text: a full diagnosis has made "
            "these removals")
       .type_name("FILE");
-  c.runs([o] {
+  c.runs([o, c] {
     apply(*o->common);
-    if (!o->sweep.empty() && o->html.empty()) usage_error("--sweep goes with --html");
     o->diagnosis.metrics = parse_metrics(!o->metrics.empty()   ? o->metrics
                                          : o->level == "quick" ? quick_metrics()
                                                                : diagnosis_metrics());
-    if (!o->write_sweep.empty() && !o->diagnosis.metrics.contains("effective_depth"))
-      usage_error("--write-sweep goes with effective_depth, which removes each layer",
-                  "leave --level and --metrics out, or add it to --metrics");
+    check_flags(*o, c);
     with_dtype(parse_dtype(o->dtype), [&]<class W>() { probe<W>(*o); });
   });
 }

@@ -180,20 +180,17 @@ void check_flags(const PruneOptions& o, const Command& command) {
   if (modes != 1)
     usage_error("give one of --sweep, --drop and --auto",
                 "fathom prune MODEL --sweep --text FILE, --drop 21-24 --out DIR, or --auto 4 --text FILE");
-  const auto only_with = [&](const char* flag, bool there, const char* mode) {
-    if (command.given(flag) && !there) usage_error(std::string(flag) + " goes with " + mode);
-  };
   const bool automatic = command.given("--auto");
-  only_with("--block", o.sweep, "--sweep");
-  only_with("--what", o.sweep, "--sweep");
-  only_with("--tasks", o.sweep, "--sweep");
-  for (const char* flag : {"--eval-data", "--split", "--limit", "--num-fewshot", "--batch-tokens"})
-    only_with(flag, command.given("--tasks"), "--tasks");
-  only_with("--by", automatic, "--auto");
-  only_with("--protect", automatic, "--auto");
-  only_with("--angular-tokens", automatic && o.by == "angular", "--auto K --by angular");
-  only_with("--out", !o.sweep, "--drop and --auto (--json writes the result of a sweep)");
-  only_with("--store", !o.out.empty(), "--out");
+  command.only_with({"--block", "--what", "--tasks"}, o.sweep, "--sweep");
+  command.only_with({"--eval-data", "--split", "--limit", "--num-fewshot", "--batch-tokens"},
+                    command.given("--tasks"), "--tasks");
+  command.only_with({"--by", "--protect"}, automatic, "--auto");
+  command.only_with({"--angular-tokens"}, automatic && o.by == "angular", "--auto K --by angular");
+  command.only_with({"--out"}, !o.sweep, "--drop and --auto (--json writes the result of a sweep)");
+  command.only_with({"--store"}, !o.out.empty(), "--out");
+  command.only_with({"--dtype", "--seq", "--tokens", "--batch", "--memory"},
+                    o.drop.empty() || o.input.given(),
+                    "--text, --data or --token-ids, which --drop prices the removal on");
   parse_store(o.store);
   if (!o.drop.empty() && o.out.empty() && !o.input.given()) {
     usage_error(

@@ -85,7 +85,13 @@ TEST_F(EvalCommand, SaysWhatIsWrong) {
   EXPECT_ERROR(run({"--tasks", "arc_easy,arc_easy", "--data", kData}), ErrorCode::kUsage, "twice");
   EXPECT_ERROR(run({"--tasks", "perplexity"}), ErrorCode::kUsage, "needs --text");
   EXPECT_ERROR(run({"--tasks", "arc_easy", "--data", kData, "--text", "x"}), ErrorCode::kUsage,
-               "perplexity alone");
+               "perplexity alone", "add it to --tasks");
+  for (const char* flag : {"--tokens", "--convention", "--seq", "--stride"})
+    EXPECT_ERROR(run({"--tasks", "arc_easy", "--data", kData, flag, "1"}), ErrorCode::kUsage, flag,
+                 "perplexity alone");
+  for (const char* flag : {"--data", "--split", "--limit", "--num-fewshot"})
+    EXPECT_ERROR(run({"--tasks", "perplexity", "--text", kData + "/text.txt", flag, "1"}), ErrorCode::kUsage,
+                 flag, "tasks of items");
   EXPECT_ERROR(run({"--tasks", "arc_challenge", "--data", kData}), ErrorCode::kFailed,
                "arc_challenge.test.jsonl: no such file", "make it from");
   EXPECT_ERROR(run({"--tasks", "piqa", "--data", kData, "--num-fewshot", "5"}), ErrorCode::kFailed,

@@ -119,6 +119,9 @@ TEST_F(ModelCommands, PruneSweepsPricesAndWrites) {
   EXPECT_ERROR(call({"prune", at("model"), "--drop", "5", "--out", at("x")}), ErrorCode::kUsage, "5");
   EXPECT_ERROR(call({"prune", at("model"), "--drop", "2-", "--out", at("x")}), ErrorCode::kUsage, "2-");
   EXPECT_ERROR(call({"prune", at("model"), "--drop", "2"}), ErrorCode::kUsage, "--out");
+  for (const std::string flag : {"--dtype", "--seq", "--tokens", "--batch", "--memory"})
+    EXPECT_ERROR(call({"prune", at("model"), "--drop", "2", "--out", at("x"), flag, "8"}), ErrorCode::kUsage,
+                 (flag + " goes with --text").c_str());
   EXPECT_ERROR(call({"prune", at("model")}), ErrorCode::kUsage, "--sweep");
   EXPECT_ERROR(call({"prune", at("model"), "--sweep"}), ErrorCode::kUsage, "--text");
   EXPECT_FALSE(fs::exists(folder_ / "x"));

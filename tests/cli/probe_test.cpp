@@ -97,6 +97,25 @@ TEST_F(ProbeCommand, WritesTheSweepThatPruneWouldMake) {
                ErrorCode::kUsage, "--write-sweep", "effective_depth");
 }
 
+TEST_F(ProbeCommand, RefusesFlagsThatWouldDoNothing) {
+  const auto refused = [&](const std::string& metrics, const std::string& flag, const char* part) {
+    std::vector<std::string> arguments{"probe", at("model"), "--token-ids", at("ids.json"), flag};
+    if (flag == "--level") arguments.emplace_back("quick");
+    if (flag != "--level" && flag != "--exact-identity") arguments.emplace_back("8");
+    arguments.insert(arguments.end(), {"--metrics", metrics});
+    EXPECT_ERROR(call(arguments), ErrorCode::kUsage, (flag + " goes with").c_str(), part);
+  };
+  refused("rms", "--probes", "identity_deviation");
+  refused("rms", "--exact-identity", "identity_deviation");
+  refused("rms", "--permutation-tokens", "permutation_score");
+  refused("rms", "--lens-tokens", "lens_loss");
+  refused("rms", "--level", "no --metrics");
+  EXPECT_ERROR(
+      call({"probe", at("model"), "--token-ids", at("ids.json"), "--level", "quick", "--probes", "2"}),
+      ErrorCode::kUsage, "--probes goes with identity_deviation");
+  probe({"--metrics", "lens_kl", "--lens-tokens", "8"});
+}
+
 TEST_F(ProbeCommand, WithLittleMemoryGivesTheSameNumbersFromWeightsReadAsNeeded) {
   const json whole = probe({"--level", "quick"});
   // The least that it takes, found by halves.
