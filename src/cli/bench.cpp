@@ -67,13 +67,18 @@ double loaded_flops(DType compute, size_t threads) {
   return rates[rates.size() / 2];
 }
 
+nlohmann::json bench_row(const std::string& name) {
+  return {{"name", name}, {"tflops", nullptr}, {"fraction_of_peak", nullptr}, {"tokens_per_second", nullptr}};
+}
+
 nlohmann::json rate_of(const std::string& name, const Timing& t, double flop, double tokens) {
-  return {{"name", name},
-          {"tflops", flop / t.median_s / 1e12},
-          {"best_tflops", flop / t.least_s / 1e12},
-          {"tokens_per_second", tokens / t.median_s},
-          {"seconds", t.median_s},
-          {"spread", t.spread()}};
+  nlohmann::json row = bench_row(name);
+  row.update({{"tflops", flop / t.median_s / 1e12},
+              {"best_tflops", flop / t.least_s / 1e12},
+              {"tokens_per_second", tokens / t.median_s},
+              {"seconds", t.median_s},
+              {"spread", t.spread()}});
+  return row;
 }
 
 void report_rates(nlohmann::json& result, double peak, const std::string& title,

@@ -43,7 +43,11 @@ double peak_flops(DType compute, size_t threads, int samples = 40);
 /// what it is compared with: on a shared machine this moves from second to second.
 double loaded_flops(DType compute, size_t threads);
 
-/// An entry of "results": {"name", "tflops", "best_tflops", "tokens_per_second", "seconds", "spread"}.
+/// An entry of "results" with what all entries have, null where nothing is said of it: {"name", "tflops",
+/// "fraction_of_peak", "tokens_per_second"}.
+nlohmann::json bench_row(const std::string& name);
+
+/// An entry of "results": bench_row and {"best_tflops", "seconds", "spread"}.
 /// report_rates() adds the fractions, once the run has seen its highest peak.
 nlohmann::json rate_of(const std::string& name, const Timing& timing, double flop, double tokens);
 

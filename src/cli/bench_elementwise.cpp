@@ -76,14 +76,15 @@ class Comparison {
     fmt::print("{:<34} {:<24} {:>6.1f} GB/s {:>4.0f}% of {:>5.1f}, {:>4.0f}% of {:>5.1f}, spread {:>3.0f}%\n",
                name, mix, rate / 1e9, 100 * of_ordinary, stores / 1e9, 100 * fraction, most / 1e9,
                100 * spread);
-    results_.push_back({{"name", name},
-                        {"mix", mix},
-                        {"gbytes_per_second", rate / 1e9},
-                        {"fraction_of_peak", fraction},
-                        {"fraction_of_ordinary_stores", of_ordinary},
-                        {"peak_gbytes_per_second", most / 1e9},
-                        {"ordinary_stores_gbytes_per_second", stores / 1e9},
-                        {"spread", spread}});
+    json row = bench_row(name);
+    row.update({{"mix", mix},
+                {"gbytes_per_second", rate / 1e9},
+                {"fraction_of_peak", fraction},
+                {"fraction_of_ordinary_stores", of_ordinary},
+                {"peak_gbytes_per_second", most / 1e9},
+                {"ordinary_stores_gbytes_per_second", stores / 1e9},
+                {"spread", spread}});
+    results_.push_back(row);
   }
 
  private:

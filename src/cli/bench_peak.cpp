@@ -15,7 +15,9 @@ using nlohmann::json;
 
 void report(json& results, const std::string& name, double per_second, const char* key, const char* unit) {
   fmt::print("{:<64} {:>10.1f} {}\n", name, per_second / 1e9, unit);
-  results.push_back({{"name", name}, {key, per_second / (std::string(key) == "tflops" ? 1e12 : 1e9)}});
+  json row = bench_row(name);
+  row[key] = per_second / (std::string(key) == "tflops" ? 1e12 : 1e9);
+  results.push_back(row);
 }
 
 const char* name_of(StoreKind stores) {

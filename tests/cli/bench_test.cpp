@@ -135,6 +135,12 @@ TEST(Bench, PeakOfMoreSumsPerStepTakesLonger) {
   EXPECT_GT(seconds(1000000), 3 * seconds(100000));
 }
 
+// Readers of --json find the same keys in the entries of every benchmark.
+TEST(Bench, EntriesHaveTheKeysOfAllBenchmarksWhereTheySayNothingOfThem) {
+  EXPECT_EQ(bench_row("memory copy"), nlohmann::json::parse(R"({"name": "memory copy", "tflops": null,
+      "fraction_of_peak": null, "tokens_per_second": null})"));
+}
+
 TEST(Bench, AttentionChecksAndReportsBothPassesAtEachSize) {
   for (const char* dtype : {"bf16", "fp32"}) {
     const auto result = result_of(
@@ -170,6 +176,8 @@ TEST(Bench, ElementwiseHoldsEachKernelToTrafficOfItsMix) {
   for (const auto& r : result["results"]) {
     names.insert(r["name"]);
     EXPECT_NE(r["mix"], "");
+    for (const char* key : {"tflops", "tokens_per_second"})
+      EXPECT_TRUE(r.contains(key) && r[key].is_null()) << r["name"] << " " << key;
     for (const char* key : {"gbytes_per_second", "fraction_of_peak", "peak_gbytes_per_second"})
       EXPECT_GT(r[key].get<double>(), 0.0) << r["name"] << " " << key;
   }
