@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.h"
+#include "core/format.h"
 
 namespace fathom::cli {
 namespace {
@@ -53,15 +54,10 @@ std::string refuse_unclear(const std::string& type, const std::string& value) {
   return {};
 }
 
-// "16k" -> "16000"; anything else stays for the option itself to judge.
+// "16k" -> "16000"; what has no unit, or is no number, stays for the option itself to judge.
 std::string spell_out(std::string& value) {
-  static constexpr std::pair<char, const char*> kUnits[] = {
-      {'k', "000"}, {'m', "000000"}, {'g', "000000000"}};
-  if (value.size() < 2 || value.find_first_not_of("0123456789") != value.size() - 1) return {};
-  const char unit = static_cast<char>(std::tolower(static_cast<unsigned char>(value.back())));
-  for (const auto& [name, zeros] : kUnits) {
-    if (unit == name) value.replace(value.size() - 1, 1, zeros);
-  }
+  if (value.empty() || std::isalpha(static_cast<unsigned char>(value.back())) == 0) return {};
+  if (const auto whole = parse_whole_count(value)) value = std::to_string(*whole);
   return {};
 }
 
@@ -79,7 +75,8 @@ void refuse_unclear_values(CLI::App& app) {
     if (option->get_items_expected_max() == 0) continue;  // a flag
     const std::string type = option->get_type_name();
     if (option->get_delimiter() == ',') option->transform(CLI::Validator(trim, ""));
-    if (type.starts_with("UINT")) option->transform(CLI::Validator(spell_out, ""));
+    const bool is_size = type.find(":SIZE") != type.npos;  // has units of its own, powers of 1024
+    if (type.starts_with("UINT") && !is_size) option->transform(CLI::Validator(spell_out, ""));
     option->check([type = type.substr(0, type.find_first_of(": "))](const std::string& value) {
       return refuse_unclear(type, value);
     });

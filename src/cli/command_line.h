@@ -3,8 +3,8 @@
 // with. command_line.cpp alone includes that library: its one header takes g++ 4 s in every file.
 //
 // Beyond the library: a command that does not exist is answered with the nearest that does; empty values,
-// numbers below zero where there are none, "nan" and "inf" are refused; whole numbers may be written 16k, 4M
-// and 2G.
+// numbers below zero where there are none, "nan" and "inf" are refused; whole numbers may be written
+// 16k, 1.5M and 2.2B.
 
 #include <cstdint>
 #include <filesystem>

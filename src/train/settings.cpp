@@ -2,10 +2,12 @@
 
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/format.h"
 #include "model/lora.h"
 #include "model/norm_scheme.h"
 #include "model/parameters.h"
@@ -119,37 +121,27 @@ void require_in_bounds(const Setting& s, double value, const std::string& origin
       fmt::format("{}: {} is {}, must lie between {} and {}", origin, s.name, value, s.lowest, s.highest));
 }
 
-double parse_number(const Setting& s, const std::string& text, const std::string& origin, bool suffixes) {
-  double value = 0, factor = 1;
+[[noreturn]] void refuse_number(const Setting& s, const std::string& text, const std::string& origin,
+                                const std::string& examples) {
+  usage_error(fmt::format("{}: {} is '{}', which is not a number", origin, s.name, text), examples);
+}
+
+double parse_real(const Setting& s, const std::string& text, const std::string& origin) {
+  double value = 0;
   const char* end = text.data() + text.size();
-  auto [at, error] = std::from_chars(text.data(), end, value);
-  if (suffixes && error == std::errc() && at + 1 == end) {
-    constexpr std::string_view kSuffixes = "KMBT";
-    const size_t power = kSuffixes.find(static_cast<char>(*at >= 'a' ? *at - 'a' + 'A' : *at));
-    if (power != std::string_view::npos) {
-      factor = std::pow(1000.0, static_cast<double>(power + 1));
-      ++at;
-    }
-  }
-  if (error != std::errc() || at != end || !std::isfinite(value)) {
-    usage_error(fmt::format("{}: {} is '{}', which is not a number", origin, s.name, text),
-                suffixes ? "such as 5000 or 20M" : "such as 0.001 or 1e-3");
-  }
-  value *= factor;
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || at != end || !std::isfinite(value))
+    refuse_number(s, text, origin, "such as 0.001 or 1e-3");
   require_in_bounds(s, value, origin);
   return value;
 }
 
 uint64_t parse_whole(const Setting& s, const std::string& text, const std::string& origin) {
-  const double value = parse_number(s, text, origin, true);
-  uint64_t exact = 0;  // digits alone keep all 64 bits, which a double would round
-  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), exact);
-  if (error == std::errc() && at == text.data() + text.size()) return exact;
-  const double rounded = std::round(value);
-  if (std::abs(rounded - value) > 1e-9 * value) {
-    usage_error(fmt::format("{}: {} is {}, which is not a whole number", origin, s.name, text));
-  }
-  return static_cast<uint64_t>(rounded);
+  const std::optional<double> value = parse_count(text);
+  if (!value) refuse_number(s, text, origin, "such as 5000 or 20M");
+  require_in_bounds(s, *value, origin);
+  if (const std::optional<uint64_t> whole = parse_whole_count(text)) return *whole;
+  usage_error(fmt::format("{}: {} is {}, which is not a whole number", origin, s.name, text));
 }
 
 bool parse_switch(const Setting& s, const std::string& text, const std::string& origin) {
@@ -187,8 +179,7 @@ void assign(TrainSettings& settings, std::string_view name, const std::string& t
   if (const auto* s = std::get_if<std::string T::*>(&row.member)) settings.*(*s) = text;
   if (const auto* n = std::get_if<uint64_t T::*>(&row.member))
     settings.*(*n) = parse_whole(row, text, origin);
-  if (const auto* x = std::get_if<double T::*>(&row.member))
-    settings.*(*x) = parse_number(row, text, origin, false);
+  if (const auto* x = std::get_if<double T::*>(&row.member)) settings.*(*x) = parse_real(row, text, origin);
   if (const auto* b = std::get_if<bool T::*>(&row.member)) settings.*(*b) = parse_switch(row, text, origin);
   if (name == "steps" || name == "tokens" || name == "epochs") {
     if (name != "steps") settings.steps = 0;

@@ -107,7 +107,7 @@ TrainSettings finetune_defaults();
 /// Fills in an open learning rate: 2e-5, with adapters 2e-4.
 void resolve_finetune_lr(TrainSettings& settings);
 
-/// Sets one setting from text. Whole numbers take the suffixes K, M, B and T (powers of 1000): "2.2B".
+/// Sets one setting from text. Whole numbers take units, powers of 1000: "2.2B" (parse_count).
 /// Setting one of `steps`, `tokens` and `epochs` clears the others. `origin` names flag or file in the
 /// message. Errors: Error (usage): no such setting (with the nearest), not a number, outside its bounds.
 void assign(TrainSettings& settings, std::string_view name, const std::string& text,

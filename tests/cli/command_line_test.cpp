@@ -100,6 +100,19 @@ TEST_F(CommandLine, TakesWholeNumbersWithAUnit) {
   EXPECT_FALSE(fs::exists(at("t")));
 }
 
+// As in the settings of a run; sizes in bytes have units of their own, powers of 1024.
+TEST_F(CommandLine, TakesTheSameNumbersInEveryCommand) {
+  for (const std::string command : {"probe", "prune", "eval", "dump"}) {
+    for (const std::string tokens : {"2.2M", "1.5k", "3B", "2G", "7"}) {
+      exit_code({command, "--tokens", tokens});
+      EXPECT_EQ(errors().find("--tokens"), std::string::npos) << errors();
+    }
+    expect_usage({command, "--tokens", "1.5"}, "--tokens = 1.5");
+    expect_usage({command, "--tokens", "1.2345k"}, "--tokens = 1.2345k");
+  }
+  expect_usage({"bench", "gemm", "--rows", "1.5T"}, "Value 1500000000000 not in range");
+}
+
 TEST_F(CommandLine, TakesListsWithSpaces) {
   expect_usage({"bench", "gemm", "--shapes", "130m, 7x"}, "7x not in");
 }

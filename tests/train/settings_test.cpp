@@ -25,6 +25,8 @@ TEST(Settings, ReadWholeNumbersWithSuffixes) {
   EXPECT_EQ(with("tokens", "20M").tokens, 20'000'000u);
   EXPECT_EQ(with("steps", "20k").steps, 20'000u);
   EXPECT_EQ(with("steps", "1e3").steps, 1000u);
+  EXPECT_EQ(with("steps", "1.5k").steps, 1500u);
+  EXPECT_ERROR(with("steps", "1.2345k"), kUsage, "not a whole number");
   EXPECT_EQ(with("steps", "12").steps, 12u);
   EXPECT_EQ(with("seed", "900000000000000007").seed, 900000000000000007u);
 }
@@ -106,8 +108,8 @@ TEST(Settings, AreCheckedAloneAndTogether) {
   EXPECT_ERROR(resolve([](auto& s) { s.schedule = "cosin"; }), kUsage, "did you mean 'cosine'?");
   EXPECT_ERROR(resolve([](auto& s) { s.dtype = "fp16"; }), kUsage, "unknown --dtype 'fp16'", "bf16, fp32");
   EXPECT_ERROR(resolve([](auto& s) { s.save_dtype = "int8"; }), kUsage, "unknown --save-dtype");
-  EXPECT_ERROR(resolve([](auto& s) { s.optimizer_state = "fp8"; }), kUsage,
-               "unknown --optimizer-state 'fp8'", "bf16, fp32");
+  EXPECT_ERROR(resolve([](auto& s) { s.optimizer_state = "fp8"; }), kUsage, "unknown --optimizer-state 'fp8'",
+               "bf16, fp32");
   EXPECT_ERROR(resolve([](auto& s) { s.init = "xavier"; }), kUsage, "unknown init 'xavier'");
 }
 
@@ -137,7 +139,8 @@ TEST_F(Recipe, NamesFileAndLineOfAFault) {
   EXPECT_ERROR(read_recipe(s, write("lr = 1\nbatch = \n")), kUsage, "r.toml:2", "is not TOML");
   EXPECT_ERROR(read_recipe(s, write("lr = [1, 2]\n")), kUsage, "r.toml:1", "must be a single value");
   EXPECT_ERROR(read_recipe(s, write("batch = -1\n")), kUsage, "r.toml:1", "batch is -1");
-  EXPECT_ERROR(read_recipe(s, write("steps = 5\ntokens = 7\n")), kUsage, "more than one of steps, tokens and epochs");
+  EXPECT_ERROR(read_recipe(s, write("steps = 5\ntokens = 7\n")), kUsage,
+               "more than one of steps, tokens and epochs");
   EXPECT_ERROR(read_recipe(s, folder_ / "none.toml"), ErrorCode::kFailed, "none.toml");
   EXPECT_ERROR(gather_settings({{"steps", "1"}, {"tokens", "2"}}, "", false), kUsage, "exclude each other");
 }
