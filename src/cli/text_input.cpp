@@ -36,6 +36,17 @@ TokenSequences read_validation(const TokenData& data, size_t seq, uint64_t max_t
   return sequences;
 }
 
+// A sequence is run as it was given: one that is longer than the context has no answer.
+void expect_context(const TokenSequences& sequences, const std::string& path, size_t context) {
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    if (sequences[s].size() <= context + 1) continue;
+    fail({.what = "sequence " + std::to_string(s + 1) + " has " + std::to_string(sequences[s].size()) +
+                  " ids, more than the model's context of " + std::to_string(context) + " and a last target",
+          .path = path,
+          .hint = "cut it into shorter ones"});
+  }
+}
+
 // Keeps the first sequences, those that hold `max_tokens` targets; 0 keeps all.
 void keep_tokens(TokenSequences& sequences, uint64_t max_tokens) {
   uint64_t scored = 0;
@@ -72,6 +83,7 @@ TokenSequences read_sequences(const TextInput& input, const std::filesystem::pat
   TokenSequences sequences;
   if (!input.token_ids.empty()) {
     sequences = read_token_ids_json(input.token_ids, config.vocab_size);
+    expect_context(sequences, input.token_ids, context);
   } else if (!input.data.empty()) {
     const TokenData data(input.data);
     expect_vocabulary(data.info().vocab_size, input.data, config);

@@ -25,7 +25,8 @@ void add_text_options(Command command, TextInput& input);
 
 /// Reads what was given, exactly one of the three. `folder` holds the model and its tokenizer. Errors: Error
 /// (usage) where none or several are given, --seq goes with --token-ids or is longer than the model's
-/// context; Error where the tokenizer or the data are another vocabulary's.
+/// context; Error where the tokenizer or the data are another vocabulary's, or a sequence of --token-ids is
+/// longer than the context.
 TokenSequences read_sequences(const TextInput& input, const std::filesystem::path& folder,
                               const ModelConfig& config);
 

@@ -71,7 +71,7 @@ void Transformer<W>::check(const Batch& batch, size_t position) const {
   if (length > config_.max_position_embeddings) {
     fail("a sequence of " + std::to_string(length) + " tokens does not fit the model's context of " +
              std::to_string(config_.max_position_embeddings),
-         "shorten it (--seq)");
+         "shorten it");
   }
   const auto V = static_cast<int64_t>(config_.vocab_size);
   for (size_t i = 0; i < batch.rows(); ++i) {

@@ -142,6 +142,20 @@ TEST_F(ModelCommands, VerifyNamesTheFirstDifferenceOfTwoCheckpoints) {
   EXPECT_ERROR(call({"verify", at("model")}), ErrorCode::kFailed, "expected.json");
 }
 
+TEST_F(ModelCommands, NamesTheSequenceThatIsLongerThanTheContext) {
+  const size_t context = read_config(at("model")).max_position_embeddings;
+  const auto ids = [&](size_t n) {
+    write_text_file(folder_ / "long.json", json({{1, 2}, std::vector<int>(n, 3)}).dump());
+    return at("long.json");
+  };
+  for (const std::string command : {"probe", "prune"}) {
+    std::vector<std::string> line{command, at("model"), "--token-ids", ids(context + 2)};
+    if (command == "prune") line.emplace_back("--sweep");
+    EXPECT_ERROR(call(line), ErrorCode::kFailed, "long.json: sequence 2", "cut it into shorter ones");
+  }
+  call({"prune", at("model"), "--sweep", "--token-ids", ids(context + 1)});
+}
+
 TEST_F(ModelCommands, VerifyRefusesWhatAGoldenDirectoryHasOfItsOwn) {
   const std::string golden = FATHOM_SOURCE_DIR "/tests/golden/data/pre";
   call({"verify", golden});
