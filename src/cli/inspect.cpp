@@ -1,5 +1,7 @@
 // fathom inspect: what a model is, and which constants its norms really apply.
 
+#include <fstream>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -106,8 +108,21 @@ double print_constants(const std::vector<LayerConstants>& constants, nlohmann::j
   return worst;
 }
 
+// A file that is no .gguf is a config; what plainly is none, such as weights, is told from a damaged one.
+void require_config(const fs::path& file) {
+  char first = 0;
+  std::ifstream(file) >> first;
+  if (first == '{') return;
+  const bool weights = file.extension() == ".safetensors";
+  fail({.what = weights ? "holds weights alone, without their config.json" : "is no config.json",
+        .path = file.string(),
+        .hint = weights ? "give the folder that it is in: " + fs::absolute(file).parent_path().string()
+                        : "give a Hugging Face folder, a .gguf file, a run folder, or a config.json"});
+}
+
 void run(const Options& o) {
   const bool is_config_file = fs::is_regular_file(o.model) && !is_gguf(o.model);
+  if (is_config_file) require_config(o.model);
   const fs::path folder = is_config_file ? fs::path(o.model) : resolve_model(o.model);
   const ModelConfig config = read_config(folder);
   const size_t parameters = parameter_count(parameter_list(config));
@@ -140,7 +155,8 @@ void add_inspect(Command app) {
   Command c =
       add_command(app, "inspect", "Show a model's architecture, sizes, scheme and the constants in force",
                   "fathom inspect runs/lns", o->common);
-  c.option("MODEL", o->model, "Hugging Face folder, run folder, or a config.json alone").required();
+  c.option("MODEL", o->model, "Hugging Face folder, .gguf file, run folder, or a config.json alone")
+      .required();
   c.runs([o] {
     apply(*o->common);
     run(*o);

@@ -50,6 +50,9 @@ TEST_F(ModelCommands, InspectMeasuresTheConstants) {
   EXPECT_LT(result["largest_deviation"].get<double>(), 1e-3);
   call({"inspect", at("model/config.json"), "--json", at("c.json")});
   EXPECT_EQ(read("c.json")["parameters"], result["parameters"]);
+  EXPECT_ERROR(call({"inspect", at("model/model.safetensors")}), ErrorCode::kFailed, "weights alone",
+               "give the folder", at("model").c_str());
+  EXPECT_ERROR(call({"inspect", at("ids.json")}), ErrorCode::kFailed, "is no config.json", ".gguf file");
 }
 
 TEST_F(ModelCommands, GenerateAnswersAMessageThroughTheChatTemplate) {
