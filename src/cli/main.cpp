@@ -28,7 +28,7 @@ int run(int argc, char** argv) {
     say(fmt::format("fathom: {}", e.what()));
     return e.code() == fathom::ErrorCode::kUsage ? 2 : 1;
   } catch (const std::bad_alloc&) {
-    say("fathom: out of memory; try a smaller --batch or --seq, or --recompute");
+    say("fathom: out of memory; give it less to do at a time (see --help), or more memory");
     return 1;
   } catch (const std::exception& e) {
     say(fmt::format("fathom: {}", e.what()));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -152,6 +153,20 @@ TEST_F(CommandLine, SaysWhenItsOutputIsLost) {
   EXPECT_NE(errors().find("cannot write to the standard output"), std::string::npos) << errors();
   // A message that nobody can read changes nothing.
   EXPECT_EQ(WEXITSTATUS(wait_for(start({"inspect", "/nowhere"}, "/dev/full"))), 1);
+}
+
+// The hint names no flag: which take less differs from command to command.
+TEST_F(CommandLine, SaysThatMemoryRanOut) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take more address space than the limit leaves";
+#endif
+  const std::string command = "ulimit -v 1500000; exec " FATHOM_BINARY
+                              " bench elementwise --rows 1048576 --hidden 16384 --samples 1 --threads 1 "
+                              "> /dev/null 2> " +
+                              at("errors").string();
+  const int status = std::system(command.c_str());
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+  EXPECT_EQ(errors(), "fathom: out of memory; give it less to do at a time (see --help), or more memory\n");
 }
 
 TEST_F(CommandLine, ASignalLeavesNothingUnfinished) {
