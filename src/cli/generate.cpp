@@ -19,7 +19,7 @@ namespace {
 struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
   std::string model, prompt, chat, system, dtype = "bf16";
-  bool is_chat = false;
+  bool is_chat = false, no_special = false;
   size_t max_tokens = 100;
   SamplingSettings sampling;
 };
@@ -31,8 +31,11 @@ struct Prompt {
 };
 
 Prompt prompt_of(const Options& o, const Tokenizer& tokenizer) {
-  std::vector<int32_t> ids = tokenizer.encode(o.prompt);
-  if (tokenizer.add_bos() || ids.empty())  // some have no BOS: the EOS in front of a document is as good
+  std::vector<int32_t> ids =
+      tokenizer.encode(o.prompt, o.no_special ? SpecialTokens::kText : SpecialTokens::kParse);
+  const bool has_bos = !ids.empty() && ids.front() == tokenizer.bos_id();
+  // Some have no BOS: the EOS in front of a document is as good.
+  if ((tokenizer.add_bos() && !has_bos) || ids.empty())
     ids.insert(ids.begin(), tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : tokenizer.required_eos_id());
   return {std::move(ids), tokenizer.eos_id()};
 }
@@ -91,10 +94,15 @@ void add_generate(Command app) {
       "fathom generate runs/lns --prompt \"The reason is\" --temperature 0.8 --top-p 0.95 --seed 1",
       o->common);
   c.option("MODEL", o->model, "Hugging Face folder, .gguf file or run folder").required();
-  const Option prompt = c.option("--prompt", o->prompt, "Text to continue");
+  const Option prompt =
+      c.option("--prompt", o->prompt,
+               "Text to continue; names of special tokens in it (<|im_start|>) stand for these");
   const Option chat =
       c.option("--chat", o->chat, "Message to answer, through the model's chat template").excludes(prompt);
   c.option("--system", o->system, "With --chat: the system message").needs(chat);
+  c.flag("--no-special", o->no_special,
+         "Spell the names of special tokens in --prompt out, as any other text")
+      .needs(prompt);
   c.option("--max-tokens", o->max_tokens, "Tokens to generate at most").shows_default();
   c.option("--temperature", o->sampling.temperature, "Divides the logits; 0 takes the likeliest token")
       .shows_default();

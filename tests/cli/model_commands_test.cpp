@@ -78,6 +78,32 @@ TEST_F(ModelCommands, GenerateAnswersAMessageThroughTheChatTemplate) {
   EXPECT_ERROR(prompt_of({}), ErrorCode::kFailed, "chat_template.jinja:1", "refuses the conversation: no");
 }
 
+// As `tokenizer(prompt)` of transformers and `llama-cli -p` do.
+TEST_F(ModelCommands, GenerateReadsSpecialTokensInAPrompt) {
+  const Tokenizer bytes(std::vector<std::string>{}, /*add_bos=*/true);
+  bytes.save(folder_ / "model");
+  const auto ids_of = [&](const std::string& prompt, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> line{"generate",     at("model"), "--prompt", prompt,
+                                  "--max-tokens", "1",         "--json",   at("g.json")};
+    line.insert(line.end(), more.begin(), more.end());
+    call(line);
+    return read("g.json")["prompt_ids"].get<std::vector<int32_t>>();
+  };
+  const auto behind_bos = [&](std::vector<int32_t> ids) {
+    ids.insert(ids.begin(), bytes.bos_id());
+    return ids;
+  };
+  EXPECT_EQ(ids_of("ab"), behind_bos(bytes.encode("ab")));
+  const std::string prompt = "<s>a</s>";
+  EXPECT_EQ(ids_of(prompt), bytes.encode(prompt, SpecialTokens::kParse));  // no second BOS
+  EXPECT_EQ(ids_of(prompt).front(), bytes.bos_id());
+  EXPECT_EQ(ids_of(prompt).back(), bytes.eos_id());
+  EXPECT_EQ(ids_of("</s>").size(), 2u);
+  EXPECT_EQ(ids_of(prompt, {"--no-special"}), behind_bos(bytes.encode(prompt)));
+  EXPECT_ERROR(call({"generate", at("model"), "--chat", "a", "--no-special"}), ErrorCode::kUsage,
+               "--no-special requires --prompt");
+}
+
 TEST_F(ModelCommands, GenerateIsAFunctionOfItsSeed) {
   const auto text = [&](const std::string& seed, const std::string& dtype) {
     call({"generate", at("model"), "--prompt", "a b", "--max-tokens", "12", "--seed", seed, "--dtype", dtype,
