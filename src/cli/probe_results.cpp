@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "report/compare.h"
 #include "report/compare_page.h"
@@ -43,7 +44,7 @@ bool covers(const nlohmann::json& now, const nlohmann::json& before) {
 // Whether what stands in `path` is of the same checkpoint and says more.
 bool is_fuller(const std::filesystem::path& path, const nlohmann::json& result) {
   if (!std::filesystem::exists(path)) return false;
-  const nlohmann::json before = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const nlohmann::json before = parse_json_or_discard(read_text_file(path));
   const auto checkpoint = [](const nlohmann::json& json) {
     return json.is_object() ? json.value("checkpoint", nlohmann::json()) : nlohmann::json();
   };

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "text/text_error.h"
 
 namespace fathom {
@@ -33,7 +34,7 @@ PartialResults::PartialResults(std::filesystem::path path, const std::string& fi
     : path_(std::move(path)), fingerprint_(fingerprint) {
   if (path_.empty() || !std::filesystem::exists(path_)) return;
   try {
-    const nlohmann::json json = nlohmann::json::parse(read_text_file(path_, size_t{1} << 30));
+    const nlohmann::json json = parse_json(read_text_file(path_, size_t{1} << 30));
     if (json.at("fingerprint") != fingerprint) {
       fail_in(path_, "holds the partial results of another run (another model, task, data or setting)",
               "delete it, or write to another --json");

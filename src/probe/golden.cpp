@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "kernels/vector_ops.h"
 #include "probe/identity_deviation.h"
 #include "probe/interventions.h"
@@ -268,7 +269,7 @@ Batch Golden::batch(size_t step) const {
 
 Golden read_golden(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "expected.json";
-  const json file = json::parse(read_text_file(path), nullptr, /*allow_exceptions=*/false);
+  const json file = parse_json_or_discard(read_text_file(path));
   if (file.is_discarded()) bad_golden(path, "is not valid JSON");
   if (!file.is_object() || !file.contains("tokens") || !file.contains("optimizer") ||
       !file.contains("expected") || !file["expected"].is_object())

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
+
 namespace fathom {
 
 std::string number_text(double value, int digits) {
@@ -26,7 +28,7 @@ std::string with_error(double value, double error, int decimals) {
 
 std::string valid_utf8(const std::string& text) {
   const auto replace = nlohmann::json::error_handler_t::replace;
-  return nlohmann::json::parse(nlohmann::json(text).dump(-1, ' ', false, replace)).get<std::string>();
+  return parse_json(nlohmann::json(text).dump(-1, ' ', false, replace)).get<std::string>();
 }
 
 }  // namespace fathom

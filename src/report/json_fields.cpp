@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "core/error.h"
-#include "core/file.h"
+#include "core/json.h"
 
 namespace fathom {
 
@@ -74,7 +74,7 @@ std::vector<uint64_t> JsonFields::wholes(const std::string& key) const {
 
 nlohmann::json read_json_file(const std::filesystem::path& path) {
   try {
-    return nlohmann::json::parse(read_text_file(path));
+    return read_json(path);
   } catch (const nlohmann::json::parse_error& e) {
     fail({.what = "is not JSON (" + std::string(e.what()) + ")",
           .path = path.string(),

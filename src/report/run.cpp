@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "report/json_fields.h"
 
@@ -137,7 +138,7 @@ void read_metrics(const fs::path& path, RunRecord& run) {
     begin = end + 1;
     ++line_number;
     if (line.find_first_not_of(" \r") == std::string_view::npos) continue;
-    const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json object = parse_json_or_discard(line);
     if (object.is_discarded()) {
       if (begin <= last) refuse(path, "is not JSON", "delete the line, or train again", line_number);
       log_warning(

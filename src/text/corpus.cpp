@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "core/log.h"
 #include "text/byte_source.h"
 #include "text/json_fields.h"
@@ -146,7 +147,7 @@ void CorpusReader::State::parse_line(std::string& text) const {
   if (line.find_first_not_of(" \t\r") == std::string::npos) return;
   nlohmann::json object;
   try {
-    object = nlohmann::json::parse(line);
+    object = parse_json(line);
   } catch (const nlohmann::json::exception& e) {
     fail_in(path, "not valid JSON: " + json_reason(e.what()), kLineHint, lines->number());
   }
@@ -175,7 +176,7 @@ void CorpusReader::State::read_text_file(std::string& text) {
 // A file of JSON lines under another name would be one long document, braces and escapes and all.
 void CorpusReader::State::refuse_json_lines(std::string_view text) const {
   if (!text.starts_with('{')) return;
-  const nlohmann::json first = nlohmann::json::parse(text.substr(0, text.find('\n')), nullptr, false);
+  const nlohmann::json first = parse_json_or_discard(text.substr(0, text.find('\n')));
   if (first.is_object() && first.contains("text"))
     fail_in(path, "holds JSON lines, and its name says that it is plain text", "name it .jsonl");
 }

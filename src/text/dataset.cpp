@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "core/log.h"
 #include "core/threads.h"
 #include "text/text_error.h"
@@ -34,7 +35,7 @@ DataInfo read_info(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder)) fail_in(folder, "no such data folder", kMakeIt);
   if (!std::filesystem::exists(path)) fail_in(folder, "holds no complete data (no data.json)", kMakeIt);
   try {
-    const nlohmann::json json = nlohmann::json::parse(read_text_file(path));
+    const nlohmann::json json = read_json(path);
     if (json.at("format") != "fathom-data" || json.at("version") != 1)
       fail_in(path, "is of another version", kMakeIt);
     DataInfo info;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "text/corpus.h"
 #include "text/text_error.h"
 #include "text/white_space.h"
@@ -75,7 +76,7 @@ TokenSequences text_to_windows(const Tokenizer& tokenizer, const std::vector<std
 TokenSequences read_token_ids_json(const std::filesystem::path& path, size_t vocab_size) {
   nlohmann::json json;
   try {
-    json = nlohmann::json::parse(read_text_file(path, size_t{1} << 30));
+    json = parse_json(read_text_file(path, size_t{1} << 30));
   } catch (const nlohmann::json::exception& e) {
     fail_in(path, std::string("is not valid JSON: ") + std::string(e.what()).substr(0, 120),
             "give [[1, 2, 3], ...]");

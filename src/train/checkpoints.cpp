@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "core/temporary_path.h"
 #include "io/checkpoint.h"
@@ -141,7 +142,7 @@ fs::path Checkpoints::save(const TrainState& state, Trainee<W>& trainee, AdamW<S
 TrainState read_train_state(const fs::path& checkpoint) {
   const fs::path path = checkpoint / "state.json";
   try {
-    const nlohmann::json json = nlohmann::json::parse(read_text_file(path));
+    const nlohmann::json json = read_json(path);
     const nlohmann::json& version = json.at("version");
     if (json.at("format") != "fathom-train-state" || (version != 1 && version != kVersion)) {
       fail({.what = "is of another version of Fathom",

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "core/log.h"
 
 namespace fathom {
@@ -41,7 +42,7 @@ void for_each_line(const std::string& text, const Fn& fn) {
     if (end == std::string::npos) break;
     Line line;
     line.text = std::string_view(text).substr(begin, end + 1 - begin);
-    line.json = nlohmann::json::parse(line.text, nullptr, /*allow_exceptions=*/false);
+    line.json = parse_json_or_discard(line.text);
     if (line.json.is_object() && line.json.contains("step") && line.json["step"].is_number_unsigned()) {
       line.step = line.json["step"].get<uint64_t>();
       fn(line);

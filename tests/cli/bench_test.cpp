@@ -16,6 +16,7 @@
 #include "cli/call.h"
 #include "cli/process.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
@@ -31,7 +32,7 @@ nlohmann::json result_of(std::string arguments) {
   const auto path =
       std::filesystem::temp_directory_path() / ("fathom-bench-test-" + std::to_string(getpid()) + ".json");
   EXPECT_FALSE(call_line(arguments + " --json " + path.string()).empty());
-  const auto result = nlohmann::json::parse(read_text_file(path));
+  const auto result = read_json(path);
   std::filesystem::remove(path);
   return result;
 }
@@ -71,7 +72,7 @@ TEST(Bench, GemmKeepsWhatWasMeasuredWhereItIsStopped) {
   ASSERT_TRUE(std::filesystem::exists(json)) << read_text_file(errors);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 1) << "the table is not complete";
-  const auto result = nlohmann::json::parse(read_text_file(json));
+  const auto result = read_json(json);
   const size_t measured = result["results"].size();
   ASSERT_GE(measured, 1u);
   ASSERT_LT(measured, 48u);
@@ -110,7 +111,7 @@ nlohmann::json train_memory(const std::string& arguments) {
                               FATHOM_SOURCE_DIR + "/configs/llama-9m.json " + arguments + " --json " +
                               path.string() + " > " + path.string() + ".out";
   EXPECT_EQ(std::system(command.c_str()), 0) << command;
-  const auto result = nlohmann::json::parse(read_text_file(path));
+  const auto result = read_json(path);
   std::filesystem::remove(path);
   std::filesystem::remove(path.string() + ".out");
   return result["results"][0];
@@ -137,7 +138,7 @@ TEST(Bench, PeakOfMoreSumsPerStepTakesLonger) {
 
 // Readers of --json find the same keys in the entries of every benchmark.
 TEST(Bench, EntriesHaveTheKeysOfAllBenchmarksWhereTheySayNothingOfThem) {
-  EXPECT_EQ(bench_row("memory copy"), nlohmann::json::parse(R"({"name": "memory copy", "tflops": null,
+  EXPECT_EQ(bench_row("memory copy"), parse_json(R"({"name": "memory copy", "tflops": null,
       "fraction_of_peak": null, "tokens_per_second": null})"));
 }
 

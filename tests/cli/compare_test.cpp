@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "cli/call.h"
+#include "core/json.h"
 #include "report/run_folder.h"
 
 namespace fathom::cli {
@@ -22,7 +23,7 @@ TEST_F(CompareCommand, PrintsTheTableAndWritesPageAndJson) {
   EXPECT_THAT(out, HasSubstr("lns minus pre: validation loss -0.2000 +- 0.1000 nats"));
   EXPECT_THAT(out, HasSubstr("The page is in " + html));
   EXPECT_THAT(read_text_file(html), HasSubstr("pre and lns, side by side"));
-  EXPECT_EQ(nlohmann::json::parse(read_text_file(json))["runs"].size(), 2u);
+  EXPECT_EQ(read_json(json)["runs"].size(), 2u);
 }
 
 TEST_F(CompareCommand, NeedsARunAndRefusesWhatIsNone) {

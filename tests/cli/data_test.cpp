@@ -11,7 +11,7 @@
 
 #include "cli/call.h"
 #include "core/error.h"
-#include "core/file.h"
+#include "core/json.h"
 #include "text/helpers.h"
 
 namespace fathom::cli {
@@ -43,9 +43,7 @@ class DataCommand : public ::testing::Test {
     small_tokenizer().save_model(folder_ / "t.model");
   }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
-  nlohmann::json json(const std::string& name) const {
-    return nlohmann::json::parse(read_text_file(folder_ / name));
-  }
+  nlohmann::json json(const std::string& name) const { return read_json(folder_ / name); }
 
   ScratchFolder folder_;
   fs::path text_;

@@ -10,6 +10,7 @@
 #include "cli/call.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "core/threads.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
@@ -30,7 +31,7 @@ std::string run(std::vector<std::string> arguments) {
 class EvalCommand : public testing::Test {
  protected:
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
-  json read(const std::string& name) const { return json::parse(read_text_file(folder_ / name)); }
+  json read(const std::string& name) const { return read_json(folder_ / name); }
   test::TempFolder folder_;
 };
 
@@ -40,7 +41,7 @@ TEST_F(EvalCommand, ScoresEveryTaskOfTheFolder) {
   const json result = read("s.json");
   ASSERT_EQ(result["tasks"].size(), 9u);
   EXPECT_EQ(result["tasks"][8]["task"], "commonsenseqa");
-  const json expected = json::parse(read_text_file(kModel + "/expected.json"))["zero_shot"];
+  const json expected = read_json(kModel + "/expected.json")["zero_shot"];
   for (const json& task : result["tasks"]) {
     const json& golden = expected[task["task"].get<std::string>()];
     EXPECT_EQ(task["acc"], golden["acc"]);
@@ -67,7 +68,7 @@ TEST_F(EvalCommand, GivesTheSameNumbersForEveryBatchAndThreadCount) {
 TEST_F(EvalCommand, MeasuresPerplexityAndNamesTheConvention) {
   run({"--tasks", "perplexity", "--text", kData + "/text.txt", "--seq", "24", "--stride", "10", "--json",
        at("p.json")});
-  const json golden = json::parse(read_text_file(kModel + "/expected.json"))["perplexity"];
+  const json golden = read_json(kModel + "/expected.json")["perplexity"];
   json result = read("p.json")["tasks"][0];
   EXPECT_EQ(result["convention"], "hf");
   EXPECT_NEAR(result["loss"].get<double>(), golden["hf"]["loss"].get<double>(), 1e-4);

@@ -11,6 +11,7 @@
 #include "cli/model_loading.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "io/gguf.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
@@ -37,7 +38,7 @@ class ExportCommand : public testing::Test {
     write_text_file(folder_ / "ids.json", "[[1,5,7,9,300],[2,4]]");
   }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
-  json read(const std::string& name) const { return json::parse(read_text_file(folder_ / name)); }
+  json read(const std::string& name) const { return read_json(folder_ / name); }
 
   test::TempFolder folder_;
 };

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cli/call.h"
+#include "core/json.h"
 #include "train/run_fixture.h"
 
 namespace fathom::cli {
@@ -28,7 +29,7 @@ class FinetuneCommand : public test::RunTest {
 TEST_F(FinetuneCommand, TunesAdaptersMergesThemAndGenerates) {
   call({"finetune", text("base"), "--data", text("examples.jsonl"), "--out", text("tuned"), "--seq", "24",
         "--epochs", "2", "--lora-rank", "2", "--mfu-peak-tflops", "1", "--json", text("result.json")});
-  const auto result = nlohmann::json::parse(read_text_file(at("result.json")));
+  const auto result = read_json(at("result.json"));
   EXPECT_GT(result["trained_parameters"], 0);
   EXPECT_LT(result["trained_parameters"], result["parameters"]);
   EXPECT_TRUE(result.contains("val_loss"));
@@ -43,8 +44,7 @@ TEST_F(FinetuneCommand, TunesAdaptersMergesThemAndGenerates) {
         "--max-tokens", "6", "--json", text("a.json")});
   call({"generate", text("merged"), "--prompt", "4 is", "--temperature", "0", "--dtype", "fp32",
         "--max-tokens", "6", "--json", text("b.json")});
-  EXPECT_EQ(nlohmann::json::parse(read_text_file(at("a.json")))["output_ids"],
-            nlohmann::json::parse(read_text_file(at("b.json")))["output_ids"]);
+  EXPECT_EQ(read_json(at("a.json"))["output_ids"], read_json(at("b.json"))["output_ids"]);
 }
 
 TEST_F(FinetuneCommand, SaysWhatIsMissing) {

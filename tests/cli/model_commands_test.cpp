@@ -10,6 +10,7 @@
 #include "cli/call.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
@@ -36,7 +37,7 @@ class ModelCommands : public testing::Test {
     write_text_file(folder_ / "ids.json", "[[1,5,7,9,300],[2,4]]");
   }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
-  json read(const std::string& name) const { return json::parse(read_text_file(folder_ / name)); }
+  json read(const std::string& name) const { return read_json(folder_ / name); }
 
   test::TempFolder folder_;
 };

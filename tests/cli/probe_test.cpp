@@ -10,6 +10,7 @@
 #include "cli/call.h"
 #include "cli/probe_results.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "io/streamed_weights.h"
 #include "probe/diagnosis.h"
@@ -45,7 +46,7 @@ class ProbeCommand : public testing::Test {
                                        at("ids.json"), "--json",    at("p.json")};
     arguments.insert(arguments.end(), more.begin(), more.end());
     output_ = call(arguments);
-    json result = json::parse(read_text_file(folder_ / "p.json"));
+    json result = read_json(folder_ / "p.json");
     EXPECT_FALSE(std::filesystem::exists(folder_ / "p.json.state"));
     return result;
   }
@@ -75,9 +76,9 @@ TEST_F(ProbeCommand, SaysBeforeAndAfterWhatItTakes) {
 // A full diagnosis has removed each layer: nobody need do it again.
 TEST_F(ProbeCommand, WritesTheSweepThatPruneWouldMake) {
   const json result = probe({"--metrics", "effective_depth", "--write-sweep", at("s.json")});
-  const json written = json::parse(read_text_file(folder_ / "s.json"));
+  const json written = read_json(folder_ / "s.json");
   call({"prune", at("model"), "--sweep", "--token-ids", at("ids.json"), "--json", at("own.json")});
-  json own = json::parse(read_text_file(folder_ / "own.json"));
+  json own = read_json(folder_ / "own.json");
   ASSERT_EQ(written["removed"].size(), own["removed"].size());
   for (size_t l = 0; l < 4; ++l) {
     for (const auto& [key, value] : own["removed"][l].items()) {
@@ -162,7 +163,7 @@ TEST_F(ProbeCommand, GoesOnWithOtherMemoryWhereItsResultCouldNotBeWritten) {
                "probe.state", "delete that file to begin anew");
   fs::remove(folder_ / "run/probe.json");
   call(with_memory("4GiB"));
-  json result = json::parse(read_text_file(folder_ / "r.json"));
+  json result = read_json(folder_ / "r.json");
   EXPECT_TRUE(result.value("resumed", false));
   EXPECT_FALSE(fs::exists(folder_ / "state/probe.state"));
   result.erase("resumed");
@@ -183,7 +184,7 @@ TEST_F(ProbeCommand, ARunKeepsItsFullerDiagnosisOfACheckpoint) {
   const fs::path kept = fs::path(at("run")) / "probe.json";
   const auto keep = [&](const json& result) {
     keep_probe(at("run"), result, "", {});
-    return json::parse(read_text_file(kept));
+    return read_json(kept);
   };
   const json full = {{"checkpoint", "step-1"}, {"layers", {{{"variance", 1}, {"cosine", 2}}}}};
   const json part = {{"checkpoint", "step-1"}, {"layers", {{{"variance", 3}}}}};

@@ -11,6 +11,7 @@
 
 #include "cli/call.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "core/rng.h"
 #include "io/checkpoint.h"
 #include "io/gguf_writer.h"
@@ -94,7 +95,7 @@ class PruneCommand : public testing::Test {
     arguments.insert(arguments.begin(), "prune");
     arguments.insert(arguments.end(), {"--json", at("result.json")});
     printed_ = call(arguments);
-    return json::parse(read_text_file(folder_ / "result.json"));
+    return read_json(folder_ / "result.json");
   }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
   std::string ids() const { return at("ids.json"); }
@@ -127,8 +128,7 @@ TEST_F(PruneCommand, ARunKeepsTheSweepOfItsLayersAndNoOther) {
   prune({at("run"), "--sweep", "--token-ids", ids()});
   EXPECT_TRUE(fs::exists(folder_ / "run/sweep.json"));
   // The run may go on: the sweep says what it is of.
-  EXPECT_EQ(json::parse(read_text_file(folder_ / "run/sweep.json"))["checkpoint"],
-            at("run/checkpoints/step-3"));
+  EXPECT_EQ(read_json(folder_ / "run/sweep.json")["checkpoint"], at("run/checkpoints/step-3"));
 }
 
 TEST_F(PruneCommand, ChoosesOnOneHalfAndPricesOnTheOther) {
@@ -146,7 +146,7 @@ TEST_F(PruneCommand, ChoosesOnOneHalfAndPricesOnTheOther) {
     EXPECT_TRUE(result["curve"][0]["delta_loss_stderr"].is_number());
     EXPECT_EQ(result.contains("order"), by != "angular");
     // The price is that of --drop on the second half alone.
-    const json ids_of = json::parse(read_text_file(ids()));
+    const json ids_of = read_json(ids());
     write_text_file(folder_ / "half.json", json(std::vector<json>(ids_of.begin() + 3, ids_of.end())).dump());
     std::string layers;
     for (const json& l : result["dropped"]) layers += (layers.empty() ? "" : ",") + l.dump();

@@ -13,6 +13,7 @@
 #include "cli/call.h"
 #include "cli/task_sweep.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "io/checkpoint.h"
@@ -81,11 +82,11 @@ class TaskSweep : public testing::Test {
                                        "--eval-data", at("data"),  "--json",  at("s.json")};
     arguments.insert(arguments.end(), more.begin(), more.end());
     printed_ = call(arguments);
-    return json::parse(read_text_file(folder_ / "s.json"));
+    return read_json(folder_ / "s.json");
   }
   json eval(const std::string& model, const std::string& tasks) {
     call({"eval", at(model), "--tasks", tasks, "--data", at("data"), "--json", at("e.json")});
-    return json::parse(read_text_file(folder_ / "e.json"))["tasks"];
+    return read_json(folder_ / "e.json")["tasks"];
   }
   static json without_speed(json result) {
     result.erase("speed");
@@ -192,7 +193,7 @@ TEST_F(TaskSweep, GoesOnFromWhatAnEarlierRunHasScored) {
   fs::create_symlink("/dev/full", folder_ / "s.json");  // a disk that fills up at the end
   EXPECT_ANY_THROW(sweep("piqa"));
   fs::remove(folder_ / "s.json");
-  json partial = json::parse(read_text_file(folder_ / "s.json.partial"));
+  json partial = read_json(folder_ / "s.json.partial");
   ASSERT_EQ(partial["tasks"]["piqa"].size(), kItems);
   ASSERT_EQ(partial["tasks"]["piqa"][0].size(), 2u * 5)
       << "two choices, whole and without each of four layers";
@@ -220,7 +221,7 @@ TEST_F(TaskSweep, StaysOutOfARunsFolderWithoutText) {
   std::vector<std::string> both = tasks;
   both.insert(both.end(), {"--text", at("text.txt"), "--seq", "16"});
   call(both);
-  const json kept = json::parse(read_text_file(folder_ / "run/sweep.json"));
+  const json kept = read_json(folder_ / "run/sweep.json");
   EXPECT_TRUE(kept["removed"][0]["delta_loss"].is_number());
   EXPECT_EQ(kept["removed"][0]["tasks"][0]["n"], 5);
 }
@@ -234,7 +235,7 @@ TEST_F(TaskSweep, StandsOnThePageOfADiagnosis) {
   const std::string page = read_text_file(folder_ / "p.html");
   EXPECT_THAT(page, HasSubstr("What removing layers does to arc_easy"));
   EXPECT_THAT(page, HasSubstr("arc_easy (40 items, whole"));
-  json more = json::parse(read_text_file(folder_ / "s.json"));
+  json more = read_json(folder_ / "s.json");
   more["removed"][3]["layers"] = {5};
   write_text_file(folder_ / "s.json", more.dump());
   EXPECT_ERROR(call(probe), ErrorCode::kFailed, "s.json: removes layer 5, but the model has 4");

@@ -9,6 +9,7 @@
 
 #include "cli/call.h"
 #include "cli/process.h"
+#include "core/json.h"
 #include "train/run_fixture.h"
 
 namespace fathom::cli {
@@ -59,7 +60,7 @@ class TrainCommand : public test::RunTest {
 
 TEST_F(TrainCommand, TrainsAndWritesItsResult) {
   call(arguments("run", {"--tokens", "0.5K", "--recompute", "--json", at("r.json").string()}));
-  const auto json = nlohmann::json::parse(read_text_file(at("r.json")));
+  const auto json = read_json(at("r.json"));
   EXPECT_EQ(json["step"], 8);
   EXPECT_EQ(json["tokens"], 512);
   EXPECT_EQ(json["stopped"], false);

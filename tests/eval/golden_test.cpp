@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/file.h"
+#include "core/json.h"
 #include "eval/evaluate.h"
 #include "eval/perplexity.h"
 #include "io/checkpoint.h"
@@ -26,7 +26,7 @@ struct GoldenCase {
         tokenizer(Tokenizer::load(kData / name)),
         weights(config),
         model(config, weights),
-        expected(nlohmann::json::parse(read_text_file(kData / name / "expected.json"))) {
+        expected(read_json(kData / name / "expected.json")) {
     load_weights(weights, kData / name);
   }
   PreparedTask prepare(const std::string& task, size_t shots = 0) const {

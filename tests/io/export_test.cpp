@@ -2,6 +2,7 @@
 // a format can't hold is refused by name; nothing is left of an export that fails.
 
 #include "io/export.h"
+#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -90,8 +91,8 @@ TEST_P(ExportOf, GoesToGgufAndBackBitForBit) {
   EXPECT_LE(back.deviation, 1e-5);
   EXPECT_EQ(weights_of(f / "hf"), weights_of(source));
   EXPECT_LE(deviation(logits_of(f / "hf"), logits_of(source)), 1e-5);
-  const auto was = nlohmann::json::parse(read_text_file(source / "config.json"));
-  const auto is = nlohmann::json::parse(read_text_file(f / "hf/config.json"));
+  const auto was = read_json(source / "config.json");
+  const auto is = read_json(f / "hf/config.json");
   if (was["model_type"] != "mistral") {  // a GGUF calls it a llama; the window says what it was
     EXPECT_EQ(is["model_type"], was["model_type"]);
   }
@@ -174,7 +175,7 @@ TEST(Export, RoundsToEachTypeOnceAndSaysWhatItCosts) {
         ASSERT_EQ(read[spec.offset + i], expected[i]) << name << spec.name;
     }
     if (format == kHf) {
-      const auto json = nlohmann::json::parse(read_text_file(f / name / "config.json"));
+      const auto json = read_json(f / name / "config.json");
       EXPECT_EQ(json["torch_dtype"], type == StoredType::kF16 ? "float16" : "bfloat16");
     }
   }
@@ -205,7 +206,7 @@ TEST(Trap18, FoldedLnsIsAPlainLlamaWithTheSameLogits) {
       EXPECT_LE(deviation(logits_of(f / file), logits_of(source)), 1e-5) << file;
       EXPECT_EQ(read_config(f / file).norm.type, NormType::kPre);
     }
-    const auto json = nlohmann::json::parse(read_text_file(f / name / "config.json"));
+    const auto json = read_json(f / name / "config.json");
     EXPECT_EQ(json["architectures"], nlohmann::json({"LlamaForCausalLM"}));
     EXPECT_FALSE(json.contains("norm_scheme"));
     EXPECT_FALSE(fs::exists(f / name / "modeling_fathom.py"));

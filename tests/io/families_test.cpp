@@ -1,13 +1,13 @@
 // Each family of checkpoints against Hugging Face's own code: tests/parity/make_families.py made the folders.
 
 #include "io/families.h"
+#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
 
-#include "core/file.h"
 #include "core/log.h"
 #include "io/checkpoint.h"
 #include "kernels/isa.h"
@@ -37,7 +37,7 @@ struct Expected {
 };
 
 Expected read_expected(const fs::path& folder) {
-  const json file = json::parse(read_text_file(folder / "expected.json"));
+  const json file = read_json(folder / "expected.json");
   Expected e{file["tokens"].size(), file["tokens"][0].size(), {}, {}};
   for (const json& sequence : file["tokens"]) {
     for (const json& t : sequence) e.tokens.push_back(t.get<int32_t>());
@@ -91,8 +91,8 @@ TEST_P(FamilyOf, WrittenAgainIsTheSameModel) {
   ResidentWeights<float> weights(read_config(folder)), back(read_config(folder));
   load_weights(weights, folder);
   save_model(copy.path(), weights.config(), weights.list(), weights.values(), DType::kF32);
-  const json was = json::parse(read_text_file(folder / "config.json"));
-  const json is = json::parse(read_text_file(copy / "config.json"));
+  const json was = read_json(folder / "config.json");
+  const json is = read_json(copy / "config.json");
   EXPECT_EQ(is["architectures"], was["architectures"]);
   for (const char* key :
        {"model_type", "head_dim", "sliding_window", "rope_theta", "rope_scaling", "layer_types",

@@ -2,6 +2,7 @@
 // transformers that stand beside their Hugging Face folders.
 
 #include "io/gguf_model.h"
+#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +11,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/file.h"
 #include "io/checkpoint.h"
 #include "io/gguf_writer.h"
 #include "io/rope_permutation.h"
@@ -112,7 +112,7 @@ TEST_P(GgufModelOf, ComputesTransformersLogits) {
   load_weights(weights, path);
   Transformer<float> model(config, weights);
 
-  const auto expected = nlohmann::json::parse(read_text_file(folder / "expected.json"));
+  const auto expected = read_json(folder / "expected.json");
   const auto tokens = expected["tokens"][0].get<std::vector<int32_t>>();
   const Batch batch{1, tokens.size(), tokens.data(), nullptr, nullptr};
   std::vector<float> x(tokens.size() * config.hidden_size), logits(tokens.size() * config.vocab_size);

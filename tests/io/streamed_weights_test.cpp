@@ -1,6 +1,7 @@
 // A model that is read as it runs computes, bit for bit, what the same model in memory computes.
 
 #include "io/streamed_weights.h"
+#include "core/json.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +10,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/file.h"
 #include "io/checkpoint.h"
 #include "model/tiny_model.h"
 #include "support/expect_error.h"
@@ -29,7 +29,7 @@ class StreamedFamily : public testing::TestWithParam<std::string> {};
 
 TEST_P(StreamedFamily, EqualsTheResidentModelBitForBit) {
   const fs::path folder = kFamilies / GetParam();
-  const auto file = nlohmann::json::parse(read_text_file(folder / "expected.json"));
+  const auto file = read_json(folder / "expected.json");
   std::vector<int32_t> tokens;
   for (const auto& sequence : file["tokens"]) {
     for (const auto& t : sequence) tokens.push_back(t.get<int32_t>());

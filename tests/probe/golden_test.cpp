@@ -1,4 +1,5 @@
 #include "probe/golden.h"
+#include "core/json.h"
 
 #include <cmath>
 #include <filesystem>
@@ -199,7 +200,7 @@ TEST(SpoiledConfig, FailsWhenDeepNormsAlphaIsOffByOnePercentInTheFile) {
   const test::TempFolder temp;
   const fs::path folder = temp / "deepnorm";
   fs::copy(own_goldens() / "deepnorm", folder);
-  nlohmann::json config = nlohmann::json::parse(read_text_file(folder / "config.json"));
+  nlohmann::json config = read_json(folder / "config.json");
   config["norm_scheme"]["alpha"] = std::pow(10.0, 0.25) * 1.01;  // five layers
   write_text_file(folder / "config.json", config.dump());
   EXPECT_FALSE(failed_keys(hold_spoiled<float>(folder)).empty());

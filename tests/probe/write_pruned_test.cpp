@@ -2,6 +2,7 @@
 // from GGUF; and what the comparison before success catches.
 
 #include "probe/write_pruned.h"
+#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -39,7 +40,7 @@ void save_tiny(const fs::path& folder, const ModelConfig& config, DType stored) 
   save_model(folder, config, weights.list(), weights.values(), stored);
 }
 
-json config_in(const fs::path& folder) { return json::parse(read_text_file(folder / "config.json")); }
+json config_in(const fs::path& folder) { return read_json(folder / "config.json"); }
 
 bool same_bytes(const TensorView& a, const TensorView& b) {
   return a.type == b.type && a.shape == b.shape && a.size_bytes == b.size_bytes &&
@@ -370,7 +371,7 @@ TEST(WritePrunedStored, ManyFilesStayManyLessTheEmptyOnes) {
   EXPECT_EQ(write_pruned(temp / "model", dropped, temp / "pruned").files, 4u);
   EXPECT_TRUE(fs::exists(temp / "pruned/model-00004-of-00004.safetensors"));
   EXPECT_FALSE(fs::exists(temp / "pruned/model.safetensors"));
-  const json index = json::parse(read_text_file(temp / "pruned/model.safetensors.index.json"));
+  const json index = read_json(temp / "pruned/model.safetensors.index.json");
   EXPECT_EQ(index["weight_map"]["model.layers.1.mlp.up_proj.weight"], "model-00002-of-00004.safetensors");
   EXPECT_EQ(index["metadata"]["total_size"],
             parameter_count(parameter_list(read_config(temp / "pruned"))) * sizeof(float));

@@ -6,12 +6,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
+
 namespace fathom {
 
 inline nlohmann::json data_of(const std::string& page) {
   const std::string open = "<script type=\"application/json\" id=\"data\">";
   const size_t begin = page.find(open) + open.size();
-  return nlohmann::json::parse(page.substr(begin, page.find("</script>", begin) - begin));
+  return parse_json(page.substr(begin, page.find("</script>", begin) - begin));
 }
 
 inline std::vector<std::string> titles_of(const nlohmann::json& page) {

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "text/chat_template.h"
 #include "text/helpers.h"
 
@@ -25,8 +26,7 @@ struct Family {
 
 Tokenizer tokenizer_of(const Family& family) {
   const ScratchFolder folder;
-  folder.write("tokenizer.json",
-               nlohmann::json::parse(data_text(family.tokenizer + ".json")).at("tokenizer").dump());
+  folder.write("tokenizer.json", parse_json(data_text(family.tokenizer + ".json")).at("tokenizer").dump());
   nlohmann::json config = {{"eos_token", family.eos}, {"add_bos_token", family.add_bos}};
   if (!family.bos.empty()) config["bos_token"] = family.bos;
   if (family.add_bos) config["tokenizer_class"] = "LlamaTokenizer";

@@ -1,4 +1,5 @@
 #include "text/dataset.h"
+#include "core/json.h"
 
 #include <fstream>
 #include <set>
@@ -164,11 +165,11 @@ TEST(Dataset, NamesWhatDoesNotBelongTogether) {
   build({.inputs = {write_corpus(folder)}, .out = folder / "data"});
   const auto error = [&] { return error_of([&] { TokenData(folder / "data"); }); };
   const std::string json = read_text_file(folder / "data" / "data.json");
-  auto changed = nlohmann::json::parse(json);
+  auto changed = parse_json(json);
   changed["train"]["tokens"] = 7;
   folder.write("data/data.json", changed.dump());
   EXPECT_TRUE(contains(error(), "data.json says 7"));
-  changed = nlohmann::json::parse(json);
+  changed = parse_json(json);
   changed["vocab_size"] = 601;
   folder.write("data/data.json", changed.dump());
   EXPECT_TRUE(contains(error(), "made with another tokenizer"));

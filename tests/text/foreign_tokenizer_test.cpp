@@ -1,11 +1,10 @@
 // Other people's tokenizers: the ids of the libraries that they were made for, and what is refused.
 
-#include <fstream>
-
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "text/gguf_vocabulary.h"
 #include "text/helpers.h"
 #include "text/regex.h"
@@ -18,8 +17,7 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 nlohmann::json fixture(const std::string& name) {
-  std::ifstream file(std::string(FATHOM_TEST_DATA) + "/text/data/" + name + ".json");
-  return nlohmann::json::parse(file);
+  return read_json(std::string(FATHOM_TEST_DATA) + "/text/data/" + name + ".json");
 }
 
 Tokenizer load_json(const nlohmann::json& tokenizer,

@@ -1,6 +1,7 @@
 // A tokenizer's way into a GGUF file and back: the same ids.
 
 #include "text/gguf_vocabulary.h"
+#include "core/json.h"
 
 #include <nlohmann/json.hpp>
 
@@ -11,8 +12,7 @@ namespace fathom {
 namespace {
 
 nlohmann::json fixture(const std::string& name) {
-  std::ifstream file(std::string(FATHOM_TEST_DATA) + "/text/data/" + name + ".json");
-  return nlohmann::json::parse(file);
+  return read_json(std::string(FATHOM_TEST_DATA) + "/text/data/" + name + ".json");
 }
 
 struct Case {
@@ -54,8 +54,7 @@ TEST_P(GgufVocabularyOf, GivesTheTokenizersIds) {
   // And once more as a Hugging Face folder, which has the template too.
   const ScratchFolder again;
   back.save(again.path());
-  std::ifstream config(again / "tokenizer_config.json");
-  EXPECT_EQ(nlohmann::json::parse(config)["chat_template"], "{{ messages }}");
+  EXPECT_EQ(read_json(again / "tokenizer_config.json")["chat_template"], "{{ messages }}");
   EXPECT_EQ(Tokenizer::load(again.path()).encode("Hello, World 123  x"),
             tokenizer.encode("Hello, World 123  x"));
 }

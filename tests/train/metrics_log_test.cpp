@@ -1,4 +1,5 @@
 #include "train/metrics_log.h"
+#include "core/json.h"
 
 #include <algorithm>
 
@@ -58,7 +59,7 @@ TEST_F(MetricsLogTest, DropsLinesBeyondTheStepAndAnUnfinishedOne) {
   std::vector<uint64_t> steps;
   const std::string lines = text();
   for (size_t begin = 0; begin < lines.size(); begin = lines.find('\n', begin) + 1)
-    steps.push_back(nlohmann::json::parse(lines.substr(begin, lines.find('\n', begin) - begin))["step"]);
+    steps.push_back(parse_json(lines.substr(begin, lines.find('\n', begin) - begin))["step"]);
   EXPECT_EQ(steps, (std::vector<uint64_t>{1, 2, 3, 4}));
 }
 
@@ -82,18 +83,17 @@ TEST_F(MetricsLogTest, WritesWhatAnEvaluationFound) {
   MetricsLog log(folder_.path(), {});
   log.add(m);
   log.add_evaluation(m, 2, "f");
-  const auto line = nlohmann::json::parse(text());
+  const auto line = parse_json(text());
   EXPECT_EQ(line["val_loss"], 2.0);
   EXPECT_DOUBLE_EQ(line["val_ppl"].get<double>(), std::exp(2.0));
   EXPECT_DOUBLE_EQ(line["val_loss_stderr"].get<double>(), 1.0);
-  const auto eval = nlohmann::json::parse(read_text_file(folder_ / "evals/step-4.json"));
+  const auto eval = read_json(folder_ / "evals/step-4.json");
   EXPECT_EQ(eval["nll"], nlohmann::json({2.0, 6.0}));
   EXPECT_EQ(eval["val_loss_stderr"], line["val_loss_stderr"]);
   // One sequence has no standard error, which is not one of 0.
   m.validation = SequenceLoss{{2.0}, {2}};
   log.add_evaluation(m, 2, "f");
-  EXPECT_TRUE(
-      nlohmann::json::parse(read_text_file(folder_ / "evals/step-4.json"))["val_loss_stderr"].is_null());
+  EXPECT_TRUE(read_json(folder_ / "evals/step-4.json")["val_loss_stderr"].is_null());
 }
 
 // A checkpoint that outlives a power cut would be of no use to the curves whose last lines do not.

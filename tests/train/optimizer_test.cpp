@@ -1,4 +1,5 @@
 #include "train/optimizer.h"
+#include "core/json.h"
 
 #include <cmath>
 #include <fstream>
@@ -94,7 +95,7 @@ template <class W>
 void expect_golden_losses(const std::filesystem::path& folder, const char* key, double clip, double tolerance,
                           bool bf16_state = false) {
   using S = Stream<W>;
-  const auto json = nlohmann::json::parse(std::ifstream(folder / "expected.json"));
+  const auto json = read_json(folder / "expected.json");
   const auto& o = json["optimizer"];
   const ModelConfig config = read_config(folder);
   ResidentWeights<W> weights(config);

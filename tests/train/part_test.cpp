@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/json.h"
 #include "core/log.h"
 #include "io/adapter.h"
 #include "io/safetensors.h"
@@ -159,7 +160,7 @@ TEST_F(PartRun, AnAdapterIsHeldToItsBase) {
   EXPECT_ERROR(values(last), kFailed, "adapter_model.safetensors", "is not finite");
   write_text_file(tensors, good);
   const fs::path config = last / "adapter_config.json";
-  auto json = nlohmann::json::parse(read_text_file(config));
+  auto json = read_json(config);
   EXPECT_EQ(json["r"], 2);
   EXPECT_EQ(json["lora_alpha"], 4);
   EXPECT_EQ(json["target_modules"].size(), 7u);

@@ -1,3 +1,4 @@
+#include "core/json.h"
 #include "io/safetensors.h"
 #include "run_fixture.h"
 #include "support/tiny_model.h"
@@ -83,8 +84,7 @@ TEST_F(Resume, KeepsMastersBesideABf16Model) {
   s.schedule = "wsd";
   expect_same_bits(s, "masters");
   EXPECT_EQ(read_train_state(resolve_model(at("masters-halves"))).step, 4u);
-  const auto config =
-      nlohmann::json::parse(read_text_file(resolve_model(at("masters-halves")) / "config.json"));
+  const auto config = read_json(resolve_model(at("masters-halves")) / "config.json");
   EXPECT_EQ(config["torch_dtype"], "bfloat16");
 }
 
@@ -238,7 +238,7 @@ TEST_F(Resume, RefusesAFolderThatWasTamperedWith) {
   const std::string good = read_text_file(state);
   write_text_file(state, "{\"format\": ");
   EXPECT_ERROR(run(resumed(s)), kFailed, "state.json", "is damaged");
-  auto json = nlohmann::json::parse(good);
+  auto json = parse_json(good);
   json["version"] = 3;
   write_text_file(state, json.dump());
   EXPECT_ERROR(run(resumed(s)), kFailed, "another version");
@@ -269,7 +269,7 @@ TEST_F(Resume, TakesCheckpointsOfBeforeAndAsksForWhatItNeedsAlone) {
   run(straight);
   run_until(s, 4);
   const fs::path state = resolve_model(s.out) / "state.json";
-  const auto now = nlohmann::json::parse(read_text_file(state));
+  const auto now = read_json(state);
   nlohmann::json before = {
       {"format", "fathom-train-state"}, {"version", 1}, {"step", 4}, {"tokens", 256}, {"next_window", 16}};
   for (const char* key : {"seed", "data_seed", "data_fingerprint", "settings_fingerprint"})

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "core/rng.h"
 #include "io/checkpoint.h"
 #include "support/expect_error.h"
@@ -116,7 +117,7 @@ class RunTest : public ::testing::Test {
     const std::string text = read_text_file(std::filesystem::path(s.out) / "metrics.jsonl");
     for (size_t begin = 0; begin < text.size();) {
       const size_t end = text.find('\n', begin);
-      lines.push_back(nlohmann::json::parse(text.substr(begin, end - begin)));
+      lines.push_back(parse_json(text.substr(begin, end - begin)));
       begin = end + 1;
     }
     return lines;

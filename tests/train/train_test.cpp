@@ -1,4 +1,5 @@
 #include "train/train.h"
+#include "core/json.h"
 
 #include <cmath>
 
@@ -59,7 +60,7 @@ TEST_F(Train, LeavesARunFolderThatSaysWhatHappened) {
       EXPECT_EQ(line["layer_grad_norm"].size(), 4u);
     }
   }
-  const auto eval = nlohmann::json::parse(read_text_file(at("run/evals/step-8.json")));
+  const auto eval = read_json(at("run/evals/step-8.json"));
   EXPECT_EQ(eval["sequences"], 4);  // 64 tokens of 16
   EXPECT_EQ(eval["nll"].size(), 4u);
   EXPECT_EQ(eval["count"], nlohmann::json({16, 16, 16, 16}));
