@@ -181,7 +181,8 @@ void backward_heads(W* dq, W* dk, W* dv, const W* dout, const W* out, const floa
   constexpr size_t kScores = kAttentionBlock * kAttentionBlock;
   Scratch memory{scratch};
   float* const sums = part.sums != nullptr ? part.sums : memory.take(2 * whole);
-  const KeyValueHead head{memory.take(whole), memory.take(whole), memory.take(whole), sums, sums + whole};
+  float* const of_head = part.heads > 1 ? memory.take(2 * whole) : nullptr;  // but the first
+  KeyValueHead head{memory.take(whole), memory.take(whole), memory.take(whole), sums, sums + whole};
   QueryBlock block{};
   block.q_along = memory.take(panel);
   block.dout_along = memory.take(panel);
@@ -198,9 +199,13 @@ void backward_heads(W* dq, W* dk, W* dv, const W* dout, const W* out, const floa
 
   const size_t kv = b * s.kv_batch_stride + g * HS;
   pack_head<Panel>(head, memory.take(panel), k + kv, v + kv, s, HSp);
-  std::memset(sums, 0, 2 * whole * sizeof(float));
   const ScoreScale scale(s);
   for (size_t h = part.h; h < part.h + part.heads; ++h) {
+    if (h > part.h) {
+      head.dk = of_head;
+      head.dv = of_head + whole;
+    }
+    std::memset(head.dk, 0, 2 * whole * sizeof(float));
     for (size_t t0 = 0; t0 < T; t0 += kAttentionBlock) {
       const size_t rows = T - t0 < kAttentionBlock ? T - t0 : kAttentionBlock;
       const size_t padded = round_up(rows, kQueryPad);
@@ -218,6 +223,10 @@ void backward_heads(W* dq, W* dk, W* dv, const W* dout, const W* out, const floa
       for (size_t r = 0; r < rows; ++r)
         write_row(dq + q_at + r * s.q_stride, block.dq + r * HSp, scale.scale, HS);
     }
+    // Each head's sum by itself, and these in the order of the heads: the bits of heads in pieces of their
+    // own.
+    for (size_t i = 0; h > part.h && i < 2 * whole; i += kLanes)
+      store(hn::Add(load(sums + i), load(of_head + i)), sums + i);
   }
   if (part.sums == nullptr) write_key_gradients(dk + kv, dv + kv, sums, 1, s);
 }

@@ -95,18 +95,18 @@ constexpr size_t backward_sums_size(size_t T, size_t HS) {
 }
 
 /// Whether the query heads of a key/value head are pieces of their own: where there are few of these, as in
-/// fine-tuning at a batch of one, most threads would have nothing to do. By the sizes alone, since it changes
-/// the order of sums, and not where these sums would take much memory.
+/// fine-tuning at a batch of one, most threads would have nothing to do. Not where their sums would take much
+/// memory. The bits are the same.
 constexpr bool splits_backward(size_t B, size_t T, size_t NH, size_t NKV, size_t HS) {
   constexpr size_t kFewPieces = 16, kMostFloats = size_t{8} << 20;
   return NH > NKV && B * NKV < kFewPieces && B * NH * backward_sums_size(T, HS) <= kMostFloats;
 }
 
-/// Floats of scratch that a backward over one key/value head needs: five (T, HS) arrays (keys twice, values,
-/// two gradients) and the blocks. Linear in T.
+/// Floats of scratch that a backward over one key/value head needs: seven (T, HS) arrays (keys twice, values,
+/// two gradients, and those of one query head) and the blocks. Linear in T.
 constexpr size_t backward_scratch_size(size_t T, size_t HS) {
   const size_t HSp = round_up(HS, kHeadPad), panel = kAttentionBlock * HSp;
-  return 5 * round_up(T, kAttentionBlock) * HSp + 6 * panel + 5 * kAttentionBlock * kAttentionBlock +
+  return 7 * round_up(T, kAttentionBlock) * HSp + 6 * panel + 5 * kAttentionBlock * kAttentionBlock +
          2 * kAttentionBlock;
 }
 

@@ -387,6 +387,35 @@ TEST(Attention, SameBitsForAnyNumberOfThreads) {
   check_threads(Problem<bf16>(9, 67, 4, 2, 24));  // heads of keys are pieces; above, heads of queries are
 }
 
+// In a batch heads of keys are pieces of a backward's work, alone those of queries: a sequence's gradients
+// are the same bits.
+template <class W>
+void check_batch() {
+  const Problem<W> batch(9, 67, 6, 2, 24);
+  Result<W> together;
+  forward(together, batch, false);
+  backward(together, batch, false);
+  const size_t row = batch.qkv.size() / (batch.B * batch.T), n = batch.T * row;
+  const size_t out_n = batch.T * batch.NH * batch.HS;
+  for (const size_t b : {size_t{0}, size_t{8}}) {
+    Problem<W> alone(1, 67, 6, 2, 24);
+    alone.qkv.assign(batch.qkv.begin() + b * n, batch.qkv.begin() + (b + 1) * n);
+    alone.dout.assign(batch.dout.begin() + b * out_n, batch.dout.begin() + (b + 1) * out_n);
+    Result<W> r;
+    forward(r, alone, false);
+    backward(r, alone, false);
+    EXPECT_TRUE(same_bits(
+        r.dqkv, std::vector<W>(together.dqkv.begin() + b * n, together.dqkv.begin() + (b + 1) * n)));
+  }
+}
+
+TEST(Attention, GradientsHaveTheSameBitsInABatchAndAlone) {
+  for_each_isa([] {
+    check_batch<float>();
+    check_batch<bf16>();
+  });
+}
+
 // A query's result with others before and behind it, and alone.
 template <class W>
 void check_blocks(double softcap) {
