@@ -63,25 +63,39 @@ void run(const Options& o) {
   const auto [ids, stop] = o.is_chat ? chat_of(o, tokenizer, m.folder) : prompt_of(o, tokenizer);
 
   fmt::print("{}", o.prompt);
+  SamplingSettings sampling = o.sampling;
+  sampling.vocab_size = tokenizer.vocab_size();
   const auto start = std::chrono::steady_clock::now();
+  const auto since_start = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  double first_s = 0;  // until the first token: the prompt's pass
   const auto print_token = [&](int32_t id) {
+    if (first_s == 0) first_s = since_start();
     if (id == tokenizer.eos_id()) return false;  // a chat may end by the one or by the other
     const std::string_view bytes = tokenizer.bytes_of(id);
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
     std::fflush(stdout);
     return true;
   };
-  std::vector<int32_t> output = generate(*m.transformer, ids, o.max_tokens, stop, o.sampling, print_token);
+  std::vector<int32_t> output = generate(*m.transformer, ids, o.max_tokens, stop, sampling, print_token);
   if (!output.empty() && output.back() == tokenizer.eos_id()) output.pop_back();
-  const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double elapsed_s = since_start();
   fmt::print("\n");
-  const double rate = elapsed_s > 0 ? static_cast<double>(output.size()) / elapsed_s : 0;
-  log_info(fmt::format("{} tokens in {:.2f} s, {:.1f} tokens/s (prompt of {} included)", output.size(),
-                       elapsed_s, rate, ids.size()));
+  const auto per_second = [](size_t tokens, double s) {
+    return s > 0 ? static_cast<double>(tokens) / s : 0.0;
+  };
+  const double rate = per_second(output.size(), elapsed_s), of_prompt = per_second(ids.size(), first_s);
+  // A rate takes two tokens: the first comes of the prompt's pass.
+  const double of_new = output.size() > 1 ? per_second(output.size() - 1, elapsed_s - first_s) : 0;
+  log_info(fmt::format("{} tokens in {:.2f} s: prompt {} tokens, {:.0f} a second; then {:.1f} a second",
+                       output.size(), elapsed_s, ids.size(), of_prompt, of_new));
   write_result(*o.common, {{"prompt_ids", ids},
                            {"output_ids", output},
                            {"text", tokenizer.decode(output)},
                            {"tokens_per_second", rate},
+                           {"prompt_tokens_per_second", of_prompt},
+                           {"new_tokens_per_second", of_new},
                            {"seed", o.sampling.seed}});
 }
 

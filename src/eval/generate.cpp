@@ -69,6 +69,8 @@ std::vector<int32_t> generate(Transformer<W>& model, std::span<const int32_t> pr
   const Program<S> program = whole_program<S>(config.num_hidden_layers);
   Rng rng(settings.seed, /*stream=*/0x67656e);
   std::vector<S> logits(config.vocab_size);
+  const size_t choices =
+      std::min(settings.vocab_size > 0 ? settings.vocab_size : logits.size(), logits.size());
   std::vector<int32_t> input(prompt.begin(), prompt.end()), output;
   Buffer<S> x(prompt.size() * config.hidden_size);
   while (output.size() < max_tokens) {
@@ -76,7 +78,7 @@ std::vector<int32_t> generate(Transformer<W>& model, std::span<const int32_t> pr
     model.embed(x.data(), batch);
     model.run(x.data(), program, batch, {}, &cache);
     model.logits(logits.data(), x.data() + (input.size() - 1) * config.hidden_size, 1);
-    const int32_t token = sample_token(logits, settings, rng);
+    const int32_t token = sample_token(std::span(logits).first(choices), settings, rng);
     if (token == eos) break;
     output.push_back(token);
     if (on_token && !on_token(token)) break;

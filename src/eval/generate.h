@@ -16,6 +16,7 @@ struct SamplingSettings {
   size_t top_k = 0;          ///< keep the k likeliest; 0: all
   double top_p = 1.0;  ///< keep the smallest set of likeliest tokens whose probabilities sum to top_p or more
   uint64_t seed = 0;
+  size_t vocab_size = 0;  ///< only ids below, which the tokenizer knows: a model may have rows more; 0: all
 };
 
 /// Errors: Error (usage) on a negative temperature or a top_p outside (0, 1].

@@ -81,6 +81,9 @@ TEST(Generate, StopsAtEosAtTheContextAndOnRequest) {
   EXPECT_EQ(all, generate(model, std::span<const int32_t>(prompt), 100, -1, sampling));
   const auto until = generate(model, std::span<const int32_t>(prompt), 100, all[4], sampling);
   EXPECT_LE(until.size(), 4u);
+  // Rows that a model has beyond its tokenizer are never drawn.
+  const SamplingSettings known{.temperature = 5, .seed = 9, .vocab_size = 4};
+  for (const int32_t id : generate(model, std::span<const int32_t>(prompt), 100, -1, known)) EXPECT_LT(id, 4);
   size_t heard = 0;
   generate(model, std::span<const int32_t>(prompt), 100, -1, sampling, [&](int32_t) { return ++heard < 3; });
   EXPECT_EQ(heard, 3u);
