@@ -45,6 +45,17 @@ void require_neutral(const json& config, const fs::path& adapter, const char* ke
   refuse(adapter, key, "is " + config[key].dump() + ", which is not computed", "plain LoRA is");
 }
 
+// How A and B began is history, but for the ways that take something off the base's matrices when PEFT loads
+// the adapter (PiSSA, OLoRA, CorDA, LoftQ): beside the base as it is stored they are another model.
+void require_base_unchanged(const json& config, const fs::path& adapter) {
+  constexpr const char* kKey = "init_lora_weights";
+  const json init = config.value(kKey, json());
+  if (init.is_null() || init.is_boolean() || init == "gaussian" || init == "orthogonal" || init == "eva")
+    return;
+  refuse(adapter, kKey, "is " + init.dump() + ", which may change the base's matrices when PEFT loads it",
+         "save it as plain LoRA in PEFT: save_pretrained(..., path_initial_model_for_weight_conversion=...)");
+}
+
 // PEFT matches the end of a module's name against the entries of a list.
 std::array<bool, kProjections> read_targets(const json& config, const fs::path& adapter) {
   const json modules = config.value("target_modules", json());
@@ -83,6 +94,7 @@ LoraConfig read_lora(const json& config, const fs::path& adapter, size_t num_lay
     require_neutral(config, adapter, key, json::array());
   for (const char* key : {"rank_pattern", "alpha_pattern"})
     require_neutral(config, adapter, key, json::object());
+  require_base_unchanged(config, adapter);
   LoraConfig lora;
   const json rank = config.value("r", json()), alpha = config.value("lora_alpha", json());
   if (!rank.is_number_unsigned() || rank == 0 || rank.get<uint64_t>() > 65536)

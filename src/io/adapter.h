@@ -22,7 +22,7 @@ std::filesystem::path adapter_base(const std::filesystem::path& adapter);
 
 /// The base's config with the adapter's `lora`. Errors: those of read_config; Error naming the key where the
 /// adapter is of a kind that is not computed (DoRA, biases, other PEFT methods, ranks that differ from layer
-/// to layer).
+/// to layer, PiSSA and others that change the base).
 ModelConfig read_adapted_config(const std::filesystem::path& adapter);
 
 /// Writes both files into `folder`, which exists. `list` is adapter_list(config), `values` flat in its order;
