@@ -187,12 +187,6 @@ fs::path state_path(const Options& o) {
   return o.common->json_path.empty() ? fs::path() : fs::path(o.common->json_path + ".state");
 }
 
-std::string identity_of(const fs::path& folder, const ModelConfig& config) {
-  const fs::path file = folder / "config.json";
-  return StoredParameters(folder, config, parameter_list(config)).identity() +
-         (fs::exists(file) ? read_text_file(file) : std::string());
-}
-
 // Exact takes as many products as a sequence has numbers, of each layer and sequence.
 void check_exact(const ModelConfig& config, const TokenSequences& sequences) {
   constexpr size_t kMostNumbers = 1 << 16;
@@ -243,7 +237,7 @@ void probe(const Options& given) {
   for (const std::string& path : {o.html, o.write_sweep}) {
     if (!path.empty()) require_writable(path);
   }
-  o.diagnosis.model_identity = identity_of(folder, config);
+  o.diagnosis.model_identity = model_identity(folder, config);
   const MemoryShare memory = share_memory<W>(o, config, sequences, kept_pass_rows<W>(sequences, o.diagnosis));
   OpenedModel<W> m = open_model<W>(o.model, memory.weights);
   o.diagnosis.pass_rows = memory.pass_rows;

@@ -8,6 +8,8 @@
 
 #include "core/error.h"
 #include "eval/evaluate.h"
+#include "io/checkpoint.h"
+#include "io/stored_parameters.h"
 #include "kernels/isa.h"
 
 namespace fathom::cli {
@@ -17,21 +19,8 @@ namespace fs = std::filesystem;
 
 // Whether two runs may share their partial results: the model's files, and how they are computed with.
 uint64_t fingerprint_of_model(const fs::path& model, const std::string& dtype, uint64_t tokenizer) {
-  std::vector<fs::path> files;
-  if (fs::is_directory(model)) {
-    for (const auto& entry : fs::directory_iterator(model)) {
-      const fs::path extension = entry.path().extension();
-      if (extension == ".safetensors" || extension == ".json") files.push_back(entry.path());
-    }
-  } else {
-    files.push_back(model);
-  }
-  std::sort(files.begin(), files.end());
-  std::string all = fmt::format("{} {} {:016x}", dtype, isa_name(active_isa()), tokenizer);
-  for (const fs::path& file : files) {
-    all += fmt::format(" {} {} {}", file.filename().string(), fs::file_size(file),
-                       fs::last_write_time(file).time_since_epoch().count());
-  }
+  const std::string all = fmt::format("{} {} {:016x} {}", dtype, isa_name(active_isa()), tokenizer,
+                                      model_identity(model, read_config(model)));
   return XXH3_64bits(all.data(), all.size());
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/file.h"
 #include "io/adapter.h"
 #include "io/checkpoint.h"
 #include "io/gguf.h"
@@ -180,6 +181,15 @@ std::string StoredParameters::identity() const {
   }
   std::string text;
   for (const std::string& file : files) text += file + "\n";
+  return text;
+}
+
+std::string model_identity(const fs::path& model, const ModelConfig& config) {
+  std::string text = StoredParameters(model, config, parameter_list(config)).identity();
+  fs::path folder = model;
+  for (; is_adapter(folder); folder = adapter_base(folder))
+    text += read_text_file(folder / "adapter_config.json", kMaxConfigBytes);
+  if (fs::exists(folder / "config.json")) text += read_text_file(folder / "config.json", kMaxConfigBytes);
   return text;
 }
 

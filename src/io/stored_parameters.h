@@ -68,4 +68,9 @@ class StoredParameters {
   std::map<std::string, StoredWeight> weights_;  // by the parameter's Hugging Face name
 };
 
+/// What the numbers of a model depend on, for a fingerprint of partial work: identity() of its weights and
+/// the text of its config.json; of an adapter its own config and all that its base is. Errors: those of
+/// StoredParameters.
+std::string model_identity(const std::filesystem::path& model, const ModelConfig& config);
+
 }  // namespace fathom
