@@ -45,6 +45,17 @@ void require_writable(const std::filesystem::path& path) {
     refuse("cannot be written: " + std::string(std::strerror(errno)), "name a file in another folder");
 }
 
+std::filesystem::path path_beside_result(const Common& common, const std::string& suffix) {
+  namespace fs = std::filesystem;
+  fs::path path = common.json_path;
+  if (path.empty()) return {};
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (fs::exists(status) && !fs::is_regular_file(status)) return {};
+  if (fs::exists(status) && fs::is_symlink(path, error)) path = fs::canonical(path);  // such as /dev/stdout
+  return path += suffix;
+}
+
 void write_result(const Common& common, const nlohmann::json& result) {
   if (common.json_path.empty()) return;
   // A model may generate half a character: bytes that are no UTF-8 become U+FFFD, as JSON has no form for

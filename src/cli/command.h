@@ -33,6 +33,10 @@ void apply(const Common& common);
 /// Errors: Error where no file `path` can be made: a result that could not be kept is not worth its work.
 void require_writable(const std::filesystem::path& path);
 
+/// Where a command keeps how far it has come: beside --json's file, under its name and `suffix`. Empty where
+/// there is no such file, nor will be: no --json, or one that is a pipe or a device.
+std::filesystem::path path_beside_result(const Common& common, const std::string& suffix);
+
 /// Writes `result` to --json's file where one was given. Errors: Error where it can't be written.
 void write_result(const Common& common, const nlohmann::json& result);
 

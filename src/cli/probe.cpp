@@ -184,7 +184,7 @@ fs::path state_path(const Options& o) {
     if (error) fail("cannot make the folder " + o.resume_dir + ": " + error.message());
     return fs::path(o.resume_dir) / "probe.state";
   }
-  return o.common->json_path.empty() ? fs::path() : fs::path(o.common->json_path + ".state");
+  return path_beside_result(*o.common, ".state");
 }
 
 // Exact takes as many products as a sequence has numbers, of each layer and sequence.

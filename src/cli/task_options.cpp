@@ -70,11 +70,12 @@ std::vector<PreparedTask> prepare_tasks(const TaskOptions& options, const Tokeni
 PartialResults open_partial(const Common& common, const fs::path& model, const std::string& dtype,
                             const Tokenizer& tokenizer, const std::vector<PreparedTask>& tasks,
                             const std::string& what) {
-  if (common.json_path.empty()) return {{}, {}};
+  const fs::path path = path_beside_result(common, ".partial");
+  if (path.empty()) return {{}, {}};
   uint64_t fingerprint = fingerprint_of_model(model, dtype, tokenizer.fingerprint());
   for (const PreparedTask& task : tasks) fingerprint = fingerprint * 31 + fingerprint_of(task);
   if (!what.empty()) fingerprint = fingerprint * 31 + XXH3_64bits(what.data(), what.size());
-  return {common.json_path + ".partial", fingerprint_text(fingerprint)};
+  return {path, fingerprint_text(fingerprint)};
 }
 
 nlohmann::json scored_task_json(const TaskResult& result, const PreparedTask& task,

@@ -39,8 +39,8 @@ void check_tasks(const TaskOptions& options, const char* data_flag);
 std::vector<PreparedTask> prepare_tasks(const TaskOptions& options, const Tokenizer& tokenizer,
                                         size_t max_length);
 
-/// What an earlier run has scored, beside --json's file; nothing is kept without one. `what` tells apart what
-/// else the numbers depend on. Errors: those of PartialResults.
+/// What an earlier run has scored, beside --json's file; nothing is kept where that is none. `what` tells
+/// apart what else the numbers depend on. Errors: those of PartialResults.
 PartialResults open_partial(const Common& common, const std::filesystem::path& model,
                             const std::string& dtype, const Tokenizer& tokenizer,
                             const std::vector<PreparedTask>& tasks, const std::string& what = {});

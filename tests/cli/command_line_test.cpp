@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/command.h"
 #include "cli/process.h"
 #include "core/file.h"
 #include "support/temp_folder.h"
@@ -146,6 +147,32 @@ TEST_F(CommandLine, WritesThroughLinksDevicesAndPipes) {
   EXPECT_TRUE(fs::is_fifo(at("pipe")));
   EXPECT_EQ(exit_code({"inspect", kConfig, "--json", "/dev/null"}), 0);
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
+}
+
+// Commands that keep how far they have come beside their result do so where that is a file; of what is no
+// file there is no beside.
+TEST_F(CommandLine, KeepsPartialWorkBesideFilesAlone) {
+  const auto beside = [](const fs::path& json) {
+    return path_beside_result(Common{.json_path = json.string()}, ".partial");
+  };
+  EXPECT_EQ(beside({}), fs::path());
+  EXPECT_EQ(beside("/dev/null"), fs::path());
+  ASSERT_EQ(::mkfifo(at("pipe").c_str(), 0644), 0);
+  EXPECT_EQ(beside(at("pipe")), fs::path());
+  EXPECT_EQ(beside(at("new.json")), at("new.json.partial"));
+  write_text_file(at("real.json"), "old");
+  fs::create_symlink(at("real.json"), at("link.json"));
+  EXPECT_EQ(beside(at("link.json")), fs::canonical(at("real.json")).string() + ".partial");
+  const std::string data = FATHOM_TEST_DATA "/eval/data", model = data + "/bpe-lns";
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"eval", model, "--tasks", "piqa", "--data", data},
+        {"probe", model, "--level", "quick", "--text", data + "/text.txt", "--seq", "16"}}) {
+    std::vector<std::string> arguments = command;
+    arguments.insert(arguments.end(), {"--json", "/dev/fd/1"});
+    const int status = wait_for(start(arguments, at("errors"), at("output")));
+    EXPECT_EQ(WEXITSTATUS(status), 0) << read_text_file(at("errors"));
+    EXPECT_EQ(read_text_file(at("output")).front(), '{');
+  }
 }
 
 TEST_F(CommandLine, SaysWhenItsOutputIsLost) {
