@@ -61,6 +61,16 @@ void write_out(const PruneOptions& o, const fs::path& model, const std::vector<s
   result["rounding"] = w.rounding;
 }
 
+// The result stands in --json's file before the checkpoint is written: what was measured is not lost with it.
+void write_both(const PruneOptions& o, const fs::path& model, const std::vector<size_t>& layers,
+                nlohmann::json& result) {
+  if (!o.out.empty()) {
+    if (!path_beside_result(*o.common, "").empty()) write_result(*o.common, result);
+    write_out(o, model, layers, result);
+  }
+  write_result(*o.common, result);
+}
+
 // What the removal costs on the given text: printed, and added to the result.
 template <class W>
 void price(const PruneOptions& o, const std::vector<size_t>& layers, nlohmann::json& result) {
@@ -77,14 +87,13 @@ void price(const PruneOptions& o, const std::vector<size_t>& layers, nlohmann::j
 }
 
 void drop(const PruneOptions& o) {
-  if (!o.out.empty()) require_free(o.out);
   const fs::path folder = resolve_model(o.model);
   const ModelConfig config = read_config(folder);
   const std::vector<size_t> layers = parse_layers(o.drop, config.num_hidden_layers);
+  if (!o.out.empty()) require_prunable(folder, o.out, layers, parse_store(o.store));
   nlohmann::json result = dropped_json(o, config, layers);
   if (o.input.given()) with_dtype(parse_dtype(o.dtype), [&]<class W>() { price<W>(o, layers, result); });
-  if (!o.out.empty()) write_out(o, folder, layers, result);
-  write_result(*o.common, result);
+  write_both(o, folder, layers, result);
 }
 
 void print_choice(const PruneOptions& o, const LayerChoice& choice, const std::vector<RemovalPrice>& prices) {
@@ -132,6 +141,7 @@ std::vector<size_t> choose(const PruneOptions& o, nlohmann::json& result) {
   const auto [choosing, pricing] = split_text(read_sequences(o.input, m.folder, m.config));
   const auto progress = make_progress();
   const LayerChoice choice = choose_layers(*m.transformer, choosing, options, *progress);
+  if (!o.out.empty()) require_prunable(m.folder, o.out, choice.sets.back(), parse_store(o.store));
   const std::vector<RemovalPrice> prices =
       price_removals(*m.transformer, pricing, choice.sets, o.batch, *progress);
   fmt::print(
@@ -166,12 +176,12 @@ std::vector<size_t> choose(const PruneOptions& o, nlohmann::json& result) {
 }
 
 void choose_and_drop(const PruneOptions& o) {
-  if (!o.out.empty()) require_free(o.out);  // before the work, not after it
+  const fs::path folder = resolve_model(o.model);
+  if (!o.out.empty()) require_prunable(folder, o.out);
   nlohmann::json result;
   const std::vector<size_t> layers =
       with_dtype(parse_dtype(o.dtype), [&]<class W>() { return choose<W>(o, result); });
-  if (!o.out.empty()) write_out(o, resolve_model(o.model), layers, result);
-  write_result(*o.common, result);
+  write_both(o, folder, layers, result);
 }
 
 // Each flag goes with a mode; one that would do nothing is refused.

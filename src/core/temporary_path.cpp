@@ -1,5 +1,8 @@
 #include "core/temporary_path.h"
 
+#include <cerrno>
+#include <cstring>
+
 #include <unistd.h>
 
 #include "core/error.h"
@@ -15,6 +18,20 @@ fs::path partial_name(const fs::path& target) {
          (target.stem().string() + ".partial-" + std::to_string(::getpid()) + target.extension().string());
 }
 
+// The first folder above that is there: those between are made.
+void require_writable_above(const fs::path& path) {
+  std::error_code error;
+  fs::path folder = fs::absolute(path).parent_path();
+  while (!fs::exists(folder, error) && folder.has_relative_path()) folder = folder.parent_path();
+  if (!fs::is_directory(folder, error))
+    fail({.what = "can't be made: " + folder.string() + " is no folder", .path = path.string()});
+  if (::access(folder.c_str(), W_OK) != 0) {
+    fail({.what = "can't be made in " + folder.string() + ": " + std::strerror(errno),
+          .path = path.string(),
+          .hint = "name another folder with --out"});
+  }
+}
+
 }  // namespace
 
 fs::path without_trailing_slash(const fs::path& path) {
@@ -27,9 +44,9 @@ void refuse_taken(const fs::path& out, std::string what, std::string hint) {
 
 void require_free(const fs::path& out) {
   const fs::path path = without_trailing_slash(out);  // "file/" would seem free
-  if (!fs::exists(path)) return;
+  if (!fs::exists(path)) return require_writable_above(path);
   const bool folder = fs::is_directory(path);
-  if (folder && fs::is_empty(path)) return;
+  if (folder && fs::is_empty(path)) return require_writable_above(path);
   refuse_taken(path, folder ? "exists already and is not empty" : "exists already",
                "give a new name with --out, or remove it first");
 }

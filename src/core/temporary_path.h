@@ -17,7 +17,9 @@ std::filesystem::path without_trailing_slash(const std::filesystem::path& path);
 /// 1: the same command line is right on another day, so that it is no bad usage. Errors: Error, always.
 [[noreturn]] void refuse_taken(const std::filesystem::path& out, std::string what, std::string hint);
 
-/// Errors: those of refuse_taken where `out` is there and no empty folder.
+/// To be called before the work, so that this is not lost to what is known already. Errors: those of
+/// refuse_taken where `out` is there and no empty folder; Error where nothing can be made in the folder that
+/// it will stand in, or in the first one above it that is there.
 void require_free(const std::filesystem::path& out);
 
 /// `<stem>.partial-<pid><extension>` beside `target`, a file or a folder that the user of this makes. Removed

@@ -9,6 +9,7 @@
 
 #include "core/file.h"
 #include "core/temporary_path.h"
+#include "io/adapter.h"
 #include "io/gguf_model.h"
 #include "io/io_error.h"
 #include "io/json_text.h"
@@ -162,28 +163,33 @@ uint64_t check_pieces(const fs::path& folder, const std::vector<Piece>& pieces, 
   return total;
 }
 
+// Read back, a config.json must describe the model that was meant: sizes, scheme, indices, windows,
+// rotations.
+void require_as_meant(const ModelConfig& read_back, const ModelConfig& pruned, const fs::path& path) {
+  const json meant = config_to_json(pruned, DType::kF32), read = config_to_json(read_back, DType::kF32);
+  for (const auto& [key, value] : meant.items()) {
+    if (read.contains(key) && read[key] == value) continue;
+    fail_file(path, "'" + key + "' reads back as " + (read.contains(key) ? read[key].dump() : "nothing") +
+                        ", meant was " + value.dump());
+  }
+}
+
+json make_config(const fs::path& model, const ModelConfig& config, std::span<const size_t> dropped,
+                 StoreAs as) {
+  const ModelConfig pruned = pruned_config(config, dropped);
+  if (is_gguf(model)) return config_to_json(pruned, as == StoreAs::kBf16 ? DType::kBf16 : DType::kF32);
+  const fs::path path = model / "config.json";
+  return pruned_config_json(parse_json_object(read_text_file(path, kMaxConfigBytes), path), config, dropped,
+                            as);
+}
+
 void write_config(const fs::path& folder, const Source& source, const ModelConfig& pruned,
                   std::span<const size_t> dropped, StoreAs as) {
-  json config;
-  if (source.gguf) {
-    config = config_to_json(pruned, as == StoreAs::kBf16 ? DType::kBf16 : DType::kF32);
-  } else {
-    const fs::path path = source.path / "config.json";
-    config = pruned_config_json(parse_json_object(read_text_file(path, kMaxConfigBytes), path), source.config,
-                                dropped, as);
-  }
+  const json config = make_config(source.path, source.config, dropped, as);
   write_text_file(folder / "config.json", config.dump(2) + "\n");
   if (config.value("model_type", "") == "fathom")
     write_text_file(folder / "modeling_fathom.py", kModelingFathom);
-  // Read back, it must describe the model that was meant: sizes, scheme, indices, windows, rotations.
-  const json meant = config_to_json(pruned, DType::kF32),
-             read = config_to_json(read_config(folder), DType::kF32);
-  for (const auto& [key, value] : meant.items()) {
-    if (read.contains(key) && read[key] == value) continue;
-    fail_file(folder / "config.json", "'" + key + "' reads back as " +
-                                          (read.contains(key) ? read[key].dump() : "nothing") +
-                                          ", meant was " + value.dump());
-  }
+  require_as_meant(read_config(folder), pruned, folder / "config.json");
 }
 
 // What a model computes from the tokens of a trial: the embedding and the streams after each layer, and the
@@ -240,9 +246,27 @@ StoreAs parse_store(const std::string& name) {
   usage_error("unknown --store '" + name + "'", "known: source, f32, bf16");
 }
 
+void require_prunable(const fs::path& model, const fs::path& out) {
+  require_free(out);
+  if (is_adapter(model)) {
+    fail({.what = "is an adapter, and the layers of its base can't be left out of it",
+          .path = model.string(),
+          .hint = "fathom merge it into its base, and prune that"});
+  }
+}
+
+void require_prunable(const fs::path& model, const fs::path& out, std::span<const size_t> dropped,
+                      StoreAs store) {
+  require_prunable(model, out);
+  const ModelConfig config = read_config(model);
+  const fs::path path = out / "config.json";
+  require_as_meant(config_from_json(make_config(model, config, dropped, store), path.string()),
+                   pruned_config(config, dropped), path);
+}
+
 WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dropped, const fs::path& out,
                                StoreAs store, const std::function<void(const fs::path&)>& also) {
-  require_free(out);
+  require_prunable(model, out);
   const Source source(model);
   const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
                         .norm_offset = source.config.norm_weight_offset};

@@ -43,6 +43,13 @@ WrittenCheckpoint write_pruned(const std::filesystem::path& model, std::span<con
                                const std::filesystem::path& out, StoreAs store = StoreAs::kSource,
                                const std::function<void(const std::filesystem::path&)>& also = {});
 
+/// What stops write_pruned and is known before any weight is read: for those who measure first. Errors: Error
+/// where `model` is an adapter, where `out` is taken or can't be made; with the layers, where no config.json
+/// describes the model without them.
+void require_prunable(const std::filesystem::path& model, const std::filesystem::path& out);
+void require_prunable(const std::filesystem::path& model, const std::filesystem::path& out,
+                      std::span<const size_t> dropped, StoreAs store);
+
 /// config.json of the pruned model: the source's own with what pruning changes (depth, lists that have an
 /// entry a layer, norm_scheme, the class where no stock one keeps the scheme, the type that weights are
 /// stored in); all other keys stay.

@@ -17,7 +17,9 @@
 #include "io/gguf_writer.h"
 #include "io/rope_permutation.h"
 #include "io/safetensors.h"
+#include "support/adapter_folder.h"
 #include "support/expect_error.h"
+#include "support/file_size_limit.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
 
@@ -225,6 +227,34 @@ TEST_F(PruneCommand, RefusesWhatDoesNotGoTogether) {
   // Known before the work, not after it.
   EXPECT_ERROR(prune({at("model"), "--auto", "2", "--token-ids", ids(), "--out", at("run")}),
                ErrorCode::kFailed, "exists already");
+  EXPECT_FALSE(fs::exists(folder_ / "x"));
+}
+
+// What stops the writing and is known at the start is said there, not after hours of measuring.
+TEST_F(PruneCommand, SaysBeforeTheWorkWhatWillStopTheWriting) {
+  test::write_adapter(folder_ / "adapter", folder_ / "model");
+  const std::string none = at("no-such-ids.json");  // read when the work begins
+  for (const std::vector<std::string>& mode : {std::vector<std::string>{"--drop", "2"}, {"--auto", "2"}}) {
+    const auto with = [&](const std::string& model, const std::string& out) {
+      std::vector<std::string> arguments{at(model), "--token-ids", none, "--out", out};
+      arguments.insert(arguments.end(), mode.begin(), mode.end());
+      prune(arguments);
+    };
+    EXPECT_ERROR(with("adapter", at("x")), ErrorCode::kFailed, "is an adapter", "fathom merge");
+    EXPECT_ERROR(with("model", ids() + "/x/y"), ErrorCode::kFailed, "can't be made", "is no folder");
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "x"));
+}
+
+// What was measured is kept where the checkpoint can't be.
+TEST_F(PruneCommand, WritesItsResultBeforeTheCheckpoint) {
+  {
+    const test::FileSizeLimit limit(4096);  // a disk with no room for the weights
+    EXPECT_ANY_THROW(prune({at("model"), "--drop", "2", "--token-ids", ids(), "--out", at("x")}));
+  }
+  const json kept = json::parse(read_text_file(folder_ / "result.json"));
+  EXPECT_TRUE(kept["loss"].is_number());
+  EXPECT_FALSE(kept.contains("out"));
   EXPECT_FALSE(fs::exists(folder_ / "x"));
 }
 

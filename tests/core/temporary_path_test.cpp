@@ -16,6 +16,20 @@ namespace fs = std::filesystem;
 
 std::string partial(const std::string& stem) { return stem + ".partial-" + std::to_string(::getpid()); }
 
+TEST(RequireFree, SaysWhereNothingCanBeMade) {
+  const test::TempFolder folder;
+  write_text_file(folder / "file", "");
+  require_free(folder / "new");
+  require_free(folder / "several/new/ones");
+  require_free("here");
+  EXPECT_ERROR(require_free(folder / "file"), ErrorCode::kFailed, "exists already");
+  EXPECT_ERROR(require_free(folder / "file/below"), ErrorCode::kFailed, "can't be made", "is no folder");
+  if (::geteuid() == 0) return;  // who may write everywhere
+  fs::permissions(folder.path(), fs::perms::owner_read | fs::perms::owner_exec);
+  EXPECT_ERROR(require_free(folder / "several/new"), ErrorCode::kFailed, "can't be made in");
+  fs::permissions(folder.path(), fs::perms::owner_all);
+}
+
 TEST(TemporaryPath, LiesBesideItsTargetAndIsGoneWithoutCommit) {
   const test::TempFolder folder;
   {
