@@ -21,6 +21,11 @@ constexpr const char* kLlama3 = FATHOM_CL100K(R"(\p{N}{1,3})");
 constexpr const char* kQwen2 = FATHOM_CL100K(R"(\p{N})");
 #undef FATHOM_CL100K
 
+// As Qwen 2's, but for punctuation, which takes no line feeds with it; the published file has them as they
+// are.
+constexpr const char* kSeedCoder =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\r\n]+|"
+    "\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
 constexpr const char* kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
@@ -49,6 +54,7 @@ Json sequence(std::initializer_list<Json> steps) {
 Json gpt2() { return byte_level(true); }
 Json llama3() { return sequence({split(kLlama3), byte_level(false)}); }
 Json qwen2() { return sequence({split(kQwen2), byte_level(false)}); }
+Json seed_coder() { return sequence({split(kSeedCoder), byte_level(false)}); }
 Json single_digits_gpt2() { return sequence({digits(true), byte_level(true)}); }
 Json tekken() { return sequence({split(kTekken), byte_level(false)}); }
 Json gpt4o() { return sequence({split(kGpt4o), byte_level(false)}); }
@@ -80,19 +86,26 @@ constexpr Known kKnown[] = {
     {"gpt2", gpt2, false, false},
     {"olmo", gpt2, true, false},
     {"phi-2", gpt2, false, false},
+    {"a.x-4.0", gpt2, false, false},
+    {"mellum", gpt2, false, false},
+    {"trillion", gpt2, false, false},
     {"mpt", gpt2, true, false},
     {"smollm", single_digits_gpt2, false, false},
     {"starcoder", single_digits_gpt2, false, false},
     {"refact", single_digits_gpt2, false, false},
+    {"minerva-7b", single_digits_gpt2, false, false},
     {"command-r", single_digits_gpt2, true, false},
     {"llama-bpe", llama3, false, true, true},
     {"llama3", llama3, false, true, true},
     {"llama-v3", llama3, false, true, true},
+    {"falcon3", llama3, false, true, true},
     {"dbrx", llama3, false, false},
     {"smaug-bpe", llama3, false, true},
     {"qwen2", qwen2, true, false},
     {"stablelm2", qwen2, true, false},
     {"deepseek-r1-qwen", qwen2, true, false},
+    {"megrez", qwen2, true, false},
+    {"seed-coder", seed_coder, false, false},
     {"tekken", tekken, false, true, true},
     {"gpt-4o", gpt4o, false, false},
     {"deepseek-llm", deepseek_llm, false, false},

@@ -74,8 +74,42 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, GgufVocabularyOf,
                            return name;
                          });
 
+// Names that llama.cpp computes as another's.
+TEST(GgufVocabulary, KnowsOtherNamesForAPreTokenizer) {
+  const std::pair<const char*, const char*> names[] = {{"llama-3", "falcon3"}, {"qwen2", "megrez"},
+                                                       {"gpt-2", "a.x-4.0"},   {"gpt-2", "mellum"},
+                                                       {"gpt-2", "trillion"},  {"smollm2", "minerva-7b"}};
+  for (const auto& [like, name] : names) {
+    const auto f = fixture(like);
+    const ScratchFolder folder;
+    folder.write("tokenizer.json", f.at("tokenizer").dump());
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    GgufVocabulary v = gguf_vocabulary_of(folder.path(), tokenizer.vocab_size());
+    v.pre = name;
+    const Tokenizer other = Tokenizer::from_gguf(v, "m.gguf");
+    for (const auto& text : f.at("texts"))
+      EXPECT_EQ(other.encode(text.get<std::string>()), tokenizer.encode(text.get<std::string>()))
+          << name << text;
+  }
+}
+
+// Seed-Coder's pattern is Qwen 2's, with line feeds behind punctuation apart.
+TEST(GgufVocabulary, KnowsSeedCodersPattern) {
+  const ScratchFolder folder;
+  auto json = fixture("qwen2").at("tokenizer");
+  json["normalizer"] = nullptr;
+  json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] =
+      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\r\n]+|"
+      "\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+  folder.write("tokenizer.json", json.dump());
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  const GgufVocabulary v = gguf_vocabulary_of(folder.path(), tokenizer.vocab_size());
+  EXPECT_EQ(v.pre, "seed-coder");
+  EXPECT_EQ(Tokenizer::from_gguf(v, "m.gguf").encode("f(x);\n\n12 }"), tokenizer.encode("f(x);\n\n12 }"));
+}
+
 TEST(GgufVocabulary, KnowsWhichPreTokenizersBeginWithBos) {
-  for (const char* name : {"llama-bpe", "llama3", "llama-v3", "tekken"})
+  for (const char* name : {"llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"})
     EXPECT_TRUE(gguf_pre_tokenizer_adds_bos(name)) << name;
   for (const char* name : {"", "qwen2", "smollm", "gpt-4o", "nobody"})
     EXPECT_FALSE(gguf_pre_tokenizer_adds_bos(name)) << name;
