@@ -2,16 +2,28 @@
 # `make demo`: two twins on real English text, Pre-LN and LNS, from the same seed on the same tokens; what each layer's
 # variance is, what each layer does to the stream, and what removing it costs. Usage: scripts/demo.sh FATHOM [OUT]
 set -eu
-cd "$(dirname "$0")/.."
+
+# What the caller names is seen from where the caller stands.
+from_here() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
 fathom=$1
-out=${2:-demo-out}
+case $fathom in */*) fathom=$(from_here "$fathom") ;; esac # else one of PATH
+[ $# -lt 2 ] || out=$(from_here "$2")
+cd "$(dirname "$0")/.."
+out=${out:-demo-out}
 tokens=${FATHOM_DEMO_TOKENS:-2M}
 started=$(date +%s)
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Only what an earlier demo has made is removed.
+marker="$out/.made-by-fathom-demo"
+if [ -e "$out" ] && [ ! -e "$marker" ] && { [ ! -d "$out" ] || [ -n "$(ls -A "$out")" ]; }; then
+  echo "$out is there and is none of this demo's: name another folder, or remove it" >&2
+  exit 1
+fi
 rm -rf "$out"
 mkdir -p "$out"
+: >"$marker"
 
 say "1/7  Text: Perl's manual from Debian's perl-doc (about 6 MB of English prose; Artistic License or GPL-1+)"
 perl scripts/demo-text.pl "$out/text"
