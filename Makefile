@@ -89,6 +89,7 @@ eval-parity: build
 parity: build
 	@/usr/bin/python3 tests/parity/check_logits.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@/usr/bin/python3 tests/parity/check_pruned.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
+	@/usr/bin/python3 tests/parity/check_adapter.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@/usr/bin/python3 tests/parity/check_export.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@/usr/bin/python3 tests/parity/check_llama_cpp.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]
 	@.venv-parity/bin/python tests/parity/check_tokenizer.py --fathom $(BUILD)/src/cli/fathom || [ $$? -eq 77 ]

@@ -5,8 +5,9 @@
     check_adapter.py --fathom BIN ADAPTER...       also: adapters that BIN wrote, opened by PEFT
 
 Logits must agree to 1e-4 of the largest, in float32; `fathom merge` of PEFT's adapter must open in `transformers` with
-the same logits. Exit code 0 if all do, 1 if not, 77 with "SKIPPED: reason" where PEFT is absent. It is in no list of requirements, since its own would bring another PyTorch:
-`pip install --no-deps peft accelerate psutil jinja2 markupsafe` (0.21.2 beside PyTorch 1.13 was tried).
+the same logits. Exit code 0 if all do, 1 if not, 77 with "SKIPPED: reason" where PEFT is absent. It is in no list of
+requirements, since its own would bring another PyTorch (0.21.2 beside PyTorch 1.13 was tried):
+`.venv-parity/bin/pip install --no-deps peft accelerate psutil jinja2 markupsafe`.
 """
 
 import argparse
@@ -29,7 +30,7 @@ except ImportError as error:
     if VENV.exists() and Path(sys.prefix) != VENV:
         SCRATCH.cleanup()
         os.execv(VENV / "bin/python", [str(VENV / "bin/python"), *sys.argv])
-    print(f"SKIPPED: {error}; `make parity-venv` installs what is needed")
+    print(f"SKIPPED: {error}; `make parity-venv`, and the head of {Path(__file__).name}, install what is needed")
     sys.exit(77)
 
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
