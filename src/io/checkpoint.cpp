@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/tokenizer_files.h"
 #include "io/adapter.h"
 #include "io/gguf_model.h"
 #include "io/modeling_fathom.h"
@@ -79,9 +80,7 @@ void save_model(const fs::path& folder, const ModelConfig& config, const std::ve
 }
 
 void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
-  for (const char* name :
-       {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-        "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"}) {
+  for (const char* name : kTokenizerFiles) {
     if (fs::exists(from / name)) write_text_file(to / name, read_text_file(from / name));
   }
 }

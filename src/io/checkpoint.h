@@ -47,8 +47,7 @@ template <class S>
 void save_model(const std::filesystem::path& folder, const ModelConfig& config,
                 const std::vector<ParamSpec>& list, const S* values, DType stored);
 
-/// Copies what exists of the tokenizer's files (tokenizer.json, tokenizer.model, vocab.json, ...), the chat's
-/// template and generation_config.json.
+/// Copies what exists of kTokenizerFiles.
 void copy_tokenizer_files(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace fathom

@@ -60,7 +60,10 @@ ModelConfig config_from_json(const json& object, const std::string& origin) {
   c.initializer_range = keys.real("initializer_range", 0.02);
   c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
   c.bos_token_id = keys.id("bos_token_id");
-  c.eos_token_id = keys.id("eos_token_id");
+  if (const std::vector<long> ids = keys.ids("eos_token_id"); !ids.empty()) {
+    c.eos_token_id = ids[0];
+    c.more_eos_token_ids.assign(ids.begin() + 1, ids.end());
+  }
   read_family(keys, c);
   if (c.head_dim == 0 && c.num_attention_heads > 0) {
     c.head_dim = c.hidden_size / c.num_attention_heads;
@@ -101,6 +104,11 @@ json config_to_json(const ModelConfig& c, DType stored) {
            {"norm_scheme", norm}};
   if (c.bos_token_id >= 0) out["bos_token_id"] = c.bos_token_id;
   if (c.eos_token_id >= 0) out["eos_token_id"] = c.eos_token_id;
+  if (c.eos_token_id >= 0 && !c.more_eos_token_ids.empty()) {
+    json ids = json::array({c.eos_token_id});
+    for (const long id : c.more_eos_token_ids) ids.push_back(id);
+    out["eos_token_id"] = ids;
+  }
   write_family(c, out);
   return out;
 }

@@ -47,13 +47,26 @@ class JsonKeys {
     if (!object_[key].is_string()) bad(key, "must be a string");
     return object_[key].get<std::string>();
   }
-  // Some configs hold a list of ids; the first one stands for it.
+  /// A token id, or -1; the first of a list.
   long id(const char* key) const {
-    if (!has(key)) return -1;
-    const nlohmann::json& value =
-        object_[key].is_array() && !object_[key].empty() ? object_[key][0] : object_[key];
-    if (!value.is_number_integer()) bad(key, "must be a token id");
-    return value.get<long>();
+    const std::vector<long> all = ids(key);
+    return all.empty() ? -1 : all[0];
+  }
+  /// A token id, or the list of several that some configs hold.
+  std::vector<long> ids(const char* key) const {
+    std::vector<long> list;
+    if (!has(key)) return list;
+    const auto add = [&](const nlohmann::json& value) {
+      if (!value.is_number_integer()) bad(key, "must be a token id");
+      list.push_back(value.get<long>());
+    };
+    const nlohmann::json& value = object_[key];
+    if (value.is_array() && !value.empty()) {
+      for (const nlohmann::json& entry : value) add(entry);
+    } else {
+      add(value);
+    }
+    return list;
   }
   std::vector<size_t> sizes(const char* key) const {
     std::vector<size_t> list;

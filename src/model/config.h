@@ -37,6 +37,7 @@ struct ModelConfig {
   bool attention_bias = false;  ///< Biases on q, k and v, as Qwen2 has them.
   long bos_token_id = -1;       ///< -1: none.
   long eos_token_id = -1;
+  std::vector<long> more_eos_token_ids = {};  ///< Others that end a text, where the config lists several.
   NormScheme norm;
 
   // What families add to a Llama; the defaults are Llama's. io/families.h says which family has what.

@@ -118,12 +118,61 @@ bool is_answer(const ChatJson& message) {
 
 }  // namespace
 
+/// The templates as text: where they stand, not what is in them.
+struct ChatTemplate::Texts {
+  std::string plain;
+  std::optional<std::string> with_tools;
+  fs::path origin;
+};
+
 struct ChatTemplate::State {
   ParsedTemplate plain;
   std::optional<ParsedTemplate> with_tools;
   std::string bos_token, eos_token;
   bool is_fallback = false;
 };
+
+std::optional<ChatTemplate::Texts> ChatTemplate::texts_of_config(const Json& json, const fs::path& origin) {
+  const Json* const value = field(json, "chat_template");
+  if (!value) return std::nullopt;
+  const auto named = [&](const char* name) -> const Json* {
+    if (value->is_object()) return field(*value, name);
+    for (const Json& entry : *value) {
+      if (string_field(entry, "name") == name) return &required(entry, "template");
+    }
+    return nullptr;
+  };
+  const bool several = value->is_array() || value->is_object();
+  const Json* const plain = several ? with_origin(origin, [&] { return named("default"); }) : value;
+  const Json* const tools = several ? with_origin(origin, [&] { return named("tool_use"); }) : nullptr;
+  if (!plain)
+    fail_in(origin, "\"chat_template\" lists no template named \"default\"",
+            "give one as chat_template.jinja");
+  if (!plain->is_string() || (tools && !tools->is_string()))
+    fail_in(origin, "\"chat_template\" must be a text, or a list of {\"name\", \"template\"}",
+            "download it again");
+  Texts texts{plain->get<std::string>(), std::nullopt, origin};
+  if (tools) texts.with_tools = tools->get<std::string>();
+  return texts;
+}
+
+std::optional<ChatTemplate::Texts> ChatTemplate::texts_of_folder(const fs::path& folder) {
+  if (const fs::path jinja = folder / "chat_template.jinja"; fs::exists(jinja))
+    return Texts{read_text_file(jinja), std::nullopt, jinja};
+  for (const char* name : {"tokenizer_config.json", "chat_template.json"}) {
+    const fs::path path = folder / name;
+    if (!fs::exists(path)) continue;
+    Json json;
+    try {
+      json = Json::parse(read_text_file(path));
+    } catch (const Json::exception&) {
+      fail_in(path, "is not valid JSON", "download it again");
+    }
+    if (!json.is_object()) fail_in(path, "holds no JSON object", "download it again");
+    if (auto found = texts_of_config(json, path)) return found;
+  }
+  return std::nullopt;
+}
 
 ChatTemplate::ChatTemplate(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
@@ -137,53 +186,26 @@ ChatTemplate ChatTemplate::chatml() {
       State{ParsedTemplate(kChatMl, "the ChatML template"), std::nullopt, {}, {}, true}));
 }
 
+std::optional<ChatTemplate> ChatTemplate::of_texts(const std::optional<Texts>& texts,
+                                                   const TokenizerConfig& tokens) {
+  if (!texts) return std::nullopt;
+  State state{ParsedTemplate(texts->plain, texts->origin), std::nullopt, tokens.bos_token, tokens.eos_token,
+              false};
+  if (texts->with_tools) state.with_tools.emplace(*texts->with_tools, texts->origin);
+  return ChatTemplate(std::make_shared<const State>(std::move(state)));
+}
+
 std::optional<ChatTemplate> ChatTemplate::of_config(const Json& json, const fs::path& origin) {
-  const Json* const field_value = field(json, "chat_template");
-  if (!field_value) return std::nullopt;
-  const TokenizerConfig config = tokenizer_config_of(json);
-  const auto make = [&](const Json& plain, const Json* with_tools) {
-    if (!plain.is_string() || (with_tools && !with_tools->is_string()))
-      fail_in(origin, "\"chat_template\" must be a text, or a list of {\"name\", \"template\"}",
-              "download it again");
-    State state{ParsedTemplate(plain.get<std::string>(), origin), std::nullopt, config.bos_token,
-                config.eos_token, false};
-    if (with_tools) state.with_tools.emplace(with_tools->get<std::string>(), origin);
-    return ChatTemplate(std::make_shared<const State>(std::move(state)));
-  };
-  if (!field_value->is_array() && !field_value->is_object()) return make(*field_value, nullptr);
-  const auto named = [&](const char* name) -> const Json* {
-    if (field_value->is_object()) return field(*field_value, name);
-    for (const Json& entry : *field_value) {
-      if (string_field(entry, "name") == name) return &required(entry, "template");
-    }
-    return nullptr;
-  };
-  const Json* const plain = with_origin(origin, [&] { return named("default"); });
-  if (!plain)
-    fail_in(origin, "\"chat_template\" lists no template named \"default\"",
-            "give one as chat_template.jinja");
-  return make(*plain, with_origin(origin, [&] { return named("tool_use"); }));
+  return of_texts(texts_of_config(json, origin), tokenizer_config_of(json));
 }
 
 std::optional<ChatTemplate> ChatTemplate::find(const fs::path& folder) {
-  const TokenizerConfig tokens = read_tokenizer_config(folder);
-  if (const fs::path jinja = folder / "chat_template.jinja"; fs::exists(jinja))
-    return ChatTemplate(read_text_file(jinja), tokens.bos_token, tokens.eos_token, jinja);
-  for (const char* name : {"tokenizer_config.json", "chat_template.json"}) {
-    const fs::path path = folder / name;
-    if (!fs::exists(path)) continue;
-    Json json;
-    try {
-      json = Json::parse(read_text_file(path));
-    } catch (const Json::exception&) {
-      fail_in(path, "is not valid JSON", "download it again");
-    }
-    if (!json.is_object()) fail_in(path, "holds no JSON object", "download it again");
-    json["bos_token"] = tokens.bos_token;  // special_tokens_map.json may be the one that names them
-    json["eos_token"] = tokens.eos_token;
-    if (auto found = of_config(json, path)) return found;
-  }
-  return std::nullopt;
+  return of_texts(texts_of_folder(folder), read_tokenizer_config(folder));
+}
+
+std::optional<std::string> ChatTemplate::find_source(const fs::path& folder) {
+  const std::optional<Texts> texts = texts_of_folder(folder);
+  return texts ? std::optional(texts->plain) : std::nullopt;
 }
 
 bool ChatTemplate::is_fallback() const { return state_->is_fallback; }

@@ -21,6 +21,8 @@
 
 namespace fathom {
 
+struct TokenizerConfig;
+
 /// A conversation as it stands in a file: the order of keys is kept, for templates that print tools.
 using ChatJson = nlohmann::ordered_json;
 
@@ -60,6 +62,9 @@ class ChatTemplate {
   /// Of a Hugging Face folder: chat_template.jinja, else tokenizer_config.json, else chat_template.json.
   /// Nothing where the folder has none. Errors: Error.
   static std::optional<ChatTemplate> find(const std::filesystem::path& folder);
+  /// The text of the template that find() would give, unparsed: for files that only carry it on. Errors:
+  /// Error where a file is damaged.
+  static std::optional<std::string> find_source(const std::filesystem::path& folder);
 
   bool is_fallback() const;  ///< made by chatml()
   const std::string& source() const;
@@ -89,6 +94,11 @@ class ChatTemplate {
 
  private:
   struct State;
+  struct Texts;
+  static std::optional<Texts> texts_of_config(const Json& json, const std::filesystem::path& origin);
+  static std::optional<Texts> texts_of_folder(const std::filesystem::path& folder);
+  static std::optional<ChatTemplate> of_texts(const std::optional<Texts>& texts,
+                                              const TokenizerConfig& tokens);
   explicit ChatTemplate(std::shared_ptr<const State> state);
   std::vector<std::pair<size_t, size_t>> answers(const ChatRequest& request, const RenderedChat& whole,
                                                  bool last_turn_only, int64_t now) const;

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "core/file.h"
+#include "text/chat_template.h"
 #include "text/gguf_vocabulary.h"
 #include "text/hf_tokenizer.h"
 #include "text/sentencepiece_model.h"
@@ -186,19 +187,6 @@ GgufVocabulary from_sentencepiece(const SentencePieceModel& model) {
 
 // ---- the whole -------------------------------------------------------------------------------------------
 
-// tokenizer_config.json has a template, or a list of named ones; newer folders a file of its own.
-std::string chat_template_of(const fs::path& folder, const Json& config) {
-  if (fs::exists(folder / "chat_template.jinja")) return read_text_file(folder / "chat_template.jinja");
-  const Json* const value = field(config, "chat_template");
-  if (value == nullptr) return {};
-  if (value->is_string()) return value->get<std::string>();
-  for (const Json& named : *value) {
-    if (named.is_object() && string_field(named, "name", "") == "default")
-      return string_field(named, "template");
-  }
-  return {};
-}
-
 void set_surroundings(GgufVocabulary& v, const Tokenizer& tokenizer, const fs::path& folder) {
   v.bos = tokenizer.bos_id();
   v.eos = tokenizer.eos_id();
@@ -206,7 +194,7 @@ void set_surroundings(GgufVocabulary& v, const Tokenizer& tokenizer, const fs::p
   v.add_eos = tokenizer.add_eos();
   const fs::path path = folder / "tokenizer_config.json";
   const Json config = fs::exists(path) ? Json::parse(read_text_file(path)) : Json::object();
-  v.chat_template = chat_template_of(folder, config);
+  v.chat_template = ChatTemplate::find_source(folder).value_or("");
   const Json* const pad = field(config, "pad_token");
   if (pad == nullptr) return;
   const std::string name = pad->is_object() ? string_field(*pad, "content") : pad->get<std::string>();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/file.h"
+#include "core/tokenizer_files.h"
 #include "text/text_error.h"
 
 namespace fathom {
@@ -13,8 +14,6 @@ namespace fs = std::filesystem;
 constexpr const char* kConfigFile = "tokenizer_config.json";
 constexpr const char* kMapFile = "special_tokens_map.json";
 constexpr const char* kAddedFile = "added_tokens.json";
-constexpr const char* kAllFiles[] = {"tokenizer.json", "tokenizer.model",     kConfigFile,         kMapFile,
-                                     kAddedFile,       "chat_template.jinja", "chat_template.json"};
 
 /// A token is written as "<s>" or as {"content": "<s>", ...}.
 std::string token_field(const Json& json, const char* key) {
@@ -92,7 +91,7 @@ TokenizerConfig tokenizer_config_of(const Json& json) {
 }
 
 bool is_tokenizer_file(std::string_view name) {
-  return std::any_of(std::begin(kAllFiles), std::end(kAllFiles),
+  return std::any_of(std::begin(kTokenizerFiles), std::end(kTokenizerFiles),
                      [&](const char* file) { return name.starts_with(file); });
 }
 
@@ -113,7 +112,7 @@ TokenizerConfig read_tokenizer_config(const fs::path& folder) {
 
 TokenizerFiles files_beside(const fs::path& folder, std::string_view source) {
   TokenizerFiles files;
-  for (const char* name : kAllFiles) {
+  for (const char* name : kTokenizerFiles) {
     if (name != source && fs::exists(folder / name)) files.emplace_back(name, read_text_file(folder / name));
   }
   return files;

@@ -64,6 +64,16 @@ TEST(Config, ReadsHuggingFaceKeysWithDefaults) {
   EXPECT_EQ(config_from_json(with("eos_token_id", {5, 6}), "test").eos_token_id, 5);
 }
 
+TEST(Config, KeepsEveryTokenThatEndsAText) {
+  const ModelConfig c = config_from_json(with("eos_token_id", {5, 6, 9}), "test");
+  EXPECT_EQ(c.more_eos_token_ids, (std::vector<long>{6, 9}));
+  EXPECT_EQ(config_to_json(c, DType::kF32)["eos_token_id"], json({5, 6, 9}));
+  EXPECT_EQ(config_to_json(config_from_json(with("eos_token_id", 5), "test"), DType::kF32)["eos_token_id"],
+            5);
+  EXPECT_ERROR(config_from_json(with("eos_token_id", {5, "six"}), "test"), ErrorCode::kFailed,
+               "'eos_token_id'");
+}
+
 TEST(Config, NamesWhatIsWrongAndWhere) {
   const auto read = [](const json& j) { config_from_json(j, "a/config.json"); };
   EXPECT_ERROR(read(with("num_attention_heads", 3)), ErrorCode::kFailed, "a/config.json",
@@ -187,8 +197,12 @@ TEST(Checkpoint, CopiesOnlyTokenizerFiles) {
   const TempFolder from, to;
   write_text_file(from / "tokenizer.json", "{}");
   write_text_file(from / "other.txt", "x");
+  for (const char* name : {"vocab.json", "chat_template.json", "generation_config.json"})
+    write_text_file(from / name, name);
   copy_tokenizer_files(from.path(), to.path());
   EXPECT_TRUE(std::filesystem::exists(to / "tokenizer.json"));
+  for (const char* name : {"vocab.json", "chat_template.json", "generation_config.json"})
+    EXPECT_EQ(read_text_file(to / name), name);
   EXPECT_FALSE(std::filesystem::exists(to / "other.txt"));
 }
 

@@ -74,6 +74,19 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, GgufVocabularyOf,
                            return name;
                          });
 
+TEST(GgufVocabulary, TakesTheTemplateThatGenerateWouldTake) {
+  const ScratchFolder folder;
+  small_tokenizer().save(folder.path());
+  const auto found = [&] {
+    return gguf_vocabulary_of(folder.path(), small_tokenizer().vocab_size()).chat_template;
+  };
+  EXPECT_EQ(found(), "");
+  folder.write("chat_template.json", R"({"chat_template": "{{ in_json }}"})");
+  EXPECT_EQ(found(), "{{ in_json }}");
+  folder.write("chat_template.jinja", "{% no such statement %}");  // which only others may read
+  EXPECT_EQ(found(), "{% no such statement %}");
+}
+
 // Names that llama.cpp computes as another's.
 TEST(GgufVocabulary, KnowsOtherNamesForAPreTokenizer) {
   const std::pair<const char*, const char*> names[] = {{"llama-3", "falcon3"}, {"qwen2", "megrez"},

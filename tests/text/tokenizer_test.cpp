@@ -239,6 +239,17 @@ TEST(Tokenizer, IsTheSameFromEachOfItsFiles) {
   EXPECT_NE(Tokenizer({"ab", "c"}).fingerprint(), Tokenizer({"a", "bc"}).fingerprint());
 }
 
+// A run, data and a checkpoint each hold the tokenizer that was saved into them: what goes with it must too.
+TEST(Tokenizer, SavesWhatStoodBesideIt) {
+  const ScratchFolder folder, second;
+  small_tokenizer().save(folder.path());
+  for (const char* name : {"vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})
+    folder.write(name, name);
+  Tokenizer::load(folder.path()).save(second.path());
+  for (const char* name : {"vocab.json", "merges.txt", "chat_template.json", "generation_config.json"})
+    EXPECT_EQ(slurp(second / name), name);
+}
+
 TEST(Tokenizer, TakesAddBosFromTheConfig) {
   const ScratchFolder folder;
   Tokenizer(std::vector<std::string>{"a", "b"}, true).save(folder.path());
