@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/temporary_path.h"
+#include "core/tokenizer_files.h"
 #include "io/export.h"
 #include "io/gguf_model.h"
 #include "text/gguf_vocabulary.h"
@@ -26,18 +27,6 @@ struct Options {
   bool fold = false, no_tokenizer = false;
 };
 
-// What a folder may hold beside the weights that belongs to the tokenizer or to generation.
-constexpr const char* kCompanions[] = {"tokenizer.json",
-                                       "tokenizer.model",
-                                       "tokenizer_config.json",
-                                       "special_tokens_map.json",
-                                       "added_tokens.json",
-                                       "vocab.json",
-                                       "merges.txt",
-                                       "chat_template.jinja",
-                                       "chat_template.json",
-                                       "generation_config.json"};
-
 StoredType parse_type(const std::string& name) {
   if (name == "f32") return StoredType::kF32;
   if (name == "f16") return StoredType::kF16;
@@ -52,28 +41,22 @@ std::string type_name(StoredType type) {
 }
 
 bool has_tokenizer(const fs::path& model) {
-  if (is_gguf(model)) {
-    const std::string kind = GgufFile(model).metadata().text("tokenizer.ggml.model", "none");
+  const fs::path source = tokenizer_source(model);
+  if (is_gguf(source)) {
+    const std::string kind = GgufFile(source).metadata().text("tokenizer.ggml.model", "none");
     return kind != "none" && kind != "no_vocab";
   }
-  return fs::exists(model / "tokenizer.json") || fs::exists(model / "tokenizer.model");
+  return fs::exists(source / "tokenizer.json") || fs::exists(source / "tokenizer.model");
 }
 
 std::vector<std::pair<std::string, std::string>> tokenizer_files(const fs::path& model) {
   std::vector<std::pair<std::string, std::string>> files;
-  const auto add_from = [&](const fs::path& folder) {
-    for (const char* name : kCompanions) {
-      if (fs::exists(folder / name)) files.emplace_back(name, read_text_file(folder / name));
-    }
-  };
-  if (!is_gguf(model)) {
-    add_from(model);
-    return files;
-  }
   const TemporaryPath scratch(fs::temp_directory_path() / "fathom-tokenizer");
   fs::create_directories(scratch.path());
-  load_tokenizer(model).save(scratch.path());
-  add_from(scratch.path());
+  add_tokenizer_files(model, scratch.path());
+  for (const char* name : kTokenizerFiles) {
+    if (fs::exists(scratch.path() / name)) files.emplace_back(name, read_text_file(scratch.path() / name));
+  }
   return files;
 }
 
@@ -112,8 +95,13 @@ GgufPairs no_vocabulary(const ModelConfig& config) {
 }
 
 GgufVocabulary vocabulary_of(const fs::path& model, const ModelConfig& config) {
-  return is_gguf(model) ? read_gguf_vocabulary(GgufFile(model).metadata())
-                        : gguf_vocabulary_of(model, config.vocab_size);
+  const fs::path source = tokenizer_source(model);
+  if (is_gguf(source)) return read_gguf_vocabulary(GgufFile(source).metadata());
+  GgufVocabulary v = gguf_vocabulary_of(source, config.vocab_size);
+  if (source != model) {  // an adapter may bring a template alone
+    if (const auto own = ChatTemplate::find_source(model)) v.chat_template = *own;
+  }
+  return v;
 }
 
 // The file or folder to write. A folder as the target of a GGUF gets the file model.gguf.

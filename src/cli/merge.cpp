@@ -5,8 +5,6 @@
 
 #include "cli/command.h"
 #include "cli/model_loading.h"
-#include "io/adapter.h"
-#include "io/gguf_model.h"
 #include "train/merge.h"
 
 namespace fathom::cli {
@@ -18,16 +16,6 @@ struct Options {
   std::shared_ptr<Common> common = std::make_shared<Common>();
   std::string model, out;
 };
-
-// An adapter's own tokenizer files, or else those of its base, which may have none.
-void add_tokenizer_files(const fs::path& adapter, const fs::path& folder) {
-  copy_tokenizer_files(adapter, folder);
-  if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model")) return;
-  const fs::path base = adapter_base(adapter);
-  if (is_adapter(base)) return add_tokenizer_files(base, folder);
-  if (is_gguf(base)) return load_tokenizer(base).save(folder);
-  copy_tokenizer_files(base, folder);
-}
 
 void run(const Options& o) {
   const fs::path adapter = resolve_model(o.model);

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "core/error.h"
+#include "io/adapter.h"
 #include "io/gguf_model.h"
 #include "text/gguf_vocabulary.h"
 #include "train/machine.h"
@@ -51,20 +52,40 @@ DType parse_dtype(const std::string& name) {
   usage_error("unknown --dtype '" + name + "'", "known: fp32, bf16");
 }
 
+std::filesystem::path tokenizer_source(const std::filesystem::path& model) {
+  const auto has_own = [](const std::filesystem::path& folder) {
+    return std::filesystem::exists(folder / "tokenizer.json") ||
+           std::filesystem::exists(folder / "tokenizer.model");
+  };
+  return is_adapter(model) && !has_own(model) ? tokenizer_source(adapter_base(model)) : model;
+}
+
 Tokenizer load_tokenizer(const std::filesystem::path& model) {
-  if (!is_gguf(model)) return Tokenizer::load(model);
-  const GgufFile file(model);
-  return Tokenizer::from_gguf(read_gguf_vocabulary(file.metadata()), model);
+  const std::filesystem::path source = tokenizer_source(model);
+  if (!is_gguf(source)) return Tokenizer::load(source);
+  const GgufFile file(source);
+  return Tokenizer::from_gguf(read_gguf_vocabulary(file.metadata()), source);
+}
+
+void add_tokenizer_files(const std::filesystem::path& model, const std::filesystem::path& folder) {
+  const std::filesystem::path source = tokenizer_source(model);
+  if (is_gguf(source))
+    load_tokenizer(source).save(folder);
+  else
+    copy_tokenizer_files(source, folder);
+  if (source != model) copy_tokenizer_files(model, folder);
 }
 
 ChatTemplate load_chat_template(const std::filesystem::path& model) {
   std::optional<ChatTemplate> found;
-  if (is_gguf(model)) {
-    const GgufFile file(model);
-    found = ChatTemplate::of_config(gguf_tokenizer_files(read_gguf_vocabulary(file.metadata()), model).config,
-                                    model);
-  } else {
-    found = ChatTemplate::find(model);
+  const std::filesystem::path source = tokenizer_source(model);
+  if (source != model) found = ChatTemplate::find(model);  // an adapter may bring a template alone
+  if (!found && is_gguf(source)) {
+    const GgufFile file(source);
+    found = ChatTemplate::of_config(
+        gguf_tokenizer_files(read_gguf_vocabulary(file.metadata()), source).config, source);
+  } else if (!found) {
+    found = ChatTemplate::find(source);
   }
   return found ? *found : ChatTemplate::chatml();
 }

@@ -20,13 +20,22 @@ namespace fathom::cli {
 /// "fp32" or "bf16" -> DType. Errors: Error (usage).
 DType parse_dtype(const std::string& name);
 
-/// The tokenizer of a model: of its folder, or the vocabulary inside its .gguf file. Errors: Error.
+/// Where a model's tokenizer stands: in its own folder or .gguf file, or, of an adapter that brings none
+/// (PEFT saves none by itself), where its base's stands.
+std::filesystem::path tokenizer_source(const std::filesystem::path& model);
+
+/// The tokenizer of a model: of the folder, or the vocabulary inside the .gguf file, of tokenizer_source().
+/// Errors: Error.
 Tokenizer load_tokenizer(const std::filesystem::path& model);
+
+/// The files of tokenizer_source() into `folder`, made of a .gguf file's vocabulary; over them what else an
+/// adapter's own folder has of them (a chat template). Errors: Error.
+void add_tokenizer_files(const std::filesystem::path& model, const std::filesystem::path& folder);
 
 /// The vocabulary inside a GGUF file, as its metadata give it. Errors: Error naming the key.
 GgufVocabulary read_gguf_vocabulary(const GgufMetadata& metadata);
 
-/// The chat template of a model: of its folder, or of its .gguf file; ChatML where it brings none.
+/// The chat template of a model: its own, or the one beside its tokenizer; ChatML where neither is there.
 /// Errors: those of ChatTemplate.
 ChatTemplate load_chat_template(const std::filesystem::path& model);
 

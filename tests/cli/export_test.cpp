@@ -13,6 +13,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "io/gguf.h"
+#include "support/adapter_folder.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
@@ -81,6 +82,32 @@ TEST_F(ExportCommand, AFolderKeepsItsTokenizerAndScheme) {
   EXPECT_FALSE(fs::exists(folder_ / "bare/tokenizer.json"));
   call({"export", at("bare"), "--out", at("bare.gguf"), "--fold-norm-scale"});
   EXPECT_EQ(GgufFile(folder_ / "bare.gguf").metadata().text("tokenizer.ggml.model"), "no_vocab");
+}
+
+// PEFT saves an adapter without a tokenizer: its base's is meant.
+TEST_F(ExportCommand, AnAdapterHasItsBasesTokenizer) {
+  const fs::path base = folder_ / "base";
+  fs::copy(fs::path(FATHOM_TEST_DATA) / "eval/data/sentencepiece-pre", base);
+  write_text_file(base / "chat_template.json", R"({"chat_template": "of the base"})");
+  write_text_file(base / "generation_config.json", R"({"eos_token_id": [1, 2]})");
+  test::write_adapter(folder_ / "first", base);
+  test::write_adapter(folder_ / "adapter", folder_ / "first");
+  const Tokenizer expected = load_tokenizer(base);
+  EXPECT_EQ(tokenizer_source(folder_ / "adapter"), base);
+  EXPECT_EQ(load_tokenizer(folder_ / "adapter").fingerprint(), expected.fingerprint());
+  EXPECT_EQ(load_chat_template(folder_ / "adapter").source(), "of the base");
+  write_text_file(folder_ / "adapter/chat_template.jinja", "its own");
+  EXPECT_EQ(load_chat_template(folder_ / "adapter").source(), "its own");
+  call({"export", at("adapter"), "--out", at("hf")});
+  call({"export", at("adapter"), "--out", at("a.gguf")});
+  call({"merge", at("adapter"), "--out", at("merged")});
+  for (const char* made : {"hf", "a.gguf", "merged"}) {
+    EXPECT_EQ(load_tokenizer(folder_ / made).encode("the sea is deep"), expected.encode("the sea is deep"))
+        << made;
+    EXPECT_EQ(load_chat_template(folder_ / made).source(), "its own") << made;
+    if (fs::is_directory(folder_ / made))
+      EXPECT_TRUE(fs::exists(folder_ / made / "generation_config.json")) << made;
+  }
 }
 
 TEST_F(ExportCommand, AFoldIsNamedOnlyWhereThereIsSomethingToFold) {
