@@ -191,8 +191,9 @@ fs::path task_file(const fs::path& folder, const Task& task, const std::string& 
   const fs::path path = folder / (std::string(task.name) + "." + split + ".jsonl");
   if (fs::exists(path)) return path;
   fail_in(path, "no such file",
-          "make it from the split \"" + split + "\" of " + task.source +
-              R"(: a line {"id", "query", "choices", "gold"} for each question, as docs/evaluation.md says)");
+          "make it from the split \"" + split + "\" of " + task.source + ": scripts/make-eval-data.py " +
+              task.name + " FILE" + (split == task.split ? "" : " --split " + split) +
+              "; docs/evaluation.md says what a line holds");
 }
 
 TaskItem parse_task_item(std::string_view json_line, size_t row) {

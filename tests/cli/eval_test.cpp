@@ -94,7 +94,8 @@ TEST_F(EvalCommand, SaysWhatIsWrong) {
     EXPECT_ERROR(run({"--tasks", "perplexity", "--text", kData + "/text.txt", flag, "1"}), ErrorCode::kUsage,
                  flag, "tasks of items");
   EXPECT_ERROR(run({"--tasks", "arc_challenge", "--data", kData}), ErrorCode::kFailed,
-               "arc_challenge.test.jsonl: no such file", "make it from");
+               "arc_challenge.test.jsonl: no such file", "make it from",
+               "scripts/make-eval-data.py arc_challenge FILE;");
   EXPECT_ERROR(run({"--tasks", "piqa", "--data", kData, "--num-fewshot", "5"}), ErrorCode::kFailed,
                "2 examples to draw 6 from");
   write_text_file(folder_ / "s.json.partial", "{\"fingerprint\": \"0\", \"tasks\": {}}");
