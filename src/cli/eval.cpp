@@ -1,5 +1,6 @@
 // fathom eval: scores on multiple-choice tasks as lm-evaluation-harness has them, and perplexity of a text.
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -14,6 +15,7 @@
 #include "core/log.h"
 #include "eval/evaluate.h"
 #include "eval/perplexity.h"
+#include "kernels/cross_entropy.h"
 #include "report/table.h"
 
 namespace fathom::cli {
@@ -31,7 +33,7 @@ struct Options {
   TaskOptions tasks;
   PerplexitySettings perplexity;
   bool wants_perplexity = false;
-  uint64_t tokens = 0;
+  uint64_t tokens = 0, memory = 0;
 };
 
 void check(const Options& o, const Command& command) {
@@ -81,7 +83,7 @@ void print_perplexity(const PerplexityResult& r) {
 
 // Scores the tasks and returns their results as JSON; prints a table.
 template <class W>
-nlohmann::json run_tasks(const Options& o, const std::vector<PreparedTask>& tasks, LoadedModel<W>& m,
+nlohmann::json run_tasks(const Options& o, const std::vector<PreparedTask>& tasks, OpenedModel<W>& m,
                          PartialResults& partial, Progress& progress, ScoringWork& work, size_t& items) {
   const size_t before = partial.items();
   if (before > 0) log_info(fmt::format("going on after {} items that an earlier run has scored", before));
@@ -114,6 +116,26 @@ nlohmann::json run_tasks(const Options& o, const std::vector<PreparedTask>& task
   return list;
 }
 
+// What is granted, less what a pack of tokens takes on its way.
+template <class W>
+size_t memory_of_weights(const Options& o, const ModelConfig& config, const std::vector<PreparedTask>& tasks,
+                         size_t window) {
+  using S = Stream<W>;
+  const size_t C = config.hidden_size, budget = granted_memory(o.memory);
+  const size_t rows =
+      std::max(most_rows(tasks, o.tasks.batch_tokens), window > 0 ? window + o.tasks.batch_tokens : 0);
+  const size_t taken = rows * C * sizeof(S) + Transformer<W>::inference_bytes(config, rows) +
+                       kHeadChunkRows * (C + config.vocab_size) * sizeof(S);
+  const size_t least = StreamedWeights<W>::least_bytes(config);
+  if (o.memory > 0 && least + taken > budget) {
+    usage_error(fmt::format("--memory {} is too little: two layers or the head take {}, {} tokens {}",
+                            bytes_text(static_cast<double>(o.memory)), bytes_text(static_cast<double>(least)),
+                            rows, bytes_text(static_cast<double>(taken))),
+                "a smaller --batch-tokens takes less");
+  }
+  return budget > taken ? budget - taken : 0;
+}
+
 template <class W>
 void run(const Options& o) {
   const fs::path folder = resolve_model(o.model);
@@ -127,8 +149,9 @@ void run(const Options& o) {
     perplexity_windows(tokenizer, text.ids, perplexity);  // whether it is long enough
   }
   PartialResults partial = open_partial(*o.common, folder, o.dtype, tokenizer, tasks);
-  LoadedModel<W> m = load_model<W>(o.model);
-  keep_packed_if_room(m);
+  OpenedModel<W> m = open_model<W>(
+      o.model, memory_of_weights<W>(o, config, tasks, o.wants_perplexity ? perplexity.window : 0));
+  read_ahead(m);
   const auto progress = make_progress();
   const auto start = Clock::now();
   ScoringWork work;
@@ -184,6 +207,10 @@ void add_eval(Command app) {
   c.option("--stride", o->perplexity.stride,
            "Tokens between the starts of two windows (default: half a window)");
   c.option("--dtype", o->dtype, "fp32 or bf16").shows_default();
+  c.option("--memory", o->memory,
+           "What it may take, such as 4GiB: layers that find no room are read for each pack of tokens "
+           "(default: 80% of what is available)")
+      .byte_size();
   c.runs([o, c] {
     apply(*o->common);
     o->tasks.names = o->names;

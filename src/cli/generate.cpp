@@ -53,7 +53,7 @@ Prompt chat_of(const Options& o, const Tokenizer& tokenizer, const std::filesyst
 template <class W>
 void run(const Options& o) {
   validate(o.sampling);
-  LoadedModel<W> m = load_model<W>(o.model);
+  OpenedModel<W> m = open_model<W>(o.model, granted_memory(0), false);
   const Tokenizer tokenizer = load_tokenizer(m.folder);
   if (tokenizer.vocab_size() > m.config.vocab_size) {
     fail("the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " entries, the model " +
@@ -62,6 +62,7 @@ void run(const Options& o) {
   }
   const auto [ids, stop] = o.is_chat ? chat_of(o, tokenizer, m.folder) : prompt_of(o, tokenizer);
 
+  read_ahead(m);
   fmt::print("{}", o.prompt);
   SamplingSettings sampling = o.sampling;
   sampling.vocab_size = tokenizer.vocab_size();

@@ -18,7 +18,7 @@ struct Options {
 
 template <class W>
 void run(const Options& o) {
-  LoadedModel<W> m = load_model<W>(o.model);
+  OpenedModel<W> m = open_model<W>(o.model, granted_memory(0), false);
   nlohmann::json all = nlohmann::json::array();
   for (const std::vector<int32_t>& ids : read_token_ids_json(o.token_ids)) {
     const Batch batch{1, ids.size(), ids.data(), nullptr, nullptr};

@@ -19,6 +19,7 @@ struct Options {
 
 void run(const Options& o) {
   const fs::path adapter = resolve_model(o.model);
+  require_room(o.model + " and its base", loaded_bytes<float>(read_config(adapter)), DType::kF32);
   const MergeResult r =
       merge_adapter(adapter, o.out, [&](const fs::path& folder) { add_tokenizer_files(adapter, folder); });
   fmt::print("merged {} adapter parameters into {}; wrote {}\n", count_text(static_cast<double>(r.adapters)),

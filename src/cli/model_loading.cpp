@@ -2,7 +2,11 @@
 
 #include <cstdint>
 
+#include <fmt/format.h>
+
 #include "core/error.h"
+#include "core/format.h"
+#include "core/log.h"
 #include "io/adapter.h"
 #include "io/gguf_model.h"
 #include "text/gguf_vocabulary.h"
@@ -13,6 +17,22 @@ namespace fathom::cli {
 size_t granted_memory(uint64_t asked) {
   if (asked > 0) return asked;
   return static_cast<size_t>(0.8 * static_cast<double>(available_memory().value_or(uint64_t{4} << 30)));
+}
+
+void require_room(const std::string& what, size_t bytes, DType dtype, uint64_t available) {
+  if (bytes <= available) return;
+  fail(fmt::format("{}: needs {} in {}, {} are free", what, bytes_text(static_cast<double>(bytes)),
+                   dtype_name(dtype), bytes_text(static_cast<double>(available))),
+       "probe, prune, eval, generate, logits, export and dump read a model as it is needed");
+}
+
+void require_room(const std::string& what, size_t bytes, DType dtype) {
+  if (const auto available = available_memory()) require_room(what, bytes, dtype, *available);
+}
+
+void say_little_room(size_t kept, size_t layers, DType dtype) {
+  log_info(fmt::format("{} of {} layers find room in memory: the others are read whenever they are needed{}",
+                       kept, layers, dtype == DType::kF32 ? "; --dtype bf16 takes half as much" : ""));
 }
 
 GgufVocabulary read_gguf_vocabulary(const GgufMetadata& meta) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "io/checkpoint.h"
 #include "io/streamed_weights.h"
@@ -48,12 +49,26 @@ struct LoadedModel {
   std::unique_ptr<Transformer<W>> transformer;
 };
 
-/// Errors: those of resolve_model, read_config and load_weights.
+/// Bytes of all weights in memory, as LoadedModel holds them: under bf16 the masters too.
+template <class W>
+size_t loaded_bytes(const ModelConfig& config) {
+  const size_t masters = sizeof(Stream<W>), copy = std::is_same_v<W, Stream<W>> ? 0 : sizeof(W);
+  return parameter_count(parameter_list(config)) * (masters + copy);
+}
+
+/// Errors: Error where `bytes`, which `what` takes in `dtype`, are more than `available`: before the system
+/// ends the program without a word.
+void require_room(const std::string& what, size_t bytes, DType dtype, uint64_t available);
+/// The same, of what is available now.
+void require_room(const std::string& what, size_t bytes, DType dtype);
+
+/// Errors: those of resolve_model, read_config, require_room and load_weights.
 template <class W>
 LoadedModel<W> load_model(const std::string& model) {
   LoadedModel<W> loaded;
   loaded.folder = resolve_model(model);
   loaded.config = read_config(loaded.folder);
+  require_room(model, loaded_bytes<W>(loaded.config), dtype_of<W>());
   loaded.weights = std::make_unique<ResidentWeights<W>>(loaded.config);
   load_weights(*loaded.weights, loaded.folder);
   loaded.transformer = std::make_unique<Transformer<W>>(loaded.config, *loaded.weights);
@@ -62,14 +77,6 @@ LoadedModel<W> load_model(const std::string& model) {
 
 /// What a command may take: what --memory asks for, or 0.8 of what is available where it asks for nothing.
 size_t granted_memory(uint64_t asked);
-
-/// Packs the matrices for products beside (ResidentWeights::keep_packed), for one who runs many passes, where
-/// they take no more than a quarter of the memory that is left.
-template <class W>
-void keep_packed_if_room(LoadedModel<W>& model) {
-  if (ResidentWeights<W>::packed_bytes(model.config, Packing::kForward) <= granted_memory(0) / 4)
-    model.weights->keep_packed(Packing::kForward);
-}
 
 /// A model whose weights are read as they are needed, in compute type W.
 template <class W>
@@ -80,17 +87,34 @@ struct OpenedModel {
   std::unique_ptr<Transformer<W>> transformer;
 };
 
-/// `memory_bytes`: what the weights may take, packed ones among them; see StreamedWeights. Errors: those of
-/// resolve_model, read_config and StreamedWeights.
+/// `memory_bytes`: what the weights may take, packed ones among them (see StreamedWeights); `packs`: for one
+/// who runs many passes over many tokens. Errors: those of resolve_model, read_config and StreamedWeights.
 template <class W>
-OpenedModel<W> open_model(const std::string& model, size_t memory_bytes) {
+OpenedModel<W> open_model(const std::string& model, size_t memory_bytes, bool packs = true) {
   OpenedModel<W> opened;
   opened.folder = resolve_model(model);
   opened.config = read_config(opened.folder);
   opened.weights = std::make_unique<StreamedWeights<W>>(opened.folder, opened.config, memory_bytes);
-  opened.weights->keep_packed(memory_bytes);
+  if (packs) opened.weights->keep_packed(memory_bytes);
   opened.transformer = std::make_unique<Transformer<W>>(opened.config, *opened.weights);
   return opened;
+}
+
+/// Says that `kept` of the layers find room, and that the others are read again and again.
+void say_little_room(size_t kept, size_t layers, DType dtype);
+
+/// Reads the model before it is asked for, so that the time of the work is the work's; where not all of it
+/// finds room, says so. Errors: those of reading.
+template <class W>
+void read_ahead(OpenedModel<W>& model) {
+  const size_t L = model.config.num_hidden_layers;
+  if (const size_t kept = model.weights->layers_kept(); kept < L)
+    return say_little_room(kept, L, dtype_of<W>());
+  for (size_t l = 0; l < L; ++l) {
+    if (l + 1 < L) model.weights->prefetch(l + 1);
+    model.weights->layer(l);
+  }
+  model.weights->head();
 }
 
 /// Calls fn.template operator()<float>() or <bf16>(), as `dtype` says.

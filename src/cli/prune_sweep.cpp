@@ -73,19 +73,6 @@ struct TaskPlan {
   std::vector<Removal> removals;
   size_t batch_tokens = 0;
   size_t weights_memory = 0;  ///< what the streams leave
-
-  size_t most_rows(size_t tokens) const {
-    size_t most = 0;
-    for (const PreparedTask& task : tasks) {
-      const auto groups = task.groups();
-      for (size_t begin = 0; begin < groups.size();) {
-        const GroupRange pack = next_pack(groups, begin, tokens);
-        most = std::max(most, pack.rows);
-        begin = pack.end;
-      }
-    }
-    return most;
-  }
 };
 
 // The streams of a pack, one a removal, come first, since the pack can be made smaller; the weights get the
@@ -96,7 +83,7 @@ void share_memory(const PruneOptions& o, const ModelConfig& config, TaskPlan& pl
   const size_t budget = granted_memory(o.memory), least = StreamedWeights<W>::least_bytes(config);
   const size_t C = config.hidden_size, streams = 1 + plan.removals.size();
   const auto bytes = [&](size_t tokens) {
-    const size_t rows = plan.most_rows(tokens);
+    const size_t rows = most_rows(plan.tasks, tokens);
     return streams * rows * C * sizeof(S) + Transformer<W>::inference_bytes(config, rows) +
            kHeadChunkRows * (C + config.vocab_size) * sizeof(S);
   };

@@ -67,6 +67,19 @@ std::vector<PreparedTask> prepare_tasks(const TaskOptions& options, const Tokeni
   return prepared;
 }
 
+size_t most_rows(const std::vector<PreparedTask>& tasks, size_t batch_tokens) {
+  size_t most = 0;
+  for (const PreparedTask& task : tasks) {
+    const auto groups = task.groups();
+    for (size_t begin = 0; begin < groups.size();) {
+      const GroupRange pack = next_pack(groups, begin, batch_tokens);
+      most = std::max(most, pack.rows);
+      begin = pack.end;
+    }
+  }
+  return most;
+}
+
 PartialResults open_partial(const Common& common, const fs::path& model, const std::string& dtype,
                             const Tokenizer& tokenizer, const std::vector<PreparedTask>& tasks,
                             const std::string& what) {

@@ -39,6 +39,9 @@ void check_tasks(const TaskOptions& options, const char* data_flag);
 std::vector<PreparedTask> prepare_tasks(const TaskOptions& options, const Tokenizer& tokenizer,
                                         size_t max_length);
 
+/// The tokens of the largest pack: whole items, `batch_tokens` of them or one.
+size_t most_rows(const std::vector<PreparedTask>& tasks, size_t batch_tokens);
+
 /// What an earlier run has scored, beside --json's file; nothing is kept where that is none. `what` tells
 /// apart what else the numbers depend on. Errors: those of PartialResults.
 PartialResults open_partial(const Common& common, const std::filesystem::path& model,

@@ -124,6 +124,9 @@ std::string config_difference(const ModelConfig& a, const ModelConfig& b) {
 
 template <class W>
 void verify_pair(const Options& o) {
+  const size_t bytes = loaded_bytes<W>(read_config(resolve_model(o.model))) +
+                       loaded_bytes<W>(read_config(resolve_model(o.other)));
+  require_room(o.model + " and " + o.other, bytes, dtype_of<W>());
   LoadedModel<W> a = load_model<W>(o.model), b = load_model<W>(o.other);
   const double tolerance = o.tolerance > 0 ? o.tolerance : dtype_of<W>() == DType::kBf16 ? 2e-2 : 1e-4;
   const Divergence d = find_divergence(*a.transformer, *a.weights, *b.transformer, *b.weights,

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/call.h"
+#include "cli/command.h"
+#include "cli/model_loading.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -63,6 +65,44 @@ TEST_F(EvalCommand, GivesTheSameNumbersForEveryBatchAndThreadCount) {
   const json one = scores("1", "1");
   EXPECT_EQ(scores("100000", "4"), one);
   set_num_threads(0);
+}
+
+// A model that does not fit is read as it is needed, and scores the same.
+TEST_F(EvalCommand, TakesTheMemoryThatItIsGranted) {
+  const auto scores = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{
+        "--tasks", "arc_easy,perplexity", "--data", kData,    "--text",    kData + "/text.txt", "--seq",
+        "24",      "--batch-tokens",      "64",     "--json", at("s.json")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    run(arguments);
+    return read("s.json")["tasks"];
+  };
+  const json whole = scores({});
+  uint64_t too_little = 1 << 10, enough = uint64_t{1} << 34;  // the least that it takes, found by halves
+  json tight;
+  while (enough - too_little > 1) {
+    const uint64_t bytes = too_little + (enough - too_little) / 2;
+    try {
+      tight = scores({"--memory", std::to_string(bytes)});
+      enough = bytes;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUsage) << e.what();
+      too_little = bytes;
+    }
+  }
+  EXPECT_EQ(tight, whole);
+  EXPECT_ERROR(scores({"--memory", "1KiB"}), ErrorCode::kUsage, "--memory 1.00 KiB is too little",
+               "--batch-tokens");
+}
+
+TEST(ModelLoading, SaysThatAModelDoesNotFit) {
+  require_room("m", 10, DType::kF32, 10);
+  EXPECT_ERROR(require_room("m.gguf", size_t{28} << 30, DType::kF32, uint64_t{12} << 30), ErrorCode::kFailed,
+               "m.gguf: needs 28.00 GiB in fp32, 12.00 GiB are free", "probe, prune, eval");
+  const ModelConfig config = read_config(kModel);
+  EXPECT_EQ(loaded_bytes<float>(config), 4 * parameter_count(parameter_list(config)));
+  EXPECT_EQ(loaded_bytes<bf16>(config), 6 * parameter_count(parameter_list(config)))
+      << "masters and the copy";
 }
 
 TEST_F(EvalCommand, MeasuresPerplexityAndNamesTheConvention) {
