@@ -44,6 +44,10 @@ void write_result(const Common& common, const nlohmann::json& result);
 /// stderr.
 std::unique_ptr<Progress> make_progress();
 
+/// The same for what is done in a moment with most models, such as loading one: nothing is drawn where it
+/// ends before a first line is due.
+std::unique_ptr<Progress> make_progress_if_long();
+
 /// Runs `fathom <arguments>`. Errors: those of CommandLine::run.
 void run_command_line(const std::vector<std::string>& arguments, const std::string& version);
 

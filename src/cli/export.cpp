@@ -144,6 +144,8 @@ void run(const Options& o) {
   if (gguf)
     options.tokenizer =
         with_tokenizer ? tokenizer_pairs(vocabulary_of(model, config)) : no_vocabulary(config);
+  const auto progress = make_progress_if_long();
+  options.progress = progress.get();
   const ExportResult r = export_model(model, out, options);
   if (gguf && r.model_type == "llama" && config.sliding_window > 0) {
     log_warning(fmt::format(

@@ -20,8 +20,9 @@ struct Options {
 void run(const Options& o) {
   const fs::path adapter = resolve_model(o.model);
   require_room(o.model + " and its base", loaded_bytes<float>(read_config(adapter)), DType::kF32);
-  const MergeResult r =
-      merge_adapter(adapter, o.out, [&](const fs::path& folder) { add_tokenizer_files(adapter, folder); });
+  const auto progress = make_progress_if_long();
+  const MergeResult r = merge_adapter(
+      adapter, o.out, [&](const fs::path& folder) { add_tokenizer_files(adapter, folder); }, progress.get());
   fmt::print("merged {} adapter parameters into {}; wrote {}\n", count_text(static_cast<double>(r.adapters)),
              count_text(static_cast<double>(r.parameters)), o.out);
   fmt::print("its logits, read back, differ from base and adapter by {:.1e} of the largest\n", r.deviation);

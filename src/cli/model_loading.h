@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 
+#include "cli/command.h"
 #include "io/checkpoint.h"
 #include "io/streamed_weights.h"
 #include "text/chat_template.h"
@@ -70,7 +71,7 @@ LoadedModel<W> load_model(const std::string& model) {
   loaded.config = read_config(loaded.folder);
   require_room(model, loaded_bytes<W>(loaded.config), dtype_of<W>());
   loaded.weights = std::make_unique<ResidentWeights<W>>(loaded.config);
-  load_weights(*loaded.weights, loaded.folder);
+  load_weights(*loaded.weights, loaded.folder, make_progress_if_long().get());
   loaded.transformer = std::make_unique<Transformer<W>>(loaded.config, *loaded.weights);
   return loaded;
 }
@@ -110,9 +111,12 @@ void read_ahead(OpenedModel<W>& model) {
   const size_t L = model.config.num_hidden_layers;
   if (const size_t kept = model.weights->layers_kept(); kept < L)
     return say_little_room(kept, L, dtype_of<W>());
+  const auto progress = make_progress_if_long();
+  CountedWork loaded(progress.get(), "load", L, "layers");
   for (size_t l = 0; l < L; ++l) {
     if (l + 1 < L) model.weights->prefetch(l + 1);
     model.weights->layer(l);
+    loaded.add(1);
   }
   model.weights->head();
 }

@@ -18,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 
 class TerminalProgress final : public Progress {
  public:
-  TerminalProgress() = default;
+  explicit TerminalProgress(bool if_long) : if_long_(if_long) {}
   TerminalProgress(const TerminalProgress&) = delete;
   TerminalProgress& operator=(const TerminalProgress&) = delete;
   // Work that failed leaves its bar on a line of its own, so that the error starts on the next.
@@ -54,6 +54,7 @@ class TerminalProgress final : public Progress {
 
   void end(const std::string& note) override {
     if (!note.empty()) note_ = note;
+    if (if_long_ && !drawn_) return;
     draw();
     if (terminal_) std::fputc('\n', stderr);
     drawn_ = false;
@@ -105,6 +106,7 @@ class TerminalProgress final : public Progress {
   }
 
   static constexpr size_t kBar = 20, kShortestBar = 5;
+  const bool if_long_;
   const bool terminal_ = isatty(STDERR_FILENO) != 0;
   std::string label_, unit_, note_;
   uint64_t total_ = 0, done_ = 0, first_ = 0;
@@ -114,6 +116,7 @@ class TerminalProgress final : public Progress {
 
 }  // namespace
 
-std::unique_ptr<Progress> make_progress() { return std::make_unique<TerminalProgress>(); }
+std::unique_ptr<Progress> make_progress() { return std::make_unique<TerminalProgress>(false); }
+std::unique_ptr<Progress> make_progress_if_long() { return std::make_unique<TerminalProgress>(true); }
 
 }  // namespace fathom::cli

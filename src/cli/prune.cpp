@@ -50,7 +50,9 @@ void write_out(const PruneOptions& o, const fs::path& model, const std::vector<s
                nlohmann::json& result) {
   std::function<void(const fs::path&)> tokenizer;
   if (is_gguf(model)) tokenizer = [&](const fs::path& folder) { load_tokenizer(model).save(folder); };
-  const WrittenCheckpoint w = write_pruned(model, layers, o.out, parse_store(o.store), tokenizer);
+  const auto progress = make_progress_if_long();
+  const WrittenCheckpoint w =
+      write_pruned(model, layers, o.out, parse_store(o.store), tokenizer, progress.get());
   const auto parameters = static_cast<double>(parameter_count(parameter_list(w.config)));
   fmt::print("{}: {} layers, {} parameters, {} bytes in {}; read back and compared\n", o.out,
              w.config.num_hidden_layers, count_text(parameters), w.size_bytes,

@@ -129,8 +129,10 @@ void verify_pair(const Options& o) {
   require_room(o.model + " and " + o.other, bytes, dtype_of<W>());
   LoadedModel<W> a = load_model<W>(o.model), b = load_model<W>(o.other);
   const double tolerance = o.tolerance > 0 ? o.tolerance : dtype_of<W>() == DType::kBf16 ? 2e-2 : 1e-4;
-  const Divergence d = find_divergence(*a.transformer, *a.weights, *b.transformer, *b.weights,
-                                       read_sequences(o.input, a.folder, a.config), o.batch, tolerance);
+  const auto progress = make_progress_if_long();
+  const Divergence d =
+      find_divergence(*a.transformer, *a.weights, *b.transformer, *b.weights,
+                      read_sequences(o.input, a.folder, a.config), o.batch, tolerance, progress.get());
   Table table({{"place", Align::kLeft}, {"deviation"}, {"", Align::kLeft}});
   for (const PlaceDeviation& p : d.places)
     table.add_row(

@@ -26,4 +26,24 @@ class NoProgress final : public Progress {
   void end(const std::string&) override {}
 };
 
+/// Work of a known amount that tells a sink, where there is one, how far it is; it ends when all is done.
+class CountedWork {
+ public:
+  /// `progress` may be null. See Progress::begin.
+  CountedWork(Progress* progress, const std::string& label, uint64_t total, const std::string& unit)
+      : progress_(progress), total_(total) {
+    if (progress_ != nullptr) progress_->begin(label, total, unit);
+  }
+  void add(uint64_t amount) {
+    done_ += amount;
+    if (progress_ == nullptr) return;
+    progress_->update(done_);
+    if (done_ >= total_) progress_->end();
+  }
+
+ private:
+  Progress* progress_;
+  uint64_t total_, done_ = 0;
+};
+
 }  // namespace fathom

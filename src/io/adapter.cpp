@@ -279,14 +279,16 @@ void StoredAdapter::fold(S* values, const ParamSpec& spec) const {
 }
 
 template <class W>
-void load_weights(FrozenWeights<W>& weights, const fs::path& model) {
+void load_weights(FrozenWeights<W>& weights, const fs::path& model, Progress* progress) {
   using S = Stream<W>;
   const StoredParameters stored(model, weights.config(), weights.list());
+  CountedWork loaded(progress, "load", parameter_count(weights.list()), "parameters");
   std::vector<S> values;
   for (const ParamSpec& spec : weights.list()) {
     values.resize(spec.size());
     stored.read(values.data(), spec);
     weights.set(spec, values.data());
+    loaded.add(spec.size());
   }
 }
 
@@ -298,8 +300,8 @@ void load_weights(FrozenWeights<W>& weights, const fs::path& model) {
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 #undef FATHOM_INSTANTIATE
-template void load_weights(FrozenWeights<double>&, const fs::path&);
-template void load_weights(FrozenWeights<float>&, const fs::path&);
-template void load_weights(FrozenWeights<bf16>&, const fs::path&);
+template void load_weights(FrozenWeights<double>&, const fs::path&, Progress*);
+template void load_weights(FrozenWeights<float>&, const fs::path&, Progress*);
+template void load_weights(FrozenWeights<bf16>&, const fs::path&, Progress*);
 
 }  // namespace fathom

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/progress.h"
 #include "model/frozen_weights.h"
 
 namespace fathom {
@@ -65,6 +66,7 @@ class StoredAdapter {
 
 /// Reads a checkpoint, adapters included, into weights that nobody trains. Errors: those of load_weights.
 template <class W>
-void load_weights(FrozenWeights<W>& weights, const std::filesystem::path& model);
+void load_weights(FrozenWeights<W>& weights, const std::filesystem::path& model,
+                  Progress* progress = nullptr);
 
 }  // namespace fathom

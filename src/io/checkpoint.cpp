@@ -53,15 +53,19 @@ fs::path resolve_model(const fs::path& model) {
 }
 
 template <class W>
-void load_weights(ResidentWeights<W>& weights, const fs::path& folder) {
+void load_weights(ResidentWeights<W>& weights, const fs::path& folder, Progress* progress) {
   const StoredParameters stored(folder, weights.config(), weights.list());
-  for (const ParamSpec& spec : weights.list()) stored.read(weights.values(spec), spec);
+  CountedWork loaded(progress, "load", weights.count(), "parameters");
+  for (const ParamSpec& spec : weights.list()) {
+    stored.read(weights.values(spec), spec);
+    loaded.add(spec.size());
+  }
   weights.refresh();
 }
 
 template <class S>
 void save_model(const fs::path& folder, const ModelConfig& config, const std::vector<ParamSpec>& list,
-                const S* values, DType stored) {
+                const S* values, DType stored, Progress* progress) {
   const nlohmann::json json = config_to_json(config, stored);
   std::vector<TensorToWrite> tensors;
   std::list<std::vector<S>> shifted;
@@ -74,7 +78,8 @@ void save_model(const fs::path& folder, const ModelConfig& config, const std::ve
     }
     tensors.push_back({spec.name, spec.shape, from, dtype_of<S>(), stored});
   }
-  write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+  CountedWork written(progress, "write", parameter_count(list), "parameters");
+  write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}}, &written);
   if (json["model_type"] == "fathom") write_text_file(folder / "modeling_fathom.py", kModelingFathom);
   write_text_file(folder / "config.json", json.dump(2) + "\n");
 }
@@ -85,12 +90,12 @@ void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
   }
 }
 
-template void load_weights(ResidentWeights<double>&, const fs::path&);
-template void load_weights(ResidentWeights<float>&, const fs::path&);
-template void load_weights(ResidentWeights<bf16>&, const fs::path&);
+template void load_weights(ResidentWeights<double>&, const fs::path&, Progress*);
+template void load_weights(ResidentWeights<float>&, const fs::path&, Progress*);
+template void load_weights(ResidentWeights<bf16>&, const fs::path&, Progress*);
 template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const double*,
-                         DType);
+                         DType, Progress*);
 template void save_model(const fs::path&, const ModelConfig&, const std::vector<ParamSpec>&, const float*,
-                         DType);
+                         DType, Progress*);
 
 }  // namespace fathom

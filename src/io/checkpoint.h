@@ -7,6 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/progress.h"
 #include "io/dequantize.h"
 #include "model/transformer.h"
 
@@ -39,13 +40,15 @@ BlockShape read_block_shape(const std::filesystem::path& folder);
 /// Reads all weights of `folder` (or of a .gguf file) into `weights` (masters, then refresh()). Errors: Error
 /// where a tensor is missing, is of another shape, or is left over.
 template <class W>
-void load_weights(ResidentWeights<W>& weights, const std::filesystem::path& folder);
+void load_weights(ResidentWeights<W>& weights, const std::filesystem::path& folder,
+                  Progress* progress = nullptr);
 
 /// Writes config.json, model.safetensors and, where the scheme needs it, modeling_fathom.py into `folder`,
 /// which exists.
 template <class S>
 void save_model(const std::filesystem::path& folder, const ModelConfig& config,
-                const std::vector<ParamSpec>& list, const S* values, DType stored);
+                const std::vector<ParamSpec>& list, const S* values, DType stored,
+                Progress* progress = nullptr);
 
 /// Copies what exists of kTokenizerFiles.
 void copy_tokenizer_files(const std::filesystem::path& from, const std::filesystem::path& to);

@@ -49,7 +49,12 @@ class Exporter {
     if (gguf_) architecture_ = gguf_architecture_of(config_);
   }
 
-  void write(const fs::path& path) const { gguf_ ? write_gguf_file(path) : write_folder(path); }
+  void write(const fs::path& path) {
+    CountedWork written(options_.progress, "write", parameter_count(list_), "parameters");
+    written_ = &written;
+    gguf_ ? write_gguf_file(path) : write_folder(path);
+    written_ = nullptr;
+  }
   /// Errors: Error where what was read back computes something else.
   void compare(const fs::path& written, ExportResult& result) const;
 
@@ -73,6 +78,7 @@ class Exporter {
     if (fold_) fold_->apply(values, source);
     shift(values, source, -1);
     if (stored(source) == StoredType::kF16) require_half(values, source);
+    written_->add(source.size());
   }
   static void require_half(const float* values, const ParamSpec& spec) {
     constexpr float kMost = 65520.0f;  // from here on an F16 is infinite
@@ -104,6 +110,7 @@ class Exporter {
   std::optional<NormFold> fold_;
   std::vector<ParamSpec> list_;
   std::string architecture_;
+  CountedWork* written_ = nullptr;  // while write() runs
 };
 
 void Exporter::write_folder(const fs::path& folder) const {
@@ -154,32 +161,36 @@ void Exporter::write_gguf_file(const fs::path& path) const {
 
 // ---- what was written, against the source ----------------------------------------------------------------
 
-std::vector<float> logits_of(const ParameterReader& reader, const ModelConfig& config,
+std::vector<float> logits_of(const ParameterReader& reader, const ModelConfig& config, CountedWork& compared,
                              ReadingWeights::Change change = {}) {
   ReadingWeights weights(reader, config, std::move(change));
   Transformer<float> model(config, weights);
-  return trial_logits(model);
+  return trial_logits(model, whole_program<float>(config.num_hidden_layers), [&](const Tap<float>& tap) {
+    if (tap.point == TapPoint::kMlp) compared.add(1);
+  });
 }
 
 void Exporter::compare(const fs::path& written, ExportResult& result) const {
   const ParameterReader reader(written);
-  const std::vector<float> exported = logits_of(reader, reader.config());
-  const std::vector<float> source = logits_of(reader_, reader_.config());
+  const bool as_it_is = type_ == StoredType::kF32 && !fold_;
+  const size_t runs = 2 + (as_it_is ? 0 : 1) + (fold_ ? 1 : 0);
+  CountedWork compared(options_.progress, "compare", runs * config_.num_hidden_layers, "layers");
+  const std::vector<float> exported = logits_of(reader, reader.config(), compared);
+  const std::vector<float> source = logits_of(reader_, reader_.config(), compared);
   result.deviation_from_source = logit_deviation(exported, source, true);
   // The source's own weights, folded and rounded in memory: what the file must hold.
   const std::vector<float> same_weights =
-      type_ == StoredType::kF32 && !fold_
-          ? source
-          : logits_of(reader_, config_, [this](float* values, const ParamSpec& spec) {
-              if (fold_) fold_->apply(values, spec);
-              shift(values, spec, -1);
-              round_through(values, stored(spec), spec.size());
-              shift(values, spec, 1);
-            });
+      as_it_is ? source : logits_of(reader_, config_, compared, [this](float* values, const ParamSpec& spec) {
+        if (fold_) fold_->apply(values, spec);
+        shift(values, spec, -1);
+        round_through(values, stored(spec), spec.size());
+        shift(values, spec, 1);
+      });
   result.deviation = logit_deviation(exported, same_weights, true);
   if (fold_) {  // and the fold itself, unrounded, against the scheme
-    const std::vector<float> folded = logits_of(
-        reader_, config_, [this](float* values, const ParamSpec& spec) { fold_->apply(values, spec); });
+    const std::vector<float> folded =
+        logits_of(reader_, config_, compared,
+                  [this](float* values, const ParamSpec& spec) { fold_->apply(values, spec); });
     result.deviation = std::max(result.deviation, logit_deviation(folded, source, true));
   }
   if (!(result.deviation <= kExportTolerance)) {
@@ -207,7 +218,7 @@ StoredType export_type(const ParameterReader& reader, ExportFormat format) {
 ExportResult export_model(const fs::path& model, const fs::path& out, const ExportOptions& options) {
   require_free(out);
   const ParameterReader reader(model);
-  const Exporter exporter(reader, options);
+  Exporter exporter(reader, options);
   TemporaryPath temporary(out);
   exporter.write(temporary.path());
   ExportResult result;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/progress.h"
 #include "io/gguf_writer.h"
 #include "io/parameter_reader.h"
 
@@ -26,6 +27,7 @@ struct ExportOptions {
   std::vector<std::pair<std::string, std::string>> files =
       {};                    ///< Hugging Face: more files, name and content
   GgufPairs tokenizer = {};  ///< GGUF: tokenizer.*
+  Progress* progress = nullptr;
 };
 
 struct ExportResult {

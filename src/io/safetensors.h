@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/progress.h"
 #include "core/types.h"
 #include "io/tensor_store.h"
 
@@ -65,9 +66,11 @@ struct TensorToWrite {
   DType stored;
 };
 
-/// Writes atomically, tensors in the given order. Errors: Error (disk full and the like).
+/// Writes atomically, tensors in the given order; `written`, where given, hears of each its elements. Errors:
+/// Error (disk full and the like).
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {},
+                       CountedWork* written = nullptr);
 
 /// A tensor whose fp32 values are made when their turn comes, so that a model larger than memory is written a
 /// tensor at a time.

@@ -72,7 +72,7 @@ void SafetensorsWriter::commit() {
 }
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata, CountedWork* written) {
   std::vector<SafetensorsWriter::Entry> entries;
   for (const TensorToWrite& t : tensors) entries.push_back({t.name, stored_type_of(t.stored), t.shape});
   SafetensorsWriter file(path, entries, metadata);
@@ -80,6 +80,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
     size_t n = 1;
     for (const size_t d : t.shape) n *= d;
     write_values(file, t, n);
+    if (written != nullptr) written->add(n);
   }
   file.commit();
 }

@@ -48,15 +48,19 @@ class PassComparison {
     places.push_back({{L + 1, TapPoint::kMlp, true}});
   }
 
-  void add(const Batch& batch) {
+  void add(const Batch& batch, CountedWork& compared) {
     const size_t n = batch.rows() * a_.config().hidden_size;
     std::vector<std::vector<S>> taps;
-    run(a_, batch, [&](const Tap<S>& tap) { taps.emplace_back(tap.after, tap.after + n); });
+    run(a_, batch, [&](const Tap<S>& tap) {
+      taps.emplace_back(tap.after, tap.after + n);
+      if (tap.point == TapPoint::kMlp) compared.add(1);
+    });
     size_t at = 0;
     std::vector<S> last;
     run(b_, batch, [&](const Tap<S>& tap) {
       widen(at, row_deviation(taps[at].data(), tap.after, 0, batch.rows(), n / batch.rows(), batch));
       if (++at == taps.size()) last.assign(tap.after, tap.after + n);
+      if (tap.point == TapPoint::kMlp) compared.add(1);
     });
     add_head(taps.back().data(), last.data(), batch);
   }
@@ -151,11 +155,12 @@ std::string PassPlace::text() const {
 template <class W>
 Divergence find_divergence(Transformer<W>& a, const ResidentWeights<W>& weights_a, Transformer<W>& b,
                            const ResidentWeights<W>& weights_b, const TokenSequences& sequences,
-                           size_t batch_size, double tolerance) {
+                           size_t batch_size, double tolerance, Progress* progress) {
   expect_one_shape(weights_a.list(), weights_b.list());
   PassComparison<W> comparison(a, b);
   SequenceBatches batches(sequences, batch_size);
-  for (size_t i = 0; i < batches.count(); ++i) comparison.add(batches[i]);
+  CountedWork compared(progress, "compare", batches.count() * 2 * a.plans().size(), "layers");
+  for (size_t i = 0; i < batches.count(); ++i) comparison.add(batches[i], compared);
   Divergence result{.places = std::move(comparison.places), .tensors = {}, .first = {}, .tensor = {}};
   for (const PlaceDeviation& p : result.places) {
     if (p.deviation <= tolerance) continue;
@@ -180,9 +185,10 @@ Divergence find_divergence(Transformer<W>& a, const ResidentWeights<W>& weights_
   return result;
 }
 
-#define FATHOM_INSTANTIATE(W)                                                                         \
-  template Divergence find_divergence<W>(Transformer<W>&, const ResidentWeights<W>&, Transformer<W>&, \
-                                         const ResidentWeights<W>&, const TokenSequences&, size_t, double);
+#define FATHOM_INSTANTIATE(W)                                                                              \
+  template Divergence find_divergence<W>(Transformer<W>&, const ResidentWeights<W>&, Transformer<W>&,      \
+                                         const ResidentWeights<W>&, const TokenSequences&, size_t, double, \
+                                         Progress*);
 FATHOM_INSTANTIATE(double)
 FATHOM_INSTANTIATE(float)
 FATHOM_INSTANTIATE(bf16)

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/progress.h"
 #include "model/transformer.h"
 #include "text/windows.h"
 
@@ -41,6 +42,6 @@ struct Divergence {
 template <class W>
 Divergence find_divergence(Transformer<W>& a, const ResidentWeights<W>& weights_a, Transformer<W>& b,
                            const ResidentWeights<W>& weights_b, const TokenSequences& sequences,
-                           size_t batch_size, double tolerance);
+                           size_t batch_size, double tolerance, Progress* progress = nullptr);
 
 }  // namespace fathom

@@ -58,7 +58,17 @@ struct Piece {
   const TensorView* raw = nullptr;
   const ParamSpec* converted = nullptr;  // in the source
   fs::path from = {};                    // the source's file
+
+  uint64_t size_bytes() const {
+    return raw != nullptr ? raw->size_bytes : converted->size() * stored_type_info(type).block_bytes;
+  }
 };
+
+uint64_t bytes_of(const std::vector<Piece>& pieces) {
+  uint64_t bytes = 0;
+  for (const Piece& piece : pieces) bytes += piece.size_bytes();
+  return bytes;
+}
 
 // Calls fn(const void* data, size_t bytes) with all of the piece's bytes.
 template <class Fn>
@@ -112,7 +122,8 @@ std::vector<Piece> pieces_of(const Source& source, const ModelConfig& pruned, st
 
 // Writes all pieces, those of one source file into one file. Returns how many files there are.
 size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces, const Source& source,
-                    const Storage& storage) {
+                    const Storage& storage, Progress* progress) {
+  CountedWork work(progress, "write", bytes_of(pieces), "bytes");
   std::map<fs::path, std::vector<const Piece*>> shards;
   for (const Piece& piece : pieces) shards[piece.from].push_back(&piece);
   json weight_map = json::object();
@@ -129,6 +140,7 @@ size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces, co
       with_bytes(*piece, source, storage, [&](const void* data, size_t bytes) {
         file.write(data, bytes);
         total += bytes;
+        work.add(bytes);
       });
       weight_map[piece->name] = name;
     }
@@ -143,7 +155,8 @@ size_t write_pieces(const fs::path& folder, const std::vector<Piece>& pieces, co
 
 // Every tensor that was written must be there, byte for byte, and nothing else. Returns their bytes.
 uint64_t check_pieces(const fs::path& folder, const std::vector<Piece>& pieces, const Source& source,
-                      const Storage& storage) {
+                      const Storage& storage, Progress* progress) {
+  CountedWork work(progress, "read back", bytes_of(pieces), "bytes");
   const std::unique_ptr<TensorStore> store = open_tensor_store(folder);
   uint64_t total = 0;
   for (const Piece& piece : pieces) {
@@ -152,6 +165,7 @@ uint64_t check_pieces(const fs::path& folder, const std::vector<Piece>& pieces, 
     with_bytes(piece, source, storage, [&](const void* data, size_t bytes) {
       same = same && bytes == written.size_bytes && std::memcmp(written.data, data, bytes) == 0;
       total += bytes;
+      work.add(bytes);
     });
     if (!same) {
       fail_tensor(written.path(), piece.name, "reads back differently from what was written", written.offset,
@@ -199,12 +213,14 @@ struct Trace {
   std::vector<float> logits;
 };
 
-Trace trace_of(WeightSource<float>& weights, const ModelConfig& config, std::span<const size_t> dropped) {
+Trace trace_of(WeightSource<float>& weights, const ModelConfig& config, std::span<const size_t> dropped,
+               CountedWork& compared) {
   Transformer<float> model(config, weights);
   const size_t n = trial_rows(config) * config.hidden_size;
   Trace trace;
   const Observer<float> keep = [&](const Tap<float>& tap) {
     if (tap.point != TapPoint::kAttention) trace.streams.emplace_back(tap.after, tap.after + n);
+    if (tap.point == TapPoint::kMlp) compared.add(1);
   };
   std::vector<size_t> positions;
   for (const size_t l : dropped) positions.push_back(l - 1);
@@ -213,18 +229,19 @@ Trace trace_of(WeightSource<float>& weights, const ModelConfig& config, std::spa
 }
 
 // One layer, or the head, in memory at a time: each is needed once.
-Trace trace_of(const fs::path& model, const ModelConfig& config, std::span<const size_t> dropped) {
+Trace trace_of(const fs::path& model, const ModelConfig& config, std::span<const size_t> dropped,
+               CountedWork& compared) {
   StreamedWeights<float> weights(model, config, 0);
-  return trace_of(weights, config, dropped);
+  return trace_of(weights, config, dropped, compared);
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-void check_computes(const fs::path& folder, const Trace& expected) {
+void check_computes(const fs::path& folder, const Trace& expected, CountedWork& compared) {
   const ModelConfig config = read_config(folder);
-  const Trace found = trace_of(folder, config, {});
+  const Trace found = trace_of(folder, config, {}, compared);
   const std::vector<LayerPlan> plans = layer_plans(config.norm, config.num_hidden_layers);
   for (size_t l = 0; l < expected.streams.size(); ++l) {
     if (l < found.streams.size() && same_bits(found.streams[l], expected.streams[l])) continue;
@@ -265,7 +282,8 @@ void require_prunable(const fs::path& model, const fs::path& out, std::span<cons
 }
 
 WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dropped, const fs::path& out,
-                               StoreAs store, const std::function<void(const fs::path&)>& also) {
+                               StoreAs store, const std::function<void(const fs::path&)>& also,
+                               Progress* progress) {
   require_prunable(model, out);
   const Source source(model);
   const Storage storage{.type = store == StoreAs::kBf16 ? StoredType::kBf16 : StoredType::kF32,
@@ -277,19 +295,21 @@ WrittenCheckpoint write_pruned(const fs::path& model, std::span<const size_t> dr
   if (error) fail_file(folder.path(), "can't be made: " + error.message());
   write_config(folder.path(), source, written.config, dropped, store);
   const std::vector<Piece> pieces = pieces_of(source, written.config, dropped, store, storage);
-  written.files = write_pieces(folder.path(), pieces, source, storage);
+  written.files = write_pieces(folder.path(), pieces, source, storage, progress);
   if (!source.gguf) copy_tokenizer_files(model, folder.path());
   if (also) also(folder.path());
 
-  written.size_bytes = check_pieces(folder.path(), pieces, source, storage);
-  Trace expected = trace_of(source.path, source.config, dropped);
-  if (pieces[0].converted != nullptr) {  // then all are
+  written.size_bytes = check_pieces(folder.path(), pieces, source, storage, progress);
+  const bool converted = pieces[0].converted != nullptr;  // then all are
+  CountedWork compared(progress, "compare", (converted ? 3 : 2) * written.config.num_hidden_layers, "layers");
+  Trace expected = trace_of(source.path, source.config, dropped, compared);
+  if (converted) {
     RoundedWeights as_stored(source.values, source.list, storage);
-    Trace rounded = trace_of(as_stored, source.config, dropped);
+    Trace rounded = trace_of(as_stored, source.config, dropped, compared);
     written.rounding = logit_deviation(rounded.logits, expected.logits);
     expected = std::move(rounded);
   }
-  check_computes(folder.path(), expected);
+  check_computes(folder.path(), expected, compared);
   folder.commit();
   return written;
 }

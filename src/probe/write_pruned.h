@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/progress.h"
 #include "io/checkpoint.h"
 
 namespace fathom {
@@ -41,7 +42,8 @@ struct WrittenCheckpoint {
 /// StoredParameters.
 WrittenCheckpoint write_pruned(const std::filesystem::path& model, std::span<const size_t> dropped,
                                const std::filesystem::path& out, StoreAs store = StoreAs::kSource,
-                               const std::function<void(const std::filesystem::path&)>& also = {});
+                               const std::function<void(const std::filesystem::path&)>& also = {},
+                               Progress* progress = nullptr);
 
 /// What stops write_pruned and is known before any weight is read: for those who measure first. Errors: Error
 /// where `model` is an adapter, where `out` is taken or can't be made; with the layers, where no config.json

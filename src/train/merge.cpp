@@ -27,19 +27,19 @@ DType stored_type_of_base(const fs::path& adapter) {
   return bf16_stored ? DType::kBf16 : DType::kF32;
 }
 
-std::vector<float> unmerged_logits(const fs::path& adapter) {
+std::vector<float> unmerged_logits(const fs::path& adapter, Progress* progress) {
   const ModelConfig config = read_adapted_config(adapter);
   FrozenWeights<float> base(config);
-  load_weights(base, adapter_base(adapter));
+  load_weights(base, adapter_base(adapter), progress);
   AdaptedWeights<float> adapters(config, base);
   load_adapter(adapters.values(), adapters.list(), adapter);
   Transformer<float> model(config, adapters);
   return trial_logits(model);
 }
 
-std::vector<float> logits_of_folder(const fs::path& folder) {
+std::vector<float> logits_of_folder(const fs::path& folder, Progress* progress) {
   ResidentWeights<float> weights(read_config(folder));
-  load_weights(weights, folder);
+  load_weights(weights, folder, progress);
   Transformer<float> model(weights.config(), weights);
   return trial_logits(model);
 }
@@ -68,7 +68,7 @@ void check(const char* what, double deviation, const fs::path& out) {
 }  // namespace
 
 MergeResult merge_adapter(const fs::path& adapter, const fs::path& out,
-                          const std::function<void(const fs::path&)>& add_files) {
+                          const std::function<void(const fs::path&)>& add_files, Progress* progress) {
   if (!is_adapter(adapter)) {
     usage_error(adapter.string() + ": is no adapter: it has no adapter_config.json",
                 "give a run of `fathom finetune --lora-rank`, or an adapter's folder");
@@ -81,8 +81,8 @@ MergeResult merge_adapter(const fs::path& adapter, const fs::path& out,
   std::vector<float> folded, rounded;
   {
     ResidentWeights<float> merged(read_config(adapter));
-    load_weights(merged, adapter);
-    save_model(folder.path(), merged.config(), merged.list(), merged.values(), stored);
+    load_weights(merged, adapter, progress);
+    save_model(folder.path(), merged.config(), merged.list(), merged.values(), stored, progress);
     result.parameters = merged.count();
     Transformer<float> model(merged.config(), merged);
     folded = trial_logits(model);
@@ -91,7 +91,8 @@ MergeResult merge_adapter(const fs::path& adapter, const fs::path& out,
   }
   result.adapters = parameter_count(adapter_list(read_adapted_config(adapter)));
   add_files(folder.path());
-  const std::vector<float> expected = unmerged_logits(adapter), read = logits_of_folder(folder.path());
+  const std::vector<float> expected = unmerged_logits(adapter, progress),
+                           read = logits_of_folder(folder.path(), progress);
   check("the merged weights and of base and adapter", logit_deviation(folded, expected), out);
   check("the model, read back, and of the merged weights", logit_deviation(read, rounded), out);
   result.deviation = logit_deviation(read, expected);

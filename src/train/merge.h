@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <functional>
 
+#include "core/progress.h"
+
 namespace fathom {
 
 struct MergeResult {
@@ -19,6 +21,7 @@ struct MergeResult {
 /// `adapter` is no adapter or `out` exists; Error where the two disagree by more than rounding, and those of
 /// reading and writing.
 MergeResult merge_adapter(const std::filesystem::path& adapter, const std::filesystem::path& out,
-                          const std::function<void(const std::filesystem::path&)>& add_files);
+                          const std::function<void(const std::filesystem::path&)>& add_files,
+                          Progress* progress = nullptr);
 
 }  // namespace fathom

@@ -252,7 +252,7 @@ TEST_F(PruneCommand, WritesItsResultBeforeTheCheckpoint) {
     const test::FileSizeLimit limit(4096);  // a disk with no room for the weights
     EXPECT_ANY_THROW(prune({at("model"), "--drop", "2", "--token-ids", ids(), "--out", at("x")}));
   }
-  const json kept = json::parse(read_text_file(folder_ / "result.json"));
+  const json kept = read_json(folder_ / "result.json");
   EXPECT_TRUE(kept["loss"].is_number());
   EXPECT_FALSE(kept.contains("out"));
   EXPECT_FALSE(fs::exists(folder_ / "x"));

@@ -11,6 +11,7 @@
 #include "cli/model_loading.h"
 #include "cli/task_options.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "io/gguf_writer.h"
 #include "support/adapter_folder.h"
 #include "support/expect_error.h"
@@ -53,7 +54,7 @@ TEST_F(Partial, IsOfAnAdapterAndOfItsBase) {
   test::write_adapter(adapter, base);
   expect_told_apart(adapter, [&] { touch(base / "model.safetensors"); });
   expect_told_apart(adapter, [&] {
-    auto config = nlohmann::json::parse(read_text_file(base / "config.json"));
+    auto config = read_json(base / "config.json");
     config["rms_norm_eps"] = 1e-3;
     write_text_file(base / "config.json", config.dump());
   });

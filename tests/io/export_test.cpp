@@ -17,6 +17,7 @@
 #include "support/expect_error.h"
 #include "support/family_models.h"
 #include "support/file_size_limit.h"
+#include "support/heard_progress.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
 
@@ -77,6 +78,18 @@ ExportOptions to(ExportFormat format, std::optional<StoredType> type = {}, bool 
 }
 constexpr auto kHf = ExportFormat::kHuggingFace;
 constexpr auto kGguf = ExportFormat::kGguf;
+
+TEST(Export, SaysHowFarItIs) {
+  const TempFolder f;
+  const fs::path source = save_tiny(f / "m", test::tiny_config(NormType::kLns));
+  const size_t count = parameter_count(parameter_list(test::tiny_config(NormType::kLns)));
+  test::HeardProgress heard;
+  ExportOptions options = to(kGguf, StoredType::kF16, true);
+  options.progress = &heard;
+  export_model(source, f / "m.gguf", options);
+  // Of four layers: the export, its source, the same weights rounded and folded, and folded alone.
+  EXPECT_EQ(heard.text(), "write " + std::to_string(count) + " parameters, compare 16 layers");
+}
 
 class ExportOf : public testing::TestWithParam<std::string> {};
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "support/expect_error.h"
+#include "support/heard_progress.h"
 #include "support/tiny_model.h"
 
 namespace fathom {
@@ -39,6 +40,13 @@ TEST(Divergence, OfEqualModelsIsNone) {
     EXPECT_EQ(d.places.size(), 10u);  // embedding, four layers of two steps, head
     for (const PlaceDeviation& p : d.places) EXPECT_EQ(p.deviation, 0.0) << p.place.text();
   }
+}
+
+TEST(Divergence, SaysHowFarItIs) {
+  TinyModel<float> a(tiny_config(NormType::kPre)), b(tiny_config(NormType::kPre));
+  test::HeardProgress heard;
+  find_divergence(a.model, a.weights, b.model, b.weights, kSequences, 1, 1e-4, &heard);
+  EXPECT_EQ(heard.text(), "compare 16 layers");  // four of two models, for two batches
 }
 
 TEST(Divergence, NamesTheFirstPlaceAndTensor) {

@@ -19,6 +19,7 @@
 #include "io/small_floats.h"
 #include "probe/prune.h"
 #include "support/expect_error.h"
+#include "support/heard_progress.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
 
@@ -69,7 +70,11 @@ TEST_P(WritePruned, KeepsWeightsPrecisionAndTokenizer) {
     for (const char* name : {"tokenizer.json", "generation_config.json", "chat_template.jinja"})
       write_text_file(temp / "model" / name, "{}");
     const size_t dropped[] = {2, 5};
-    const WrittenCheckpoint written = write_pruned(temp / "model", dropped, temp / "pruned");
+    test::HeardProgress heard;
+    const WrittenCheckpoint written =
+        write_pruned(temp / "model", dropped, temp / "pruned", StoreAs::kSource, {}, &heard);
+    const std::string bytes = std::to_string(written.size_bytes) + " bytes";
+    EXPECT_EQ(heard.text(), "write " + bytes + ", read back " + bytes + ", compare 8 layers");
     EXPECT_EQ(written.rounding, 0.0);
     EXPECT_EQ(written.files, 1u);
     const SafetensorsFile a(temp / "model/model.safetensors"), b(temp / "pruned/model.safetensors");

@@ -10,6 +10,7 @@
 #include "model/logit_deviation.h"
 #include "run_fixture.h"
 #include "support/family_models.h"
+#include "support/heard_progress.h"
 #include "support/tiny_model.h"
 #include "train/merge.h"
 #include "train/run_plan.h"
@@ -138,7 +139,11 @@ TEST_F(PartRun, MergedIsTheSameModelWithoutAnAdapter) {
   const TrainSettings s = adapters("lora");
   run(s);
   const fs::path last = resolve_model(s.out), out = at("merged");
-  const MergeResult r = merge_adapter(last, out, [](const fs::path&) {});
+  test::HeardProgress heard;
+  const MergeResult r = merge_adapter(
+      last, out, [](const fs::path&) {}, &heard);
+  const std::string all = std::to_string(r.parameters) + " parameters";
+  EXPECT_EQ(heard.text(), "load " + all + ", write " + all + ", load " + all + ", load " + all);
   EXPECT_LT(r.deviation, 1e-5);
   EXPECT_EQ(values(out), values(last));
   EXPECT_ERROR(merge_adapter(last, out, [](const fs::path&) {}), kFailed, "exists already");
