@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -83,7 +84,22 @@ TokenizerFiles own_files(const std::vector<std::string>& pieces, bool add_bos) {
           {"special_tokens_map.json", special.dump(2) + "\n"}};
 }
 
-TokenizerParts own_parts(const std::vector<std::string>& pieces, bool add_bos) {
+/// The files of the vocabulary are made anew; others stay as they stood beside it.
+TokenizerFiles own_files_and(const TokenizerFiles& beside, const std::vector<std::string>& pieces,
+                             bool add_bos) {
+  TokenizerFiles files;
+  const auto keep = [&](const std::pair<std::string, std::string>& file) {
+    const auto same = [&](const auto& f) { return f.first == file.first; };
+    if (std::none_of(files.begin(), files.end(), same)) files.push_back(file);
+  };
+  for (const auto& file : beside) {
+    if (file.first != kModelFile && file.first != kJsonFile) keep(file);
+  }
+  for (const auto& file : own_files(pieces, add_bos)) keep(file);
+  return files;
+}
+
+TokenizerParts own_parts(const std::vector<std::string>& pieces, bool add_bos, TokenizerFiles beside = {}) {
   TokenizerParts parts;
   parts.encoder = std::make_unique<OwnEncoder>(pieces);
   parts.texts = texts_of(pieces);
@@ -91,7 +107,9 @@ TokenizerParts own_parts(const std::vector<std::string>& pieces, bool add_bos) {
   parts.eos_id = kEosId;
   parts.add_bos = add_bos;
   parts.fingerprint = fingerprint_of(pieces);
-  parts.files = [pieces, add_bos] { return own_files(pieces, add_bos); };
+  parts.files = [pieces, add_bos, beside = std::move(beside)] {
+    return own_files_and(beside, pieces, add_bos);
+  };
   return parts;
 }
 
@@ -105,7 +123,8 @@ void set_source(TokenizerParts& parts, const std::string& bytes, TokenizerFiles 
 TokenizerParts parts_of_json(const std::string& bytes, const TokenizerConfig& config, const fs::path& path,
                              TokenizerFiles beside = {}) {
   const nlohmann::json json = parse_tokenizer_json(bytes, path);
-  if (const auto pieces = own_pieces(json, path)) return own_parts(*pieces, config.add_bos.value_or(false));
+  if (const auto pieces = own_pieces(json, path))
+    return own_parts(*pieces, config.add_bos.value_or(false), std::move(beside));
   TokenizerParts parts = make_hf_tokenizer(json, config, path);
   beside.emplace_back(kJsonFile, bytes);
   set_source(parts, bytes, std::move(beside));
@@ -115,7 +134,8 @@ TokenizerParts parts_of_json(const std::string& bytes, const TokenizerConfig& co
 TokenizerParts parts_of_model(const std::string& bytes, const TokenizerConfig& config, const fs::path& path,
                               TokenizerFiles beside = {}) {
   const SentencePieceModel model = parse_sentencepiece_model(bytes, path);
-  if (const auto pieces = own_pieces(model, path)) return own_parts(*pieces, config.add_bos.value_or(false));
+  if (const auto pieces = own_pieces(model, path))
+    return own_parts(*pieces, config.add_bos.value_or(false), std::move(beside));
   TokenizerParts parts = make_sentencepiece_tokenizer(bytes, model, config, path);
   beside.emplace_back(kModelFile, bytes);
   set_source(parts, bytes, std::move(beside));
