@@ -1,5 +1,6 @@
 // fathom generate: continue a prompt.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -70,17 +71,22 @@ void run(const Options& o) {
   const auto since_start = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
+  // A chat may end by one token or another, and a model's config may list several.
+  const auto ends_text = [&](int32_t id) {
+    const auto& more = m.config.more_eos_token_ids;
+    return id == tokenizer.eos_id() || std::find(more.begin(), more.end(), id) != more.end();
+  };
   double first_s = 0;  // until the first token: the prompt's pass
   const auto print_token = [&](int32_t id) {
     if (first_s == 0) first_s = since_start();
-    if (id == tokenizer.eos_id()) return false;  // a chat may end by the one or by the other
+    if (ends_text(id)) return false;
     const std::string_view bytes = tokenizer.bytes_of(id);
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
     std::fflush(stdout);
     return true;
   };
   std::vector<int32_t> output = generate(*m.transformer, ids, o.max_tokens, stop, sampling, print_token);
-  if (!output.empty() && output.back() == tokenizer.eos_id()) output.pop_back();
+  if (!output.empty() && ends_text(output.back())) output.pop_back();
   const double elapsed_s = since_start();
   fmt::print("\n");
   const auto per_second = [](size_t tokens, double s) {

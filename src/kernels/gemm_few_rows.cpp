@@ -2,6 +2,8 @@
 // that the speed is that of memory, and packing B would cost more than the product. The weights are streamed
 // once, as they are, by all threads; floats under kBf16 are rounded as they are read.
 
+#include <algorithm>
+
 #include "core/buffer.h"
 #include "core/threads.h"
 #include "kernels/gemm_kernels.h"
@@ -20,6 +22,9 @@ namespace {
 
 // Columns whose dot products run side by side: four independent sums hide the latency of one.
 constexpr size_t kSideBySide = 4;
+
+// Bytes of a line that are asked for ahead.
+constexpr size_t kAhead = 2048;
 
 // sums (R, kSideBySide) = x (R, K) times the lines b[0], b[1], ...; `x` is padded with zeros to whole
 // vectors.
@@ -106,10 +111,19 @@ void dot_columns(size_t rows, const float* x, size_t x_ld, Source b, size_t K, s
   const auto dot = b.dtype == DType::kBf16 ? dot_columns_of<DType::kBf16, false>
                    : round                 ? dot_columns_of<DType::kF32, true>
                                            : dot_columns_of<DType::kF32, false>;
+  // The next lines are asked for, into L2: the hardware's prefetchers follow a long line, and begin anew with
+  // each.
+  const size_t ahead = std::min(K * dtype_size(b.dtype), kAhead);
   for (size_t j = 0; j < cols; j += kSideBySide) {
     const std::byte* lines[kSideBySide];
     float four[kFewRows * kSideBySide];
     for (size_t s = 0; s < kSideBySide; ++s) lines[s] = b.at(j + s < cols ? j + s : cols - 1, 0);
+    if (j + 2 * kSideBySide <= cols) {
+      for (size_t s = 0; s < kSideBySide; ++s) {
+        const std::byte* next = b.at(j + kSideBySide + s, 0);
+        for (size_t byte = 0; byte < ahead; byte += 64) __builtin_prefetch(next + byte, 0, 2);
+      }
+    }
     dot(rows, x, x_ld, lines, K, four);
     for (size_t i = 0; i < rows; ++i) {
       for (size_t s = 0; s < kSideBySide && j + s < cols; ++s)
