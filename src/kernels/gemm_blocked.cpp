@@ -73,9 +73,9 @@ class PackedPanels {
       : k_per_unit_(kernels.k_per_unit), blocks_(blocks), panels_(ceil_div(columns, width)), width_(width) {}
 
   size_t panels() const { return panels_; }
-  size_t block_units(size_t i) const { return ceil_div(blocks_.size(i), k_per_unit_); }
+  size_t width() const { return width_; }
   /// From one panel of block i to the next.
-  size_t stride(size_t i) const { return block_units(i) * width_ + kLinePad; }
+  size_t stride(size_t i) const { return ceil_div(blocks_.size(i), k_per_unit_) * width_ + kLinePad; }
   size_t offset(size_t i, size_t panel) const {
     return panels_ * (blocks_.begin(i) / k_per_unit_ * width_ + i * kLinePad) + panel * stride(i);
   }
@@ -86,6 +86,7 @@ class PackedPanels {
   const Cut blocks_;
   const size_t panels_, width_;
 };
+
 // Units of a block of A as packed, and of the lines of a panel of B before they are transposed.
 constexpr size_t packed_a_units(const Kernels& kernels) {
   return (kTileRows + kernels.mr) * (kBlockUnits + kLinePad) + kMaxLanes;
@@ -113,8 +114,10 @@ class Product {
     for (size_t j = 0; j < columns.count(); ++j) {
       for (size_t d = 0; d < depths.count(); ++d) {
         for (size_t i = 0; i < rows.count(); ++i) {
-          run_block({rows.begin(i), rows.size(i), columns.begin(j), columns.size(j)}, depths.begin(d),
-                    depths.size(d), i == 0);
+          const Part part = part_of({rows.begin(i), rows.size(i), columns.begin(j), columns.size(j)},
+                                    depths.begin(d), depths.size(d));
+          pack(part, i == 0);  // B serves all parts below each other
+          multiply(part);
         }
       }
     }
@@ -127,57 +130,67 @@ class Product {
     size_t row, rows, column, columns;
   };
 
-  // A part of C, products over [k0, k0 + k); B is packed for the first of the parts that read it.
-  void run_block(const Tile& part, size_t k0, size_t k, bool packs_b) {
+  // A part of C, its products over blocks of K from k0 on, and what is packed for them.
+  struct Part {
+    Tile tile;
+    size_t k0;
+    Cut blocks;
+    PackedPanels of_a, of_b;
+    uint32_t *a, *b;  ///< a: null where A is not packed for all
+  };
+
+  Part part_of(const Tile& tile, size_t k0, size_t k) const {
     const Cut blocks = blocks_of(kernels_, k);
-    const PackedPanels of_a(kernels_, blocks, a_.transposed ? part.rows : 0, kernels_.mr),
-        of_b(kernels_, blocks, part.columns, kernels_.nr);
-    uint32_t* const packed_a = a_.transposed ? ensure(scratch().shared_a, of_a.size()) : nullptr;
-    uint32_t* const packed_b = ensure(scratch().b, of_b.size());
-    const auto pack_a_slice = [&](size_t i, size_t begin, size_t lines) {
-      kernels_.pack_across(packed_a + of_a.offset(i, 0) + begin / kernels_.k_per_unit * kernels_.mr,
-                           kernels_.mr, of_a.stride(i), corner(a_, k0 + blocks.begin(i) + begin, part.row),
-                           lines, part.rows, round_);
-    };
-    const auto pack_b_slice = [&](size_t i, size_t begin, size_t lines) {
-      kernels_.pack_across(packed_b + of_b.offset(i, 0) + begin / kernels_.k_per_unit * kernels_.nr,
-                           kernels_.nr, of_b.stride(i), corner(b_, k0 + blocks.begin(i) + begin, part.column),
-                           lines, part.columns, round_);
-    };
-    const auto pack_b_panel = [&](size_t i, size_t p) {
-      pack_transposed_b(packed_b + of_b.offset(i, p), k0 + blocks.begin(i), blocks.size(i),
-                        part.column + p * kernels_.nr, std::min(kernels_.nr, part.columns - p * kernels_.nr));
-    };
-    const size_t slices = ceil_div(blocks.size(0), kSliceLines) * blocks.count();
-    const size_t a_tasks = a_.transposed ? slices : 0, b_tasks = !packs_b ? 0
-                                                                 : b_.transposed
-                                                                     ? blocks.count() * of_b.panels()
-                                                                     : slices;
-    parallel_for(a_tasks + b_tasks, [&](size_t task) {
-      if (task >= a_tasks && b_.transposed) {
-        const size_t panel = task - a_tasks;
-        return pack_b_panel(panel / of_b.panels(), panel % of_b.panels());
-      }
-      const size_t slice = task < a_tasks ? task : task - a_tasks;
-      const size_t i = slice % blocks.count(), begin = slice / blocks.count() * kSliceLines;
-      if (begin >= blocks.size(i)) return;  // the last block may be shorter
-      const size_t lines = std::min(kSliceLines, blocks.size(i) - begin);
-      task < a_tasks ? pack_a_slice(i, begin, lines) : pack_b_slice(i, begin, lines);
+    const PackedPanels of_a(kernels_, blocks, a_.transposed ? tile.rows : 0, kernels_.mr),
+        of_b(kernels_, blocks, tile.columns, kernels_.nr);
+    return {tile,
+            k0,
+            blocks,
+            of_a,
+            of_b,
+            a_.transposed ? ensure(scratch().shared_a, of_a.size()) : nullptr,
+            ensure(scratch().b, of_b.size())};
+  }
+
+  // Packs A where its lines run across K, and B where `packs_b`: lines across K in slices, others by panels.
+  void pack(const Part& part, bool packs_b) const {
+    const Tile& t = part.tile;
+    const size_t slices = ceil_div(part.blocks.size(0), kSliceLines) * part.blocks.count();
+    const size_t panels = part.blocks.count() * part.of_b.panels();
+    const size_t tasks_of_a = a_.transposed ? slices : 0, tasks_of_b = b_.transposed ? panels : slices;
+    parallel_for(tasks_of_a + (packs_b ? tasks_of_b : 0), [&](size_t task) {
+      if (task < tasks_of_a)
+        return pack_slice(part.a, part.of_a, part, corner(a_, part.k0, t.row), t.rows, task);
+      task -= tasks_of_a;
+      if (b_.transposed) return pack_panel_of_b(part, task / part.of_b.panels(), task % part.of_b.panels());
+      pack_slice(part.b, part.of_b, part, corner(b_, part.k0, t.column), t.columns, task);
     });
-    const Cut rows(part.rows, tile_rows(part.rows), kernels_.mr),
-        cols = tile_columns(part.columns, rows.count());
+  }
+
+  // A slice of the lines of an operand, `from` the first of them.
+  void pack_slice(uint32_t* to, const PackedPanels& panels, const Part& part, const Source& from,
+                  size_t columns, size_t slice) const {
+    const size_t i = slice % part.blocks.count(), begin = slice / part.blocks.count() * kSliceLines;
+    if (begin >= part.blocks.size(i)) return;  // the last block may be shorter
+    const Source lines{from.at(part.blocks.begin(i) + begin, 0), from.dtype, from.ld};
+    kernels_.pack_across(to + panels.offset(i, 0) + begin / kernels_.k_per_unit * panels.width(),
+                         panels.width(), panels.stride(i), lines,
+                         std::min(kSliceLines, part.blocks.size(i) - begin), columns, round_);
+  }
+
+  void multiply(const Part& part) const {
+    const Tile& whole = part.tile;
+    const Cut rows(whole.rows, tile_rows(whole.rows), kernels_.mr),
+        cols = tile_columns(whole.columns, rows.count());
     parallel_for(rows.count() * cols.count(), [&](size_t task) {
       const size_t r = task / cols.count(), s = task % cols.count();
-      const Tile tile{part.row + rows.begin(r), rows.size(r), part.column + cols.begin(s), cols.size(s)};
-      for (size_t i = 0; i < blocks.count(); ++i) {
-        const bool first = k0 + i == 0, last = k0 + blocks.begin(i) + blocks.size(i) == K_;
-        const PanelsOfA a = a_.transposed
-                                ? PanelsOfA{reinterpret_cast<const std::byte*>(
-                                                packed_a + of_a.offset(i, rows.begin(r) / kernels_.mr)),
-                                            of_a.stride(i) * 4, 4, kernels_.mr * 4}
-                                : panels_of_a(tile, k0 + blocks.begin(i), blocks.size(i));
-        multiply_tile(tile, of_b.block_units(i), a, packed_b + of_b.offset(i, cols.begin(s) / kernels_.nr),
-                      of_b.stride(i), first, last);
+      const Tile tile{whole.row + rows.begin(r), rows.size(r), whole.column + cols.begin(s), cols.size(s)};
+      for (size_t i = 0; i < part.blocks.count(); ++i) {
+        const size_t k0 = part.k0 + part.blocks.begin(i), k = part.blocks.size(i);
+        const PanelsOfA a =
+            part.a != nullptr ? shared_panels_of_a(part, i, rows.begin(r)) : panels_of_a(tile, k0, k);
+        multiply_tile(tile, units(k), a, part.b + part.of_b.offset(i, cols.begin(s) / kernels_.nr),
+                      part.of_b.stride(i), k0 == 0, k0 + k == K_);
       }
     });
   }
@@ -195,8 +208,12 @@ class Product {
     return {n, std::min(ceil_div(n, wanted), kTileColumns), kernels_.nr};
   }
 
-  void pack_transposed_b(uint32_t* to, size_t k0, size_t k, size_t n0, size_t n) const {
-    const Source from = corner(b_, n0, k0);
+  // Of a B whose lines run along K.
+  void pack_panel_of_b(const Part& part, size_t block, size_t panel) const {
+    uint32_t* const to = part.b + part.of_b.offset(block, panel);
+    const size_t k = part.blocks.size(block), column = panel * kernels_.nr;
+    const size_t n = std::min(kernels_.nr, part.tile.columns - column);
+    const Source from = corner(b_, part.tile.column + column, part.k0 + part.blocks.begin(block));
     if (b_.dtype == kernels_.direct && k % kernels_.k_per_unit == 0 && !round_) {
       transpose_units(to, kernels_.nr, from.data, b_.ld * dtype_size(b_.dtype), n, units(k));
     } else {
@@ -212,7 +229,12 @@ class Product {
     size_t panel_bytes, row_stride, unit_stride;
   };
 
-  // Of an A whose lines run along K.
+  PanelsOfA shared_panels_of_a(const Part& part, size_t block, size_t row) const {
+    const uint32_t* panel = part.a + part.of_a.offset(block, row / kernels_.mr);
+    return {reinterpret_cast<const std::byte*>(panel), part.of_a.stride(block) * 4, 4, kernels_.mr * 4};
+  }
+
+  // Of an A whose lines run along K, packed for this tile alone where it must be.
   PanelsOfA panels_of_a(const Tile& t, size_t k0, size_t k) const {
     if (direct_a_) {
       const size_t row_bytes = a_.ld * dtype_size(a_.dtype);
