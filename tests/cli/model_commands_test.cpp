@@ -81,8 +81,11 @@ TEST_F(ModelCommands, GenerateAnswersAMessageThroughTheChatTemplate) {
 
 // As `tokenizer(prompt)` of transformers and `llama-cli -p` do.
 TEST_F(ModelCommands, GenerateReadsSpecialTokensInAPrompt) {
-  const Tokenizer bytes(std::vector<std::string>{}, /*add_bos=*/true);
-  bytes.save(folder_ / "model");
+  json config = read("model/tokenizer_config.json");
+  config["add_bos_token"] = true;
+  write_text_file(folder_ / "model/tokenizer_config.json", config.dump());
+  const Tokenizer tokenizer = Tokenizer::load(at("model"));
+  ASSERT_TRUE(tokenizer.add_bos());
   const auto ids_of = [&](const std::string& prompt, const std::vector<std::string>& more = {}) {
     std::vector<std::string> line{"generate",     at("model"), "--prompt", prompt,
                                   "--max-tokens", "1",         "--json",   at("g.json")};
@@ -91,16 +94,16 @@ TEST_F(ModelCommands, GenerateReadsSpecialTokensInAPrompt) {
     return read("g.json")["prompt_ids"].get<std::vector<int32_t>>();
   };
   const auto behind_bos = [&](std::vector<int32_t> ids) {
-    ids.insert(ids.begin(), bytes.bos_id());
+    ids.insert(ids.begin(), tokenizer.bos_id());
     return ids;
   };
-  EXPECT_EQ(ids_of("ab"), behind_bos(bytes.encode("ab")));
+  EXPECT_EQ(ids_of("ab"), behind_bos(tokenizer.encode("ab")));
   const std::string prompt = "<s>a</s>";
-  EXPECT_EQ(ids_of(prompt), bytes.encode(prompt, SpecialTokens::kParse));  // no second BOS
-  EXPECT_EQ(ids_of(prompt).front(), bytes.bos_id());
-  EXPECT_EQ(ids_of(prompt).back(), bytes.eos_id());
+  EXPECT_EQ(ids_of(prompt), tokenizer.encode(prompt, SpecialTokens::kParse));  // no second BOS
+  EXPECT_EQ(ids_of(prompt).front(), tokenizer.bos_id());
+  EXPECT_EQ(ids_of(prompt).back(), tokenizer.eos_id());
   EXPECT_EQ(ids_of("</s>").size(), 2u);
-  EXPECT_EQ(ids_of(prompt, {"--no-special"}), behind_bos(bytes.encode(prompt)));
+  EXPECT_EQ(ids_of(prompt, {"--no-special"}), behind_bos(tokenizer.encode(prompt)));
   EXPECT_ERROR(call({"generate", at("model"), "--chat", "a", "--no-special"}), ErrorCode::kUsage,
                "--no-special requires --prompt");
 }
