@@ -89,7 +89,7 @@ class PackedPanels {
 
 // Units of a block of A as packed, and of the lines of a panel of B before they are transposed.
 constexpr size_t packed_a_units(const Kernels& kernels) {
-  return (kTileRows + kernels.mr) * (kBlockUnits + kLinePad) + kMaxLanes;
+  return (kTileRows + kernels.mr) * (kBlockUnits + kLinePad);
 }
 constexpr size_t line_units(const Kernels& kernels) { return kernels.nr * kBlockUnits; }
 

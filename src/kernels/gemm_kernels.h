@@ -35,9 +35,6 @@ constexpr size_t lines_ahead(size_t line_bytes) {
   return 2 * ((kBytesAhead + 2 * line_bytes - 1) / (2 * line_bytes));
 }
 
-/// Units in the widest vector register.
-constexpr size_t kMaxLanes = 16;
-
 /// What becomes of a tile of products: out = tile + acc + scale * addend; acc and addend may be null.
 struct Store {
   void* out;

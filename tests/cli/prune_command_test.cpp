@@ -20,6 +20,7 @@
 #include "support/adapter_folder.h"
 #include "support/expect_error.h"
 #include "support/file_size_limit.h"
+#include "support/gguf_metadata.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
 
@@ -61,23 +62,14 @@ class PruneCommand : public testing::Test {
       tokens.push_back("t" + std::to_string(tokens.size()));
       types.push_back(1);
     }
-    const GgufPairs meta{{"general.architecture", gguf_string("llama")},
-                         {"llama.context_length", u32(config_.max_position_embeddings)},
-                         {"llama.embedding_length", u32(config_.hidden_size)},
-                         {"llama.block_count", u32(config_.num_hidden_layers)},
-                         {"llama.feed_forward_length", u32(config_.intermediate_size)},
-                         {"llama.attention.head_count", u32(config_.num_attention_heads)},
-                         {"llama.attention.head_count_kv", u32(config_.num_key_value_heads)},
-                         {"llama.attention.key_length", u32(config_.head_dim)},
-                         {"llama.attention.value_length", u32(config_.head_dim)},
-                         {"llama.attention.layer_norm_rms_epsilon", gguf_float32(1e-6F)},
-                         {"tokenizer.ggml.model", gguf_string("llama")},
-                         {"tokenizer.ggml.tokens", gguf_strings(tokens)},
-                         {"tokenizer.ggml.scores", gguf_float32s(std::vector<float>(tokens.size(), 0))},
-                         {"tokenizer.ggml.token_type", gguf_int32s(types)},
-                         {"tokenizer.ggml.bos_token_id", u32(1)},
-                         {"tokenizer.ggml.eos_token_id", u32(2)},
-                         {"tokenizer.ggml.unknown_token_id", u32(0)}};
+    GgufPairs meta = test::gguf_metadata_of(config_);
+    meta.insert(meta.end(), {{"tokenizer.ggml.model", gguf_string("llama")},
+                             {"tokenizer.ggml.tokens", gguf_strings(tokens)},
+                             {"tokenizer.ggml.scores", gguf_float32s(std::vector<float>(tokens.size(), 0))},
+                             {"tokenizer.ggml.token_type", gguf_int32s(types)},
+                             {"tokenizer.ggml.bos_token_id", u32(1)},
+                             {"tokenizer.ggml.eos_token_id", u32(2)},
+                             {"tokenizer.ggml.unknown_token_id", u32(0)}});
     std::vector<GgufTensor> tensors;
     std::list<std::vector<float>> permuted;  // q and k lie in another order of rows there
     for (const ParamSpec& spec : weights.list()) {

@@ -15,6 +15,7 @@
 #include "io/gguf_writer.h"
 #include "support/adapter_folder.h"
 #include "support/expect_error.h"
+#include "support/gguf_metadata.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
 
@@ -65,17 +66,7 @@ TEST_F(Partial, IsOfEveryPartOfASplitGguf) {
   const ModelConfig config = test::tiny_config(NormType::kPre);
   const std::vector<float> ones(config.vocab_size * config.hidden_size, 1.0f);
   const auto u32 = [](size_t n) { return gguf_uint32(static_cast<uint32_t>(n)); };
-  GgufPairs meta[2] = {{{"general.architecture", gguf_string("llama")},
-                        {"llama.context_length", u32(config.max_position_embeddings)},
-                        {"llama.embedding_length", u32(config.hidden_size)},
-                        {"llama.block_count", u32(config.num_hidden_layers)},
-                        {"llama.feed_forward_length", u32(config.intermediate_size)},
-                        {"llama.attention.head_count", u32(config.num_attention_heads)},
-                        {"llama.attention.head_count_kv", u32(config.num_key_value_heads)},
-                        {"llama.attention.key_length", u32(config.head_dim)},
-                        {"llama.attention.value_length", u32(config.head_dim)},
-                        {"llama.attention.layer_norm_rms_epsilon", gguf_float32(1e-6F)}},
-                       {}};
+  GgufPairs meta[2] = {test::gguf_metadata_of(config), {}};
   std::vector<GgufTensor> tensors[2];
   for (const ParamSpec& spec : parameter_list(config))
     tensors[spec.layer > 0 ? 1 : 0].push_back(

@@ -2,7 +2,6 @@
 // a format can't hold is refused by name; nothing is left of an export that fails.
 
 #include "io/export.h"
-#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "io/gguf_config.h"
 #include "io/quantize.h"

@@ -1,13 +1,13 @@
 // Each family of checkpoints against Hugging Face's own code: tests/parity/make_families.py made the folders.
 
 #include "io/families.h"
-#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
 
+#include "core/json.h"
 #include "core/log.h"
 #include "io/checkpoint.h"
 #include "kernels/isa.h"

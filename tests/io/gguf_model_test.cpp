@@ -2,7 +2,6 @@
 // transformers that stand beside their Hugging Face folders.
 
 #include "io/gguf_model.h"
-#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,10 +10,12 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "io/gguf_writer.h"
 #include "io/rope_permutation.h"
 #include "support/expect_error.h"
+#include "support/gguf_metadata.h"
 #include "support/streamed.h"
 #include "support/temp_folder.h"
 
@@ -29,17 +30,7 @@ const fs::path kFamilies = fs::path(FATHOM_TEST_DATA) / "parity" / "families";
 GgufPairs metadata_of(const ModelConfig& c, const std::string& arch) {
   const auto u32 = [](size_t n) { return gguf_uint32(static_cast<uint32_t>(n)); };
   const auto f32 = [](double x) { return gguf_float32(static_cast<float>(x)); };
-  GgufPairs meta{{"general.architecture", gguf_string(arch)},
-                 {arch + ".context_length", u32(c.max_position_embeddings)},
-                 {arch + ".embedding_length", u32(c.hidden_size)},
-                 {arch + ".block_count", u32(c.num_hidden_layers)},
-                 {arch + ".feed_forward_length", u32(c.intermediate_size)},
-                 {arch + ".attention.head_count", u32(c.num_attention_heads)},
-                 {arch + ".attention.head_count_kv", u32(c.num_key_value_heads)},
-                 {arch + ".attention.key_length", u32(c.head_dim)},
-                 {arch + ".attention.value_length", u32(c.head_dim)},
-                 {arch + ".attention.layer_norm_rms_epsilon", f32(c.rms_norm_eps)},
-                 {arch + ".rope.freq_base", f32(c.rope_theta)}};
+  GgufPairs meta = test::gguf_metadata_of(c, arch);
   if (c.sliding_window > 0) meta.emplace_back(arch + ".attention.sliding_window", u32(c.sliding_window));
   if (c.attention_softcap > 0) meta.emplace_back(arch + ".attn_logit_softcapping", f32(c.attention_softcap));
   if (c.final_softcap > 0) meta.emplace_back(arch + ".final_logit_softcapping", f32(c.final_softcap));

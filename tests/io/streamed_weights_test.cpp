@@ -1,7 +1,6 @@
 // A model that is read as it runs computes, bit for bit, what the same model in memory computes.
 
 #include "io/streamed_weights.h"
-#include "core/json.h"
 
 #include <algorithm>
 #include <cstring>
@@ -10,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "model/tiny_model.h"
 #include "support/expect_error.h"

@@ -1,5 +1,4 @@
 #include "probe/golden.h"
-#include "core/json.h"
 
 #include <cmath>
 #include <filesystem>
@@ -11,6 +10,7 @@
 
 #include "cli/live_optimizer.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "kernels/isa.h"
 #include "support/expect_error.h"

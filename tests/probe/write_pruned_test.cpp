@@ -2,7 +2,6 @@
 // from GGUF; and what the comparison before success catches.
 
 #include "probe/write_pruned.h"
-#include "core/json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -14,11 +13,13 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "io/gguf_writer.h"
 #include "io/safetensors.h"
 #include "io/small_floats.h"
 #include "probe/prune.h"
 #include "support/expect_error.h"
+#include "support/gguf_metadata.h"
 #include "support/heard_progress.h"
 #include "support/temp_folder.h"
 #include "support/tiny_model.h"
@@ -388,23 +389,11 @@ TEST(WritePrunedStored, ManyFilesStayManyLessTheEmptyOnes) {
 void write_tiny_gguf(const fs::path& path, const ModelConfig& config, StoredType stored) {
   ResidentWeights<float> weights(config);
   test::randomize(weights, 2);
-  const auto u32 = [](size_t n) { return gguf_uint32(static_cast<uint32_t>(n)); };
-  const GgufPairs meta{{"general.architecture", gguf_string("llama")},
-                       {"llama.context_length", u32(config.max_position_embeddings)},
-                       {"llama.embedding_length", u32(config.hidden_size)},
-                       {"llama.block_count", u32(config.num_hidden_layers)},
-                       {"llama.feed_forward_length", u32(config.intermediate_size)},
-                       {"llama.attention.head_count", u32(config.num_attention_heads)},
-                       {"llama.attention.head_count_kv", u32(config.num_key_value_heads)},
-                       {"llama.attention.key_length", u32(config.head_dim)},
-                       {"llama.attention.value_length", u32(config.head_dim)},
-                       {"llama.attention.layer_norm_rms_epsilon", gguf_float32(1e-6F)},
-                       {"llama.rope.freq_base", gguf_float32(10000.0F)}};
   std::vector<GgufTensor> tensors;
   for (const ParamSpec& spec : weights.list())
     tensors.push_back({spec.gguf_name, spec.shape, weights.values(spec), DType::kF32,
                        spec.is_matrix() ? stored : StoredType::kF32});
-  write_gguf(path, meta, tensors);
+  write_gguf(path, test::gguf_metadata_of(config), tensors);
 }
 
 TEST(WritePrunedGguf, IsDequantizedExactlyOrRoundedOnRequest) {

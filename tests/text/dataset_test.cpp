@@ -1,5 +1,4 @@
 #include "text/dataset.h"
-#include "core/json.h"
 
 #include <fstream>
 #include <set>
@@ -7,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "core/threads.h"
 #include "text/helpers.h"
 

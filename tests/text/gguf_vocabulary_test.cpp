@@ -1,10 +1,10 @@
 // A tokenizer's way into a GGUF file and back: the same ids.
 
 #include "text/gguf_vocabulary.h"
-#include "core/json.h"
 
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "text/helpers.h"
 #include "text/tokenizer.h"
 

@@ -1,11 +1,11 @@
 #include "train/metrics_log.h"
-#include "core/json.h"
 
 #include <algorithm>
 
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/json.h"
 #include "core/log.h"
 #include "run_fixture.h"
 

@@ -1,5 +1,4 @@
 #include "train/optimizer.h"
-#include "core/json.h"
 
 #include <cmath>
 #include <fstream>
@@ -7,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "io/checkpoint.h"
 #include "kernels/vector_ops.h"
 #include "support/expect_error.h"

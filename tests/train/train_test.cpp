@@ -1,8 +1,8 @@
 #include "train/train.h"
-#include "core/json.h"
 
 #include <cmath>
 
+#include "core/json.h"
 #include "core/threads.h"
 #include "run_fixture.h"
 #include "train/run_plan.h"
